@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Time. Intervals use monotonic ns, what a person or an event shows uses real (UTC) ns since 1970.
+ * Pure cores never call these: they take `now_ns` as an argument.
+ */
+#ifndef MR_BASE_CLOCK_H
+#define MR_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MR_NS_PER_MS 1000000LL
+#define MR_NS_PER_S  1000000000LL
+#define MR_TIME_TEXT 25 /* "2026-11-22T07:00:00.000Z" and its NUL */
+
+int64_t mr_clock_monotonic_ns(void);
+int64_t mr_clock_real_ns(void);
+
+/* RFC 3339 with milliseconds, UTC, into ret (MR_TIME_TEXT bytes); returns ret. */
+const char *mr_clock_text(int64_t real_ns, char *ret);
+
+/* Day "2026-11-22" in the given zone ("local", "UTC" or a TZ name) into ret (11 bytes). */
+const char *mr_clock_day(int64_t real_ns, const char *zone, char *ret);
+
+#endif
