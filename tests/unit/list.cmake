@@ -1,2 +1,7 @@
 # One line per unit test, in alphabetical order: mr_unit_test(<name> <libraries it links>)
+mr_unit_test(bytes mr_base)
+mr_unit_test(clock mr_base)
 mr_unit_test(err mr_base)
+mr_unit_test(log mr_base)
+mr_unit_test(text mr_base)
+mr_unit_test(ulid mr_base)
