@@ -60,8 +60,8 @@ void mr_geometry_opaque(struct mr_geometry *ret);
 
 /* Geometry of frames. source_data_offset: bytes; ext_bytes: the source's extended header, which a STREAM
  * movie makes room for (its data_offset becomes 65536 or more). -EINVAL: zero or over-limit sizes;
- * -EOPNOTSUPP: the pixel type, or a row over MR_SLAB_BYTES (CHUNKS), or odd-width U4 (STREAM, CHUNKS);
- * err says which. */
+ * -EOPNOTSUPP: the pixel type (STREAM: one without an MRC mode), or a row over MR_SLAB_BYTES (CHUNKS), or
+ * odd-width U4 (STREAM, CHUNKS); err says which. */
 int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool swap_bytes,
                        uint64_t width, uint64_t height, uint64_t source_data_offset,
                        uint64_t ext_bytes, struct mr_geometry *ret, struct mr_err *err) MR_MUST_USE;
@@ -70,10 +70,12 @@ int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool s
  * (data_offset of STREAM: any multiple of MR_SLAB_ALIGN from 65536 to 64 MiB). -EPROTO. */
 int mr_geometry_check(const struct mr_geometry *g, struct mr_err *err) MR_MUST_USE;
 
+/* Saturates instead of wrapping: refuse a movie of more than MR_SLABS_MAX. */
 uint64_t mr_slab_count(const struct mr_geometry *g, const struct mr_extent *extent);
 
 /* Span of slab `index` in a movie of that extent. extent NULL: the movie is still growing without limit,
- * the span is that of a full slab. index must be < mr_slab_count (asserted) when extent is given. */
+ * the span is that of a full slab. index must be < MR_SLABS_MAX, and < mr_slab_count when extent is given
+ * (both asserted: check what a peer says before). */
 void mr_slab_span(const struct mr_geometry *g, const struct mr_extent *extent, uint64_t index,
                   struct mr_span *ret);
 
