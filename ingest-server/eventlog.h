@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The numbered, durable log of events: the truth about what happened in this store. Files
+ * <root>/.millrace/events/<sequence of the first record>.log, records "<sequence> <type> <id>
+ * <json>". Sequences run 1, 2, 3 ... without a gap, over every segment.
+ *
+ * One thread writes (seal): append, append ..., sync. What is synced, and only that, is seen by
+ * readers, of which there may be any number on any threads; each uses fds of its own, so a slow
+ * reader never holds up the writer. When an append or a sync fails the log is broken for good (-EIO
+ * from then on): the caller ends the server, and the next start finds the truth on disk.
+ */
+#ifndef MR_EVENTLOG_H
+#define MR_EVENTLOG_H
+
+#include "event.h"
+#include "mend.h"
+
+#define MR_EVENTLOG_SEGMENT_BYTES (64u * 1024 * 1024)
+
+struct mr_eventlog;
+
+/* millrace_dir: <root>/.millrace, borrowed for the call; "events" below it is made if missing,
+ * durably. segment_bytes: a segment that has reached it is followed by a new one. Reads every
+ * record once. note (may be NULL): what was cut from the last segment, for the caller to log.
+ * -EUCLEAN: damage, a gap, or a number twice; err names file and offset, and the server must not
+ * start. Returns owned. */
+int mr_eventlog_open(int millrace_dir, uint64_t segment_bytes, struct mr_eventlog **ret,
+                     struct mr_mend_note *note, struct mr_err *err) MR_MUST_USE;
+void mr_eventlog_close(struct mr_eventlog *log); /* NULL allowed; does not sync */
+
+/* ---- writer's thread
+ * ------------------------------------------------------------------------------ */
+
+/* Appends one event (json as mr_event_encode made it, without sequence) and gives its sequence. Not
+ * yet durable, not yet visible. -EINVAL: not such a text, nothing written, the log stays good; -EIO
+ * and other write errors: broken. */
+int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
+                       uint64_t *ret_sequence, struct mr_err *err) MR_MUST_USE;
+
+/* The same, unless an event of this id is logged already: then -EEXIST, and *ret_sequence is that
+ * event's (written in this case too). Exact over all segments. For recovery, and wherever a
+ * commit may be entered a second time. */
+int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, size_t bytes,
+                                     uint64_t *ret_sequence, struct mr_err *err) MR_MUST_USE;
+
+/* One fdatasync for all appends before it; then they are visible and the doorbell rings. */
+int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;
+
+/* ---- any thread
+ * ----------------------------------------------------------------------------------- */
+
+/* Sequence of the last durable event (0: none yet) and of the first one kept (1 while empty). */
+uint64_t mr_eventlog_last(struct mr_eventlog *log);
+uint64_t mr_eventlog_first(struct mr_eventlog *log);
+
+/* An eventfd that becomes readable at every sync that made something visible. One waiter (publish),
+ * which reads it to re-arm. Borrowed. */
+int mr_eventlog_doorbell(const struct mr_eventlog *log);
+
+struct mr_eventlog_record { /* borrowed for the visit; texts NUL-terminated */
+    uint64_t sequence;
+    const char *type, *id;
+    const char *json; /* with sequence */
+    size_t json_bytes;
+};
+typedef int (*mr_eventlog_visit)(void *ctx, const struct mr_eventlog_record *record);
+
+/* Visits durable events from `since` (inclusive; older than the first kept: from the first), at
+ * most `limit`, in order. A non-zero result of visit ends it and is returned. Nothing there: 0 and
+ * no visit. -EUCLEAN: the file was damaged under us; -errno of I/O. */
+int mr_eventlog_read(struct mr_eventlog *log, uint64_t since, uint64_t limit,
+                     mr_eventlog_visit visit, void *ctx) MR_MUST_USE;
+
+/* A record's text taken apart; text is cut into NUL-terminated pieces in place, and ret borrows
+ * from it. -EPROTO. Pure; for tests. */
+int mr_eventlog_parse(char *text, size_t bytes, struct mr_eventlog_record *ret) MR_MUST_USE;
+
+/* Replay's page, for publish and http: {"events":[...],"first":F,"last":L} of at most `limit`
+ * events from `since` and about `max_bytes` (one event always fits), as owned text. L: the last
+ * durable one. */
+int mr_eventlog_page(struct mr_eventlog *log, uint64_t since, uint64_t limit, size_t max_bytes,
+                     char **ret, size_t *ret_bytes) MR_MUST_USE;
+
+#endif
