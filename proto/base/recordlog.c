@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checksummed lines. Reads and appends; does not create, cut, sync or repair a file: what damage
+ * means differs between the event log, the catalogue and a movie's journal, and is theirs to say.
+ */
+#include "base/recordlog.h"
+
+#include "base/crc64.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+enum { CRC_DIGITS = 16, HEAD_BYTES = CRC_DIGITS + 1 };
+#define LINE_MAX_BYTES (HEAD_BYTES + (size_t)MR_RECORD_TEXT_MAX + 1)
+
+static const char digits[] = "0123456789ABCDEF";
+
+/* --- writing */
+
+static void put_head(char *out, uint64_t crc)
+{
+    for (int i = 0; i < CRC_DIGITS; i++)
+        out[i] = digits[crc >> (4 * (CRC_DIGITS - 1 - i)) & 0xf];
+    out[CRC_DIGITS] = ' ';
+}
+
+int mr_recordlog_format(const char *text, size_t bytes, char *ret, size_t size, size_t *ret_bytes)
+{
+    if (bytes > MR_RECORD_TEXT_MAX)
+        return -EMSGSIZE;
+    if (bytes > 0 && (memchr(text, '\n', bytes) != NULL || memchr(text, '\0', bytes) != NULL))
+        return -EINVAL;
+    if (size < HEAD_BYTES + bytes + 1)
+        return -ENOSPC;
+    put_head(ret, mr_crc64(0, text, bytes));
+    if (bytes > 0)
+        memcpy(ret + HEAD_BYTES, text, bytes);
+    ret[HEAD_BYTES + bytes] = '\n';
+    *ret_bytes = HEAD_BYTES + bytes + 1;
+    return 0;
+}
+
+int mr_recordlog_append(int fd, const char *lines, size_t bytes)
+{
+    ssize_t n;
+    do
+        n = write(fd, lines, bytes);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if ((size_t)n == bytes)
+        return 0;
+    /* Linux cuts a write to a file short where space or a size limit ends. The rest must not
+     * follow: another thread's line may already be behind the piece. */
+    return n == 0 ? -EIO : -ENOSPC;
+}
+
+/* --- reading */
+
+struct scanner {
+    mr_recordlog_visit visit;
+    void *ctx;
+    struct mr_recordlog_scan scan;
+    uint64_t damaged;       /* damaged lines since the last good record */
+    uint64_t first_damaged; /* offset of the first of them */
+    char *buffer;           /* LINE_MAX_BYTES */
+    size_t used;            /* bytes in buffer */
+    uint64_t offset;        /* of buffer[0] in the file */
+    bool skipping;          /* inside a line longer than any record */
+};
+
+static int hex_value(char c)
+{
+    const char *at = c == '\0' ? NULL : strchr(digits, c);
+    return at == NULL ? -1 : (int)(at - digits);
+}
+
+/* line: without its newline */
+static bool line_is_good(const char *line, size_t bytes)
+{
+    uint64_t crc = 0;
+    if (bytes < HEAD_BYTES || line[CRC_DIGITS] != ' ')
+        return false;
+    for (int i = 0; i < CRC_DIGITS; i++) {
+        int v = hex_value(line[i]);
+        if (v < 0)
+            return false;
+        crc = crc << 4 | (uint64_t)v;
+    }
+    const char *text = line + HEAD_BYTES;
+    size_t text_bytes = bytes - HEAD_BYTES;
+    return crc == mr_crc64(0, text, text_bytes) && memchr(text, '\0', text_bytes) == NULL;
+}
+
+static void note_damaged(struct scanner *s, uint64_t offset)
+{
+    if (s->damaged++ == 0)
+        s->first_damaged = offset;
+}
+
+static void note_good(struct scanner *s, uint64_t end)
+{
+    if (s->damaged > 0 && s->scan.bad_records == 0)
+        s->scan.first_bad = s->first_damaged;
+    s->scan.bad_records += s->damaged;
+    s->damaged = 0;
+    s->scan.records++;
+    s->scan.good_bytes = end;
+}
+
+static int take_line(struct scanner *s, char *line, size_t bytes)
+{
+    uint64_t offset = s->offset + (uint64_t)(line - s->buffer);
+    if (s->skipping) {
+        s->skipping = false;
+        return 0;
+    }
+    if (!line_is_good(line, bytes)) {
+        note_damaged(s, offset);
+        return 0;
+    }
+    note_good(s, offset + bytes + 1);
+    line[bytes] = '\0';
+    return s->visit == NULL ? 0 : s->visit(s->ctx, line + HEAD_BYTES, bytes - HEAD_BYTES, offset);
+}
+
+static void drop_front(struct scanner *s, size_t bytes)
+{
+    memmove(s->buffer, s->buffer + bytes, s->used - bytes);
+    s->used -= bytes;
+    s->offset += bytes;
+}
+
+static int take_lines(struct scanner *s)
+{
+    size_t at = 0;
+    for (;;) {
+        char *line = s->buffer + at;
+        char *end = s->used > at ? memchr(line, '\n', s->used - at) : NULL;
+        if (end == NULL)
+            break;
+        size_t bytes = (size_t)(end - line);
+        int r = take_line(s, line, bytes);
+        if (r != 0)
+            return r;
+        at += bytes + 1;
+    }
+    drop_front(s, at);
+    if (s->used < LINE_MAX_BYTES)
+        return 0;
+    if (!s->skipping)
+        note_damaged(s, s->offset);
+    s->skipping = true;
+    drop_front(s, s->used);
+    return 0;
+}
+
+static int scan_file(struct scanner *s, int fd)
+{
+    for (;;) {
+        ssize_t n =
+            pread(fd, s->buffer + s->used, LINE_MAX_BYTES - s->used, (off_t)(s->offset + s->used));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : 0;
+        s->used += (size_t)n;
+        int r = take_lines(s);
+        if (r != 0)
+            return r;
+    }
+}
+
+static void finish(struct scanner *s)
+{
+    if (s->used > 0 && !s->skipping)
+        note_damaged(s, s->offset);
+    s->scan.total_bytes = s->offset + s->used;
+    s->scan.torn_tail = s->damaged > 0;
+    if (s->scan.torn_tail && s->scan.bad_records == 0)
+        s->scan.first_bad = s->first_damaged;
+}
+
+int mr_recordlog_scan(int fd, uint64_t from, mr_recordlog_visit visit, void *ctx,
+                      struct mr_recordlog_scan *ret)
+{
+    struct scanner s = {.visit = visit, .ctx = ctx, .offset = from};
+    s.scan.good_bytes = from;
+    s.buffer = malloc(LINE_MAX_BYTES);
+    if (s.buffer == NULL)
+        return -ENOMEM;
+    int r = scan_file(&s, fd);
+    free(s.buffer);
+    if (r != 0)
+        return r;
+    finish(&s);
+    *ret = s.scan;
+    return 0;
+}
