@@ -22,7 +22,7 @@ struct mr_stats {
     double mean, m2; /* FLOAT */
 };
 
-/* data: little-endian pixels. */
+/* data: little-endian whole pixels; U4 of odd width: whole rows. */
 void mr_stats_of(enum mr_pixel pixel, uint64_t width, const void *data, size_t bytes,
                  struct mr_stats *ret);
 void mr_stats_merge(struct mr_stats *into, const struct mr_stats *next);

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Statistics of pixels. Counts what it is given: padding is left out by the caller (the pixel part
+ * of a span), except the nibble that ends a 4-bit row of odd width. Inner loops are over short
+ * blocks with narrow accumulators, so that the compiler can keep them in vector registers.
+ */
+#include "wire/stats.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* Pixels a block holds: 255 * 255 * BLOCK and 65535 * BLOCK fit 32 bits. */
+#define BLOCK 4096u
+#define LANES 8u
+/* Pixels of a movie, at most: sums of squares then fit 128 bits with room to merge. */
+#define COUNT_MAX (1ull << 56)
+
+struct tally { /* of one block of integers */
+    int32_t min, max;
+    int64_t sum;
+    uint64_t squares;
+};
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static struct tally tally_i8(const uint8_t *p, size_t n)
+{
+    int8_t min = INT8_MAX, max = INT8_MIN;
+    int32_t sum = 0;
+    uint32_t squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        int8_t v = (int8_t)p[i];
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+        sum += v;
+        squares += (uint32_t)(v * v);
+    }
+    return (struct tally){min, max, sum, squares};
+}
+
+static struct tally tally_u8(const uint8_t *p, size_t n)
+{
+    uint8_t min = UINT8_MAX, max = 0;
+    uint32_t sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v = p[i];
+        min = p[i] < min ? p[i] : min;
+        max = p[i] > max ? p[i] : max;
+        sum += v;
+        squares += v * v;
+    }
+    return (struct tally){min, max, (int64_t)sum, squares};
+}
+
+static uint16_t load_16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return le16toh(v);
+}
+
+static struct tally tally_i16(const uint8_t *p, size_t n)
+{
+    int16_t min = INT16_MAX, max = INT16_MIN;
+    int32_t sum = 0;
+    uint64_t squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        int16_t v = (int16_t)load_16(p + 2 * i);
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+        sum += v;
+        squares += (uint32_t)(v * v);
+    }
+    return (struct tally){min, max, sum, squares};
+}
+
+static struct tally tally_u16(const uint8_t *p, size_t n)
+{
+    uint16_t min = UINT16_MAX, max = 0;
+    uint32_t sum = 0;
+    uint64_t squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t v = load_16(p + 2 * i);
+        min = v < min ? v : min;
+        max = v > max ? v : max;
+        sum += v;
+        squares += (uint32_t)v * v;
+    }
+    return (struct tally){min, max, (int64_t)sum, squares};
+}
+
+static void add_tally(struct mr_stats *s, struct tally t, uint64_t pixels)
+{
+    struct mr_stats block = {.kind = MR_STATS_EXACT,
+                             .count = pixels,
+                             .min = t.min,
+                             .max = t.max,
+                             .sum = t.sum,
+                             .squares = t.squares};
+    mr_stats_merge(s, &block);
+}
+
+static void stats_of_integers(enum mr_pixel pixel, const uint8_t *p, size_t pixels,
+                              struct mr_stats *s)
+{
+    size_t size = mr_pixel_bytes(pixel);
+    for (size_t at = 0; at < pixels; at += BLOCK) {
+        size_t n = min_size(BLOCK, pixels - at);
+        const uint8_t *block = p + at * size;
+        if (pixel == MR_PIXEL_I8) {
+            add_tally(s, tally_i8(block, n), n);
+        } else if (pixel == MR_PIXEL_U8) {
+            add_tally(s, tally_u8(block, n), n);
+        } else if (pixel == MR_PIXEL_I16) {
+            add_tally(s, tally_i16(block, n), n);
+        } else {
+            add_tally(s, tally_u16(block, n), n);
+        }
+    }
+}
+
+/* Two nibbles a byte. */
+static struct tally tally_u4(const uint8_t *p, size_t n)
+{
+    uint8_t min = 15, max = 0;
+    uint32_t sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t low = p[i] & 15u, high = (uint8_t)(p[i] >> 4);
+        uint8_t less = low < high ? low : high, more = low < high ? high : low;
+        min = less < min ? less : min;
+        max = more > max ? more : max;
+        sum += (uint32_t)low + high;
+        squares += (uint32_t)low * low + (uint32_t)high * high;
+    }
+    return (struct tally){min, max, (int64_t)sum, squares};
+}
+
+static void stats_of_nibbles(const uint8_t *p, size_t bytes, struct mr_stats *s)
+{
+    for (size_t at = 0; at < bytes; at += BLOCK) {
+        size_t n = min_size(BLOCK, bytes - at);
+        add_tally(s, tally_u4(p + at, n), 2 * n);
+    }
+}
+
+/* Rows of odd width: the last byte of each holds one pixel. */
+static void stats_of_odd_rows(uint64_t width, const uint8_t *p, size_t bytes, struct mr_stats *s)
+{
+    size_t row_bytes = (size_t)mr_pixel_row_bytes(MR_PIXEL_U4, width);
+    assert(bytes % row_bytes == 0);
+    for (size_t at = 0; at < bytes; at += row_bytes) {
+        stats_of_nibbles(p + at, row_bytes - 1, s);
+        uint8_t last = p[at + row_bytes - 1] & 15u;
+        add_tally(s, tally_u8(&last, 1), 1);
+    }
+}
+
+/* IEEE 754 binary16 without branches: the exponent is moved into place and rebiased by a product
+ * with 2^112, which makes subnormals right as well. Inf and NaN come out finite: see block_finite.
+ */
+static float from_half(uint16_t half)
+{
+    uint32_t bits = (uint32_t)(half & 0x7fffu) << 13;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    value *= 0x1p112f;
+    return half & 0x8000u ? -value : value;
+}
+
+/* Converts n pixels; false where one is NaN or Inf (all exponent bits set). */
+static bool load_halves(const uint8_t *p, size_t n, float *ret)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = load_16(p + 2 * i);
+        finite &= (half & 0x7c00u) != 0x7c00u;
+        ret[i] = from_half(half);
+    }
+    return finite;
+}
+
+static bool load_floats(const uint8_t *p, size_t n, float *ret)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + 4 * i, sizeof(bits));
+        bits = le32toh(bits);
+        finite &= (bits & 0x7f800000u) != 0x7f800000u;
+        memcpy(&ret[i], &bits, sizeof(bits));
+    }
+    return finite;
+}
+
+static double sum_lanes(const double lanes[LANES])
+{
+    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+           ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+}
+
+/* Mean and M2 of one block, about the block's own mean. The order of additions is fixed by LANES,
+ * so every machine finds the same. */
+static struct mr_stats float_block(const float *v, size_t n)
+{
+    double sum[LANES] = {0}, squares[LANES] = {0};
+    float min = v[0], max = v[0];
+    for (size_t i = 0; i < n; i++) {
+        sum[i % LANES] += (double)v[i];
+        min = v[i] < min ? v[i] : min;
+        max = v[i] > max ? v[i] : max;
+    }
+    double mean = sum_lanes(sum) / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)v[i] - mean;
+        squares[i % LANES] += d * d;
+    }
+    return (struct mr_stats){.kind = MR_STATS_FLOAT,
+                             .count = n,
+                             .min = (double)min,
+                             .max = (double)max,
+                             .mean = mean,
+                             .m2 = sum_lanes(squares)};
+}
+
+static void stats_of_floats(enum mr_pixel pixel, const uint8_t *p, size_t pixels,
+                            struct mr_stats *s)
+{
+    float block[BLOCK];
+    size_t size = mr_pixel_bytes(pixel);
+    for (size_t at = 0; at < pixels; at += BLOCK) {
+        size_t n = min_size(BLOCK, pixels - at);
+        bool finite = pixel == MR_PIXEL_F16 ? load_halves(p + at * size, n, block)
+                                            : load_floats(p + at * size, n, block);
+        if (!finite) {
+            *s = (struct mr_stats){.kind = MR_STATS_UNKNOWN, .count = pixels};
+            return;
+        }
+        struct mr_stats next = float_block(block, n);
+        mr_stats_merge(s, &next);
+    }
+}
+
+void mr_stats_of(enum mr_pixel pixel, uint64_t width, const void *data, size_t bytes,
+                 struct mr_stats *ret)
+{
+    size_t size = mr_pixel_bytes(pixel);
+    assert(bytes % size == 0);
+    struct mr_stats s = {0};
+    switch (pixel) {
+    case MR_PIXEL_I8:
+    case MR_PIXEL_U8:
+    case MR_PIXEL_I16:
+    case MR_PIXEL_U16:
+        stats_of_integers(pixel, data, bytes / size, &s);
+        break;
+    case MR_PIXEL_F16:
+    case MR_PIXEL_F32:
+        stats_of_floats(pixel, data, bytes / size, &s);
+        break;
+    case MR_PIXEL_U4:
+        if (width % 2 == 0) {
+            stats_of_nibbles(data, bytes, &s);
+        } else {
+            stats_of_odd_rows(width, data, bytes, &s);
+        }
+        break;
+    case MR_PIXEL_NONE:
+    case MR_PIXEL_COUNT:
+        break;
+    }
+    *ret = s;
+}
+
+/* Chan, Golub, LeVeque: combining means and squared deviations of two sets. */
+static void merge_float(struct mr_stats *into, const struct mr_stats *next)
+{
+    double a = (double)into->count, b = (double)next->count;
+    double delta = next->mean - into->mean;
+    into->mean += delta * (b / (a + b));
+    into->m2 += next->m2 + delta * delta * (a * b / (a + b));
+}
+
+void mr_stats_merge(struct mr_stats *into, const struct mr_stats *next)
+{
+    if (next->kind == MR_STATS_NONE) {
+        return;
+    }
+    if (into->kind == MR_STATS_NONE) {
+        *into = *next;
+        return;
+    }
+    uint64_t count = into->count + next->count;
+    if (into->kind != next->kind || into->kind == MR_STATS_UNKNOWN || count > COUNT_MAX) {
+        count = count > COUNT_MAX ? COUNT_MAX : count;
+        *into = (struct mr_stats){.kind = MR_STATS_UNKNOWN, .count = count};
+        return;
+    }
+    if (into->kind == MR_STATS_FLOAT) {
+        merge_float(into, next);
+    }
+    into->sum += next->sum;
+    into->squares += next->squares;
+    into->min = next->min < into->min ? next->min : into->min;
+    into->max = next->max > into->max ? next->max : into->max;
+    into->count = count;
+}
+
+/* Exact in integers where the products fit 128 bits, which they do up to thousands of frames. */
+static double exact_variance(const struct mr_stats *s)
+{
+    unsigned __int128 n = s->count, a, b;
+    unsigned __int128 size = (unsigned __int128)(s->sum < 0 ? -s->sum : s->sum);
+    if (__builtin_mul_overflow(n, s->squares, &a) || __builtin_mul_overflow(size, size, &b)) {
+        long double mean = (long double)s->sum / (long double)s->count;
+        return (double)((long double)s->squares / (long double)s->count - mean * mean);
+    }
+    return a > b ? (double)((long double)(a - b) / (long double)s->count / (long double)s->count)
+                 : 0.0;
+}
+
+static bool fits_float(double v)
+{
+    return isfinite(v) && fabs(v) <= (double)FLT_MAX;
+}
+
+void mr_stats_summarise(const struct mr_stats *s, struct mr_stats_summary *ret)
+{
+    *ret = (struct mr_stats_summary){.min = 0, .max = -1, .mean = -2, .rms = -1, .known = false};
+    double mean = s->mean, variance = 0;
+    if (s->kind == MR_STATS_EXACT) {
+        mean = (double)((long double)s->sum / (long double)s->count);
+        variance = exact_variance(s);
+    } else if (s->kind == MR_STATS_FLOAT) {
+        variance = s->m2 / (double)s->count;
+    } else {
+        return;
+    }
+    double rms = variance > 0 ? sqrt(variance) : 0.0;
+    if (fits_float(s->min) && fits_float(s->max) && fits_float(mean) && fits_float(rms) &&
+        !isnan(variance)) {
+        *ret =
+            (struct mr_stats_summary){(float)s->min, (float)s->max, (float)mean, (float)rms, true};
+    }
+}
+
+static void write_128(struct mr_writer *w, unsigned __int128 v)
+{
+    mr_write_u64(w, (uint64_t)v);
+    mr_write_u64(w, (uint64_t)(v >> 64));
+}
+
+static unsigned __int128 read_128(struct mr_reader *r)
+{
+    uint64_t low = mr_read_u64(r);
+    return (unsigned __int128)mr_read_u64(r) << 64 | low;
+}
+
+void mr_stats_write(struct mr_writer *w, const struct mr_stats *s)
+{
+    static const uint8_t zeros[7];
+    bool counted = s->kind == MR_STATS_EXACT || s->kind == MR_STATS_FLOAT;
+    mr_write_u8(w, (uint8_t)s->kind);
+    mr_write_raw(w, zeros, sizeof(zeros));
+    mr_write_u64(w, s->count);
+    mr_write_f64(w, counted ? s->min : 0.0);
+    mr_write_f64(w, counted ? s->max : 0.0);
+    if (s->kind == MR_STATS_FLOAT) {
+        mr_write_f64(w, s->mean);
+        mr_write_f64(w, s->m2);
+        write_128(w, 0);
+    } else {
+        write_128(w, counted ? (unsigned __int128)s->sum : 0);
+        write_128(w, counted ? s->squares : 0);
+    }
+}
+
+/* Could these be the sums of `count` pixels between min and max? Keeps a peer's numbers from
+ * overflowing the merge. */
+static bool exact_plausible(const struct mr_stats *s)
+{
+    if (!(s->min >= INT16_MIN && s->max <= UINT16_MAX && s->min <= s->max) ||
+        s->min != floor(s->min) || s->max != floor(s->max)) {
+        return false;
+    }
+    int64_t min = (int64_t)s->min, max = (int64_t)s->max;
+    uint64_t top = (uint64_t)(max * max > min * min ? max * max : min * min);
+    return s->sum >= (__int128)s->count * min && s->sum <= (__int128)s->count * max &&
+           s->squares <= (unsigned __int128)s->count * top;
+}
+
+static bool float_plausible(const struct mr_stats *s)
+{
+    return fits_float(s->min) && fits_float(s->max) && s->min <= s->max && isfinite(s->mean) &&
+           fabs(s->mean) <= 2 * (double)FLT_MAX && isfinite(s->m2) && s->m2 >= 0;
+}
+
+int mr_stats_read(struct mr_reader *r, struct mr_stats *ret)
+{
+    struct mr_stats s = {.kind = (enum mr_stats_kind)mr_read_u8(r)};
+    uint8_t zeros[7];
+    mr_read_raw(r, zeros, sizeof(zeros));
+    s.count = mr_read_u64(r);
+    s.min = mr_read_f64(r);
+    s.max = mr_read_f64(r);
+    unsigned __int128 tail = 0;
+    if (s.kind == MR_STATS_FLOAT) {
+        s.mean = mr_read_f64(r);
+        s.m2 = mr_read_f64(r);
+        tail = read_128(r);
+    } else {
+        s.sum = (__int128)read_128(r);
+        s.squares = read_128(r);
+    }
+    bool good = !r->failed && tail == 0 && s.count <= COUNT_MAX;
+    for (size_t i = 0; i < sizeof(zeros); i++) {
+        good = good && zeros[i] == 0;
+    }
+    if (good && s.kind == MR_STATS_EXACT) {
+        good = s.count > 0 && exact_plausible(&s);
+    } else if (good && s.kind == MR_STATS_FLOAT) {
+        good = s.count > 0 && float_plausible(&s);
+    } else {
+        good = good && (s.kind == MR_STATS_UNKNOWN || (s.kind == MR_STATS_NONE && s.count == 0)) &&
+               s.min == 0 && s.max == 0 && s.sum == 0 && s.squares == 0;
+    }
+    if (!good) {
+        return -EPROTO;
+    }
+    *ret = s;
+    return 0;
+}
