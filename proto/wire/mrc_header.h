@@ -12,7 +12,7 @@
 
 struct mr_mrc_header {
     bool big_endian;
-    int32_t nx, ny, nz, mode;
+    int32_t nx, ny, nz, mode; /* nx in pixels: doubled where imod_packed4 */
     int32_t mx, my, mz;
     float cella[3];
     int32_t ispg;
@@ -25,7 +25,7 @@ struct mr_mrc_header {
     float pixel_size_angstrom; /* cella.x / mx, 0 where unknown (not finite, <= 0) */
 };
 
-/* True while the header is not yet there: MODE, NX, NY unset or no "MAP " at 208 (a growing movie). */
+/* True while the header is not yet there: NX or NY zero, or no "MAP " at 208 (a growing movie). */
 bool mr_mrc_header_unset(const uint8_t header[MR_MRC_HEADER_BYTES]);
 
 /* -EPROTO: not an MRC header (no "MAP ", unknown MACHST); -ERANGE: absurd sizes (nx, ny < 1 or over
@@ -35,7 +35,7 @@ int mr_mrc_header_decode(const uint8_t header[MR_MRC_HEADER_BYTES], struct mr_mr
                          struct mr_err *err) MR_MUST_USE;
 
 uint64_t mr_mrc_data_offset(const struct mr_mrc_header *h); /* 1024 + nsymbt */
-uint64_t mr_mrc_frame_bytes(const struct mr_mrc_header *h);
+uint64_t mr_mrc_frame_bytes(const struct mr_mrc_header *h); /* 0 where pixel is NONE */
 bool mr_mrc_stats_set(const struct mr_mrc_header *h); /* real values, not zeros and not "unknown" */
 
 /* A finished movie's header (CONTRACT "mrc"): NZ frames, ISPG 0, MZ 1, EXTTYP "HDF5", NVERSION 20140,
