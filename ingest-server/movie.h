@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A movie in flight, as every server stage sees it. Immutable after berth made it, but for the space
- * counter and the reference count, which are atomic; so lanes, seal and control share it without a lock.
+ * A movie in flight, as every server stage sees it. Immutable after berth made it, but for the
+ * atomic fields at its end; so lanes, seal and control share it without a lock.
  */
 #ifndef MR_MOVIE_H
 #define MR_MOVIE_H
@@ -22,17 +22,43 @@ struct mr_movie {
     int part_dir_fd;        /* <final dir>/.millrace */
     int journal_fd;         /* O_APPEND */
     bool direct;
-    uint32_t alignment;     /* of offset, length and memory for writes to part_fd (1 when not direct: any) */
-    char part_name[64];     /* "<ULID>.g1.part" below part_dir_fd */
-    char journal_name[64];  /* "<ULID>.g1.journal" below <root>/.millrace/journal */
+    uint32_t
+        alignment; /* of offset, length and memory for writes to part_fd (1 when not direct: any) */
+    char part_name[64];         /* "<ULID>.g1.part" below part_dir_fd */
+    char journal_name[64];      /* "<ULID>.g1.journal" below <root>/.millrace/journal */
     _Atomic uint64_t space_end; /* CHUNKS: where the next slab goes; multiple of MR_SLAB_ALIGN */
+    _Atomic uint64_t allocated_end; /* fallocated so far; UINT64_MAX: no more of it */
+    _Atomic bool tainted;           /* a write, fsync or journal append failed: no acks, no seal */
     _Atomic uint32_t references;
 };
 
-void mr_movie_hold(struct mr_movie *movie);
-void mr_movie_release(struct mr_movie *movie); /* the last one closes the fds and frees; NULL allowed */
+/* Zeroed, fds -1, alignment 1, generation and revision 1, one reference; NULL: out of memory. */
+struct mr_movie *mr_movie_new(void);
 
-/* CHUNKS: claims room for one stored slab (rounded up to the larger of MR_SLAB_ALIGN and alignment). */
+void mr_movie_hold(struct mr_movie *movie);
+void mr_movie_release(
+    struct mr_movie *movie); /* the last one closes the fds and frees; NULL allowed */
+
+/* CHUNKS: claims room for one stored slab (rounded up to the larger of MR_SLAB_ALIGN and
+ * alignment). */
 uint64_t mr_movie_claim(struct mr_movie *movie, uint32_t stored_bytes);
+
+/* True where direct writes of such a movie keep offset and length aligned and no two slabs share an
+ * aligned block. False, with movie->direct then false: an alignment that is no power of two or over
+ * MR_MOVIE_SLACK, and a STREAM whose data_offset is no multiple of it (65536 + 4096 k on a file
+ * system that wants 64 KiB). Such a movie is written through the page cache, whole. */
+bool mr_movie_direct_fits(const struct mr_geometry *g, uint32_t alignment);
+#define MR_MOVIE_SLACK \
+    65536u /* bytes behind MR_SLAB_BYTES in a lane's buffers: padding of a tail */
+
+/* Bytes that a slab of stored_bytes takes when written: padded to the alignment where direct. */
+uint64_t mr_movie_padded(const struct mr_movie *movie, uint32_t stored_bytes);
+
+/* Sees to it that space up to `end` is allocated ahead in growing steps (16 to 256 MiB), by one
+ * lane for all. Best effort: a refusal ends it for this movie, and the write will tell. */
+void mr_movie_allocate_ahead(struct mr_movie *movie, uint64_t end);
+
+void mr_movie_taint(struct mr_movie *movie);
+bool mr_movie_is_tainted(struct mr_movie *movie);
 
 #endif
