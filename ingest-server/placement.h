@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The records of a movie's placement journal (one recordlog per movie and part generation):
- *   OPEN   what the movie is (the OPEN message, hex), its part's directory and generation; first record
- *   SLAB   slab n lies at this offset, durable: appended only after the fdatasync that covers the slab
- *   SEALED final name, inode, digests and the whole event: from here the commit is only repeated
- * Formatting and parsing only; who writes when is landing's, berth's and seal's affair.
+ *   OPEN   what the movie is (the OPEN message, hex), its part's directory and generation; first
+ * record SLAB   slab n lies at this offset, durable: appended only after the fdatasync that covers
+ * the slab SEALED final name, inode, digests and the whole event: from here the commit is only
+ * repeated Formatting and parsing only; who writes when is landing's, berth's and seal's affair.
  */
 #ifndef MR_PLACEMENT_H
 #define MR_PLACEMENT_H
@@ -15,17 +15,22 @@
 
 struct mr_placement { /* a SLAB record */
     uint64_t slab;
-    uint64_t offset;       /* in the part file */
-    uint32_t stored_bytes; /* there */
-    uint32_t raw_bytes;    /* uncompressed, padding included */
-    enum mr_codec_id codec; /* as stored: always NONE for BYTES and STREAM */
+    uint64_t offset;              /* in the part file */
+    uint32_t stored_bytes;        /* there */
+    uint32_t raw_bytes;           /* uncompressed, padding included */
+    enum mr_codec_id codec;       /* as stored: always NONE for BYTES and STREAM */
     uint64_t crc_stored, crc_raw; /* CRC-64/XZ */
     uint32_t pixel_bytes;
     uint64_t crc_pixels; /* of the pixel part, little-endian */
     struct mr_stats stats;
 };
 
-#define MR_PLACEMENT_TEXT 512 /* bytes enough for one SLAB record's text */
+#define MR_PLACEMENT_TEXT       512          /* bytes enough for one SLAB record's text */
+#define MR_PLACEMENT_OFFSET_MAX (1ull << 62) /* so that an offset's end is an off_t too */
+
+/* -EPROTO unless every value is in range; only such a placement may be formatted. Statistics come
+ * from a peer: a journal must not hold what cannot be read back. */
+int mr_placement_check(const struct mr_placement *p) MR_MUST_USE;
 
 /* SLAB record's text ("SLAB 17 69206016 ...") into ret (MR_PLACEMENT_TEXT); returns its length. */
 size_t mr_placement_format(const struct mr_placement *p, char *ret);
