@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The envelope of a control message, and which body goes with which type. Bodies are in
+ * message_session.c and message_movie.c. Keeps no state: sequence and session are the caller's.
+ *
+ * The envelope never changes between versions, so that a HELLO from the future can be refused.
+ */
+#include "wire/message.h"
+
+#include "base/crc64.h"
+#include "wire/message_body.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const uint8_t magic[4] = {'M', 'R', 'C', 'T'};
+
+enum { ENVELOPE_BYTES = 24, BODY_BYTES_OFFSET = 12, CRC_BYTES = 8 };
+
+struct codec {
+    const char *name;
+    void (*write)(struct mr_writer *w, const struct mr_message *m);
+    void (*read)(struct mr_fields *f, struct mr_message *m);
+};
+
+#define CODEC(NAME, body)                                     \
+    {                                                         \
+        NAME, mr_message_write_##body, mr_message_read_##body \
+    }
+static const struct codec codecs[] = {
+    [MR_HELLO] = CODEC("HELLO", hello),
+    [MR_WELCOME] = CODEC("WELCOME", welcome),
+    [MR_REFUSED] = CODEC("REFUSED", refused),
+    [MR_OPEN] = CODEC("OPEN", open),
+    [MR_OPENED] = CODEC("OPENED", opened),
+    [MR_ACK] = CODEC("ACK", ack),
+    [MR_CREDIT] = CODEC("CREDIT", credit),
+    [MR_DEMAND] = CODEC("DEMAND", demand),
+    [MR_RESEND] = CODEC("RESEND", resend),
+    [MR_END] = CODEC("END", end),
+    [MR_COMMITTED] = CODEC("COMMITTED", committed),
+    [MR_HOLD] = CODEC("HOLD", hold),
+    [MR_FAIL] = CODEC("FAIL", fail),
+    [MR_FAILED] = CODEC("FAILED", failed),
+    [MR_ABANDON] = CODEC("ABANDON", abandon),
+    [MR_ABANDONED] = CODEC("ABANDONED", abandon),
+    [MR_PING] = CODEC("PING", ping),
+    [MR_PONG] = CODEC("PONG", ping),
+    [MR_BYE] = CODEC("BYE", bye),
+};
+
+static const struct codec *codec_of(unsigned type)
+{
+    if (type < MR_HELLO || type >= sizeof(codecs) / sizeof(codecs[0])) {
+        return NULL;
+    }
+    return &codecs[type];
+}
+
+const char *mr_message_name(enum mr_message_type type)
+{
+    const struct codec *codec = codec_of((unsigned)type);
+    return codec == NULL ? "?" : codec->name;
+}
+
+const char *mr_reason_name(uint16_t code)
+{
+    static const char *const names[] = {
+        [0] = "none",
+        [MR_REASON_VERSION] = "version",
+        [MR_REASON_NAME_IN_USE] = "name in use",
+        [MR_REASON_STALE_EPOCH] = "stale epoch",
+        [MR_REASON_STOPPING] = "stopping",
+        [MR_REASON_BUSY] = "busy",
+        [MR_REASON_NO_SPACE] = "no space",
+        [MR_REASON_READ_ONLY] = "read-only",
+        [MR_REASON_IO] = "I/O error",
+        [MR_REASON_BAD_NAME] = "bad name",
+        [MR_REASON_BAD_REQUEST] = "bad request",
+        [MR_REASON_UNSUPPORTED] = "unsupported",
+        [MR_REASON_MISMATCH] = "mismatch",
+        [MR_REASON_PERMISSION] = "permission",
+        [MR_REASON_SOURCE] = "source",
+    };
+    return code < sizeof(names) / sizeof(names[0]) ? names[code] : "unknown reason";
+}
+
+const char *mr_output_name(enum mr_output output)
+{
+    static const char *const names[] = {"?", "keep", "mrc", "hdf5"};
+    return (unsigned)output < sizeof(names) / sizeof(names[0]) ? names[output] : "?";
+}
+
+int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t *ret_bytes)
+{
+    const struct codec *codec = codec_of((unsigned)m->type);
+    assert(codec != NULL);
+    struct mr_writer w = mr_writer_init(ret, size);
+    mr_write_raw(&w, magic, sizeof(magic));
+    mr_write_u16(&w, (uint16_t)m->type);
+    mr_write_u16(&w, 0);
+    mr_write_u32(&w, m->sequence);
+    mr_write_u32(&w, 0); /* body bytes, known below */
+    mr_write_u64(&w, m->session);
+    codec->write(&w, m);
+    if (w.failed || w.size - w.at < CRC_BYTES) {
+        return -ENOSPC;
+    }
+    struct mr_writer length = mr_writer_init((uint8_t *)ret + BODY_BYTES_OFFSET, 4);
+    mr_write_u32(&length, (uint32_t)(w.at - ENVELOPE_BYTES));
+    mr_write_u64(&w, mr_crc64(0, ret, w.at));
+    *ret_bytes = w.at;
+    return 0;
+}
+
+/* Is it whole, and ours? Then the envelope's fields, and *ret_body over the body. */
+static int open_envelope(const uint8_t *data, size_t bytes, struct mr_message *m,
+                         uint16_t *ret_type, struct mr_fields *ret_body, struct mr_err *err)
+{
+    if (bytes < ENVELOPE_BYTES + CRC_BYTES || memcmp(data, magic, sizeof(magic)) != 0) {
+        return mr_err_set(err, -EBADMSG, "not a Millrace control message (%zu bytes)", bytes);
+    }
+    struct mr_reader r = mr_reader_init(data + sizeof(magic), bytes - sizeof(magic));
+    *ret_type = mr_read_u16(&r);
+    (void)mr_read_u16(&r);
+    m->sequence = mr_read_u32(&r);
+    uint32_t body_bytes = mr_read_u32(&r);
+    m->session = mr_read_u64(&r);
+    if (bytes > MR_CONTROL_BYTES_MAX || body_bytes != bytes - ENVELOPE_BYTES - CRC_BYTES) {
+        return mr_err_set(err, -EBADMSG, "control message: %zu bytes came, the body claims %u",
+                          bytes, body_bytes);
+    }
+    struct mr_reader crc = mr_reader_init(data + bytes - CRC_BYTES, CRC_BYTES);
+    if (mr_read_u64(&crc) != mr_crc64(0, data, bytes - CRC_BYTES)) {
+        return mr_err_set(err, -EBADMSG, "control message: checksum wrong");
+    }
+    *ret_body = mr_fields_init(data + ENVELOPE_BYTES, body_bytes);
+    return 0;
+}
+
+/* Geometry judges itself, in words better than a field's name. */
+static int open_verdict(const struct mr_open *open, struct mr_err *err)
+{
+    int rc = mr_geometry_check(&open->geometry, err);
+    if (rc < 0) {
+        (void)mr_err_prefix(err, "OPEN: geometry");
+        return -EPROTO;
+    }
+    return 0;
+}
+
+static int body_verdict(const char *name, const struct mr_fields *f, struct mr_err *err)
+{
+    if (mr_fields_ok(f)) {
+        return 0;
+    }
+    return mr_err_set(err, -EPROTO, "%s: %s: %s", name, f->bad,
+                      f->cut ? "cut short or too long" : "out of range");
+}
+
+int mr_message_decode(const void *data, size_t bytes, struct mr_message *ret, struct mr_err *err)
+{
+    struct mr_message m = {0};
+    struct mr_fields body;
+    uint16_t type = 0;
+    int rc = open_envelope(data, bytes, &m, &type, &body, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct codec *codec = codec_of(type);
+    if (codec == NULL) {
+        return mr_err_set(err, -EPROTO, "control message of unknown type %u", type);
+    }
+    m.type = (enum mr_message_type)type;
+    codec->read(&body, &m);
+    rc = body_verdict(codec->name, &body, err);
+    if (rc == 0 && m.type == MR_OPEN) {
+        rc = open_verdict(&m.open, err);
+    }
+    if (rc == 0) {
+        *ret = m;
+    }
+    return rc;
+}
+
+int mr_open_encode(const struct mr_open *open, void *ret, size_t size, size_t *ret_bytes)
+{
+    struct mr_writer w = mr_writer_init(ret, size);
+    mr_message_write_open_body(&w, open);
+    if (w.failed) {
+        return -ENOSPC;
+    }
+    *ret_bytes = w.at;
+    return 0;
+}
+
+int mr_open_decode(const void *data, size_t bytes, struct mr_open *ret, struct mr_err *err)
+{
+    struct mr_open open = {0};
+    struct mr_fields f = mr_fields_init(data, bytes);
+    mr_message_read_open_body(&f, &open);
+    int rc = body_verdict("OPEN", &f, err);
+    if (rc == 0) {
+        rc = open_verdict(&open, err);
+    }
+    if (rc == 0) {
+        *ret = open;
+    }
+    return rc;
+}
