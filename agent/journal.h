@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's journal, `<state_dir>/journal.sqlite`: who this agent is (instance, epoch), which
+ * file is which movie, and how far it came. A movie is written down before it is OPENed, so that a
+ * restarted agent offers it under the same id. It may be lost without losing data: then complete
+ * files are offered again, and the server knows them by their content.
+ *
+ * WAL, synchronous FULL: what a committed transaction wrote survives a power cut. Several processes
+ * may have it open (busy ones wait for 5 s, then -EBUSY). Without a transaction of the caller's
+ * every change is one of its own. One thread at a time.
+ */
+#ifndef MR_AGENT_JOURNAL_H
+#define MR_AGENT_JOURNAL_H
+
+#include "base/fs.h"
+#include "base/ulid.h"
+#include "wire/message.h"
+
+#define MR_JOURNAL_SCHEMA   1
+#define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
+#define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
+
+enum mr_journal_state { /* in the database: never renumber */
+                        MR_JOURNAL_OPEN = 1,
+                        MR_JOURNAL_COMMITTED = 2,
+                        MR_JOURNAL_FAILED = 3,
+};
+
+struct mr_journal_movie { /* one revision of one movie */
+    struct mr_ulid id;
+    uint32_t revision;
+    enum mr_journal_state state;
+    char root[MR_JOURNAL_ROOT_MAX + 1]; /* the watch's path */
+    char path[MR_PATH_MAX + 1];         /* below it */
+    struct mr_fs_identity identity;
+    uint64_t size;       /* OPEN: 0 until known; then what was sent */
+    int64_t mtime_ns;    /* likewise */
+    uint64_t header_crc; /* likewise; CRC-64/XZ of the source's first bytes, 0 unknown */
+    enum mr_kind kind;
+    enum mr_output output;
+    enum mr_codec_id codec;
+    struct mr_geometry geometry;
+    char event[MR_JOURNAL_EVENT]; /* COMMITTED: its id */
+    char text[MR_TEXT_MAX];       /* FAILED: why */
+    int64_t first_seen_real_ns, updated_real_ns;
+};
+
+struct mr_journal;
+
+/* Opens or makes the journal in state_dir (made with mode 0700 where missing); NULL: in memory, for
+ * a push. err names the file: -ENOTDIR, -EACCES, -EROFS: state_dir cannot be written; -EBADMSG:
+ * damaged or not a journal; -EPROTO: of a newer schema; -EBUSY; -EIO. Returns owned. */
+int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret) MR_MUST_USE;
+void mr_journal_close(
+    struct mr_journal *j); /* NULL allowed; a transaction not committed is undone */
+
+/* 16 random bytes, the same as long as the journal lives. Borrowed. */
+const uint8_t *mr_journal_instance(const struct mr_journal *j);
+
+/* Raises the epoch by one, durably, and returns it: once before each HELLO. 1 at first. */
+int mr_journal_next_epoch(struct mr_journal *j, uint64_t *ret, struct mr_err *err) MR_MUST_USE;
+
+/* Batches: what lies between is durable, all of it or none, when commit returns 0. Begin does not
+ * nest (asserted). After a failed commit the batch is undone. */
+int mr_journal_begin(struct mr_journal *j, struct mr_err *err) MR_MUST_USE;
+int mr_journal_commit(struct mr_journal *j, struct mr_err *err) MR_MUST_USE;
+void mr_journal_rollback(struct mr_journal *j);
+
+/* All: -EIO, -ENOSPC, -EBUSY, -EBADMSG with err naming the file. Insert: -EEXIST where the id with
+ * that revision is there. Update writes state, size, mtime_ns, header_crc, event, text,
+ * updated_real_ns of (id, revision): -ENOENT. Delete (ABANDONED): 0 also where there is none. */
+int mr_journal_insert(struct mr_journal *j, const struct mr_journal_movie *movie,
+                      struct mr_err *err) MR_MUST_USE;
+int mr_journal_update(struct mr_journal *j, const struct mr_journal_movie *movie,
+                      struct mr_err *err) MR_MUST_USE;
+int mr_journal_delete(struct mr_journal *j, const struct mr_ulid *id, uint32_t revision,
+                      struct mr_err *err) MR_MUST_USE;
+
+/* The newest revision of a movie; or of the newest movie of that file (root, path and identity all
+ * equal). -ENOENT with err unset where there is none. */
+int mr_journal_find(struct mr_journal *j, const struct mr_ulid *id, struct mr_journal_movie *ret,
+                    struct mr_err *err) MR_MUST_USE;
+int mr_journal_find_file(struct mr_journal *j, const char *root, const char *path,
+                         const struct mr_fs_identity *identity, struct mr_journal_movie *ret,
+                         struct mr_err *err) MR_MUST_USE;
+
+/* Calls visit for each movie in the state, oldest id first; a non-zero return ends it and is
+ * returned. visit must not change the journal. */
+typedef int (*mr_journal_visit)(void *ctx, const struct mr_journal_movie *movie);
+int mr_journal_list(struct mr_journal *j, enum mr_journal_state state, mr_journal_visit visit,
+                    void *ctx, struct mr_err *err) MR_MUST_USE;
+
+/* The day (MR_DAY_TEXT bytes) on which a top folder of a root was first seen: `today` when it was
+ * not, and that is then remembered. */
+int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,
+                      char *ret, struct mr_err *err) MR_MUST_USE;
+
+/* Forgets COMMITTED and FAILED movies not updated since; returns how many in *ret. */
+int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *ret,
+                      struct mr_err *err) MR_MUST_USE;
+
+#endif
