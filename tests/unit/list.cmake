@@ -2,6 +2,7 @@
 mr_unit_test(bitshuffle mr_wire)
 mr_unit_test(bytes mr_base)
 mr_unit_test(clock mr_base)
+mr_unit_test(codec mr_wire)
 mr_unit_test(crc64 mr_base)
 mr_unit_test(endpoint mr_wire)
 mr_unit_test(err mr_base)

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Payloads of HDF5 filter 32008: header, blocks (each bit-transposed, then LZ4 or zstd), the last
+ * few bytes raw. The one file that knows lz4 and zstd. Makes no decision about when to compress;
+ * what does not shrink is the caller's to send raw.
+ *
+ * Layout: u64 BE uncompressed bytes, u32 BE block bytes; per block u32 BE length and data. The last
+ * block is shorter, a multiple of 8 elements; what is left (fewer than 8 elements) follows
+ * uncompressed.
+ */
+#include "wire/codec.h"
+
+#include "wire/bitshuffle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <lz4.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define HEADER_BYTES 12u
+#define LENGTH_BYTES 4u
+/* Against 64 KiB, 256 KiB gave counted frames 1-4 % better ratios and no less speed with either
+ * coder; 1 MiB adds little and leaves the L2 cache. The size stands in each payload: no reader
+ * depends on it. */
+#define BLOCK_BYTES (256u * 1024)
+#define ZSTD_LEVEL  1
+
+struct mr_codec {
+    size_t max_bytes;
+    uint8_t *planes; /* one transposed block; as large as max_bytes, for a peer's blocks */
+    void *lz4;       /* LZ4_compress_fast_extState's state */
+    ZSTD_CCtx *zstd_pack;
+    ZSTD_DCtx *zstd_unpack;
+};
+
+/* Where a pack or unpack has come to. */
+struct cursor {
+    const uint8_t *in;
+    size_t in_left;
+    uint8_t *out;
+    size_t out_left;
+};
+
+static const char *const names[MR_CODEC_COUNT] = {"none", "bslz4", "bszstd"};
+
+const char *mr_codec_name(enum mr_codec_id id)
+{
+    assert((unsigned)id < MR_CODEC_COUNT);
+    return names[id];
+}
+
+int mr_codec_parse(const char *name, enum mr_codec_id *ret)
+{
+    for (unsigned i = 0; i < MR_CODEC_COUNT; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *ret = (enum mr_codec_id)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+uint32_t mr_codec_block_elements(uint32_t element_bytes)
+{
+    return BLOCK_BYTES / element_bytes;
+}
+
+size_t mr_codec_bound(size_t bytes)
+{
+    size_t lz4 = (size_t)LZ4_compressBound((int)BLOCK_BYTES);
+    size_t zstd = ZSTD_compressBound(BLOCK_BYTES);
+    size_t block = LENGTH_BYTES + (lz4 > zstd ? lz4 : zstd);
+    return HEADER_BYTES + (bytes / BLOCK_BYTES + 1) * block;
+}
+
+/* zstd sizes its workspace at the first use: let that be now, with a full block. */
+static int warm_zstd(struct mr_codec *codec)
+{
+    uint8_t packed[256];
+    memset(codec->planes, 0, BLOCK_BYTES);
+    size_t bytes = ZSTD_compressCCtx(codec->zstd_pack, packed, sizeof(packed), codec->planes,
+                                     BLOCK_BYTES, ZSTD_LEVEL);
+    return ZSTD_isError(bytes) ? -ENOMEM : 0;
+}
+
+int mr_codec_new(size_t max_bytes, struct mr_codec **ret)
+{
+    struct mr_codec *codec = calloc(1, sizeof(*codec));
+    if (!codec) {
+        return -ENOMEM;
+    }
+    codec->max_bytes = max_bytes;
+    codec->planes = malloc(max_bytes > BLOCK_BYTES ? max_bytes : BLOCK_BYTES);
+    codec->lz4 = malloc((size_t)LZ4_sizeofState());
+    codec->zstd_pack = ZSTD_createCCtx();
+    codec->zstd_unpack = ZSTD_createDCtx();
+    if (!codec->planes || !codec->lz4 || !codec->zstd_pack || !codec->zstd_unpack ||
+        warm_zstd(codec) != 0) {
+        mr_codec_free(codec);
+        return -ENOMEM;
+    }
+    *ret = codec;
+    return 0;
+}
+
+void mr_codec_free(struct mr_codec *codec)
+{
+    if (codec) {
+        ZSTD_freeCCtx(codec->zstd_pack);
+        ZSTD_freeDCtx(codec->zstd_unpack);
+        free(codec->lz4);
+        free(codec->planes);
+        free(codec);
+    }
+}
+
+static void put_be(uint8_t *p, uint64_t value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        p[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+    }
+}
+
+static uint64_t get_be(const uint8_t *p, size_t bytes)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        value = value << 8 | p[i];
+    }
+    return value;
+}
+
+/* Bytes written, or 0 where they do not fit. */
+static size_t compress(struct mr_codec *codec, enum mr_codec_id id, size_t bytes, uint8_t *out,
+                       size_t capacity)
+{
+    if (id == MR_CODEC_BSLZ4) {
+        int most = capacity > LZ4_MAX_INPUT_SIZE ? LZ4_MAX_INPUT_SIZE : (int)capacity;
+        return (size_t)LZ4_compress_fast_extState(codec->lz4, (const char *)codec->planes,
+                                                  (char *)out, (int)bytes, most, 1);
+    }
+    size_t packed =
+        ZSTD_compressCCtx(codec->zstd_pack, out, capacity, codec->planes, bytes, ZSTD_LEVEL);
+    return ZSTD_isError(packed) ? 0 : packed;
+}
+
+static int pack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                      size_t bytes, struct cursor *c)
+{
+    if (c->out_left <= LENGTH_BYTES) {
+        return -E2BIG;
+    }
+    mr_bitshuffle(element_bytes, c->in, bytes / element_bytes, codec->planes);
+    size_t packed = compress(codec, id, bytes, c->out + LENGTH_BYTES, c->out_left - LENGTH_BYTES);
+    if (packed == 0) {
+        return -E2BIG;
+    }
+    put_be(c->out, packed, LENGTH_BYTES);
+    c->out += LENGTH_BYTES + packed;
+    c->out_left -= LENGTH_BYTES + packed;
+    c->in += bytes;
+    c->in_left -= bytes;
+    return 0;
+}
+
+/* Bytes of the next block when `left` remain: a full one, the short last one, or 0. */
+static size_t next_block(size_t left, size_t block_bytes, uint32_t element_bytes)
+{
+    size_t group = (size_t)MR_BITSHUFFLE_STEP * element_bytes;
+    return left >= block_bytes ? block_bytes : left - left % group;
+}
+
+static void check_arguments(const struct mr_codec *codec, enum mr_codec_id id,
+                            uint32_t element_bytes, size_t bytes)
+{
+    assert(id == MR_CODEC_BSLZ4 || id == MR_CODEC_BSZSTD);
+    assert(element_bytes == 1 || element_bytes == 2 || element_bytes == 4);
+    assert(bytes <= codec->max_bytes);
+}
+
+int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                  const void *in, size_t in_bytes, void *out, size_t out_capacity,
+                  size_t *ret_bytes)
+{
+    check_arguments(codec, id, element_bytes, in_bytes);
+    size_t capacity = out_capacity < in_bytes ? out_capacity : in_bytes - (in_bytes > 0);
+    if (capacity < HEADER_BYTES) {
+        return -E2BIG;
+    }
+    uint8_t *start = out;
+    put_be(start, in_bytes, 8);
+    put_be(start + 8, BLOCK_BYTES, 4);
+    struct cursor c = {in, in_bytes, start + HEADER_BYTES, capacity - HEADER_BYTES};
+    size_t block;
+    while ((block = next_block(c.in_left, BLOCK_BYTES, element_bytes)) > 0) {
+        int code = pack_block(codec, id, element_bytes, block, &c);
+        if (code != 0) {
+            return code;
+        }
+    }
+    if (c.in_left > c.out_left) {
+        return -E2BIG;
+    }
+    memcpy(c.out, c.in, c.in_left);
+    *ret_bytes = (size_t)(c.out - start) + c.in_left;
+    return 0;
+}
+
+static bool decompress(struct mr_codec *codec, enum mr_codec_id id, const uint8_t *in,
+                       size_t in_bytes, size_t bytes)
+{
+    if (id == MR_CODEC_BSLZ4) {
+        int restored =
+            LZ4_decompress_safe((const char *)in, (char *)codec->planes, (int)in_bytes, (int)bytes);
+        return restored >= 0 && (size_t)restored == bytes;
+    }
+    /* An error is a size far above any block's. */
+    return ZSTD_decompressDCtx(codec->zstd_unpack, codec->planes, bytes, in, in_bytes) == bytes;
+}
+
+static int unpack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                        size_t bytes, struct cursor *c)
+{
+    if (c->in_left < LENGTH_BYTES) {
+        return -EBADMSG;
+    }
+    size_t packed = (size_t)get_be(c->in, LENGTH_BYTES);
+    if (packed > c->in_left - LENGTH_BYTES || packed > LZ4_MAX_INPUT_SIZE ||
+        !decompress(codec, id, c->in + LENGTH_BYTES, packed, bytes)) {
+        return -EBADMSG;
+    }
+    mr_bitunshuffle(element_bytes, codec->planes, bytes / element_bytes, c->out);
+    c->in += LENGTH_BYTES + packed;
+    c->in_left -= LENGTH_BYTES + packed;
+    c->out += bytes;
+    c->out_left -= bytes;
+    return 0;
+}
+
+int mr_codec_unpack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                    const void *in, size_t in_bytes, void *out, size_t out_bytes)
+{
+    check_arguments(codec, id, element_bytes, out_bytes);
+    const uint8_t *start = in;
+    if (in_bytes < HEADER_BYTES || get_be(start, 8) != out_bytes) {
+        return -EBADMSG;
+    }
+    size_t block_bytes = (size_t)get_be(start + 8, 4);
+    if (block_bytes == 0 || block_bytes % (MR_BITSHUFFLE_STEP * element_bytes) != 0) {
+        return -EBADMSG;
+    }
+    struct cursor c = {start + HEADER_BYTES, in_bytes - HEADER_BYTES, out, out_bytes};
+    size_t block;
+    while ((block = next_block(c.out_left, block_bytes, element_bytes)) > 0) {
+        int code = unpack_block(codec, id, element_bytes, block, &c);
+        if (code != 0) {
+            return code;
+        }
+    }
+    if (c.in_left != c.out_left) {
+        return -EBADMSG;
+    }
+    memcpy(c.out, c.in, c.in_left);
+    return 0;
+}
