@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HDF5 made over bytes that already lie in place. libhdf5 runs on a virtual file driver of ours that
- * keeps its metadata in memory and answers raw-data allocation with addresses where slabs lie, so no
- * pixel passes through it. The result is an image: pieces of metadata and where they go; the caller
- * writes them. Nothing here touches a file. Called on one thread at a time (libhdf5 has one lock).
+ * HDF5 made over bytes that already lie in place. libhdf5 runs on a virtual file driver of ours
+ * that keeps its metadata in memory and answers raw-data allocation with addresses where slabs lie,
+ * so no pixel passes through it. The result is an image: pieces of metadata and where they go; the
+ * caller writes them. Nothing here touches a file. Called on one thread at a time (libhdf5 has one
+ * lock).
  */
 #ifndef MR_SEAL_HDF5_H
 #define MR_SEAL_HDF5_H
@@ -19,17 +20,20 @@ struct mr_chunk {
     bool filtered;         /* false: it did not shrink and lies there raw (filter mask) */
 };
 
-/* What is known of a movie besides its pixels; every pointer borrowed, NULL or 0/NaN where unknown. */
+/* What is known of a movie besides its pixels; every pointer borrowed, NULL or 0/NaN where unknown.
+ * Texts but the mdoc are left out (and named) when longer than 4096 bytes. dose_per_frame:
+ * electrons per square angstrom; dose_rate: electrons per unbinned pixel and second. */
 struct mr_movie_notes {
-    const char *title;          /* movie's name without extension */
-    const char *movie_id;       /* ULID text */
-    const char *source_path;    /* on the camera host */
-    const char *host;           /* agent's name */
+    const char *title;                 /* movie's name without extension */
+    const char *movie_id;              /* ULID text */
+    const char *source_path;           /* on the camera host */
+    const char *host;                  /* agent's name */
     const char *start_time, *end_time; /* RFC 3339 */
-    const char *pixel_digest;   /* 16 hex digits, CRC-64/XZ of the pixels */
-    const char *mdoc;           /* verbatim text */
+    const char *pixel_digest;          /* 16 hex digits, CRC-64/XZ of the pixels */
+    const char *mdoc;                  /* verbatim text */
     double pixel_size_angstrom, frame_time_s, voltage_kv, dose_per_frame, dose_rate;
-    const uint8_t *source_header; /* the source's own header and extended header, kept byte for byte */
+    const uint8_t
+        *source_header; /* the source's own header and extended header, kept byte for byte */
     size_t source_header_bytes;
 };
 
@@ -40,18 +44,24 @@ struct mr_image_piece {
 };
 
 struct mr_image {
-    struct mr_image_piece *pieces; /* ascending, not overlapping */
+    struct mr_image_piece *pieces; /* ascending, not overlapping; offsets multiples of 4096 but for
+                                      the 1024 of a contiguous one */
     size_t count;
     uint64_t file_bytes; /* size the finished file is to have */
     char left_out[256];  /* comma-separated names of notes that had no room; "" when all are in */
 };
 void mr_image_free(struct mr_image *image); /* frees what is inside; a zeroed image is allowed */
 
-/* Bytes at the start of a CHUNKS part file that slabs must leave free (superblock and first metadata). */
+/* Bytes at the start of a CHUNKS part file that slabs must leave free (superblock and first
+ * metadata). */
 #define MR_SEAL_HDF5_RESERVED 4096u
 
-/* CHUNKS: chunked dataset with filter 32008. chunks: one per slab in any order, count = mr_slab_count;
- * data_end: first byte behind the last slab (metadata that does not fit the reserved start goes there). */
+/* Errors of both: -EINVAL (slabs missing, twice, or lying where none may), -ENOSPC (contiguous: not
+ * even the bare tree fits), -ENOMEM, -EIO (libhdf5's complaint). ret is owned by the caller. */
+
+/* CHUNKS: chunked dataset with filter 32008. chunks: one per slab in any order, count =
+ * mr_slab_count; data_end: first byte behind the last slab (metadata that does not fit the reserved
+ * start goes there). */
 int mr_seal_hdf5_chunked(const struct mr_geometry *g, const struct mr_extent *extent,
                          enum mr_codec_id codec, const struct mr_chunk *chunks, size_t count,
                          uint64_t data_end, const struct mr_movie_notes *notes,
