@@ -431,12 +431,16 @@ int mr_seal_hdf5_contiguous(const struct mr_geometry *g, const struct mr_extent 
     assert(g->layout == MR_LAYOUT_STREAM);
     if (extent->frames == 0)
         return mr_err_set(err, -EINVAL, "a movie without frames");
+    uint64_t file_end = mr_geometry_file_bytes(g, extent); /* saturates */
+    if (file_end > INT64_MAX - MR_SLAB_ALIGN)
+        return mr_err_set(err, -EINVAL, "%" PRIu64 " frames are more than a file holds",
+                          extent->frames);
     struct plan plan = {.geometry = g,
                         .extent = extent,
                         .notes = notes,
                         .room_from = USER_BLOCK,
                         .room_to = g->data_offset,
-                        .file_end = g->data_offset + g->frame_bytes * extent->frames};
+                        .file_end = file_end};
     bool there[PARTS], fits = false;
     plan_axes(&plan);
     plan_parts(&plan, there);
