@@ -57,10 +57,10 @@ uint64_t mr_eventlog_first(struct mr_eventlog *log);
  * which reads it to re-arm. Borrowed. */
 int mr_eventlog_doorbell(const struct mr_eventlog *log);
 
-struct mr_eventlog_record { /* borrowed for the visit; texts NUL-terminated */
+struct mr_eventlog_record { /* json borrowed for the visit */
     uint64_t sequence;
-    const char *type, *id;
-    const char *json; /* with sequence */
+    char type[MR_EVENT_TYPE_MAX + 1], id[MR_EVENT_ID_MAX + 1];
+    const char *json; /* with sequence, NUL-terminated */
     size_t json_bytes;
 };
 typedef int (*mr_eventlog_visit)(void *ctx, const struct mr_eventlog_record *record);
@@ -71,14 +71,7 @@ typedef int (*mr_eventlog_visit)(void *ctx, const struct mr_eventlog_record *rec
 int mr_eventlog_read(struct mr_eventlog *log, uint64_t since, uint64_t limit,
                      mr_eventlog_visit visit, void *ctx) MR_MUST_USE;
 
-/* A record's text taken apart; text is cut into NUL-terminated pieces in place, and ret borrows
- * from it. -EPROTO. Pure; for tests. */
-int mr_eventlog_parse(char *text, size_t bytes, struct mr_eventlog_record *ret) MR_MUST_USE;
-
-/* Replay's page, for publish and http: {"events":[...],"first":F,"last":L} of at most `limit`
- * events from `since` and about `max_bytes` (one event always fits), as owned text. L: the last
- * durable one. */
-int mr_eventlog_page(struct mr_eventlog *log, uint64_t since, uint64_t limit, size_t max_bytes,
-                     char **ret, size_t *ret_bytes) MR_MUST_USE;
+/* A record's text (NUL-terminated) taken apart; json points into it. -EPROTO. Pure. */
+int mr_eventlog_parse(const char *text, size_t bytes, struct mr_eventlog_record *ret) MR_MUST_USE;
 
 #endif

@@ -15,7 +15,8 @@ struct mr_mend_note {    /* for the caller to log */
     char file[64];       /* name, when something was cut */
 };
 
-/* Visits every record of fd (open O_RDWR). may_cut: a torn tail is cut, else it is damage too.
+/* Visits every record of fd (open O_RDWR). may_cut (the file that is appended to):
+ * a torn tail is cut and the file fsynced; else a torn tail is damage too.
  * name: of the file, for errors and the note. Returns 0; -EUCLEAN with err for damage; visit's
  * own non-zero result; -errno of I/O with err. note may be NULL and is written only when something
  * was cut. */

@@ -4,9 +4,6 @@
  * server, from the one after the last that was durable when mr_publish_new was called (so call it
  * before recovery appends); and replay, from the log. A message is a doorbell: whoever misses one
  * sees the gap in the sequence and asks for replay.
- *
- * Replay: {"since":N,"limit":M} (limit optional) -> {"events":[...],"first":F,"last":L} with at
- * most limit events, and less when they are big; or {"error":"..."}.
  */
 #ifndef MR_PUBLISH_H
 #define MR_PUBLISH_H
@@ -14,11 +11,6 @@
 #include "base/thread.h"
 #include "eventlog.h"
 #include "wire/link.h"
-
-#define MR_REPLAY_LIMIT_DEFAULT 100u
-#define MR_REPLAY_LIMIT_MAX     1000u
-#define MR_REPLAY_REQUEST_MAX   4096u              /* bytes of a request */
-#define MR_REPLAY_REPLY_MAX     (8u * 1024 * 1024) /* bytes of a reply */
 
 struct mr_publish;
 
@@ -39,13 +31,5 @@ uint64_t mr_publish_last(struct mr_publish *publish);    /* sequence of the last
 uint64_t mr_publish_replays(struct mr_publish *publish); /* requests answered */
 /* 0, or the error that stopped the stage (the log cannot be read). */
 int mr_publish_error(struct mr_publish *publish);
-
-struct mr_replay_request {
-    uint64_t since; /* >= 1 */
-    uint64_t limit; /* 1 .. MR_REPLAY_LIMIT_MAX: more is cut to it */
-};
-/* Strict: an object with since, perhaps limit, nothing else. -EPROTO with err. Pure. */
-int mr_publish_parse_request(const char *data, size_t bytes, struct mr_replay_request *ret,
-                             struct mr_err *err) MR_MUST_USE;
 
 #endif
