@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The events' ends: PUB and the replay socket of a server, SUB and one REQ per request of a client.
+ * Loss is allowed here: an event that a slow or late subscriber missed is in the log, and shows as
+ * a gap in the sequence. JSON is not looked into.
+ */
+#include "wire/endpoint.h"
+#include "wire/link_socket.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mr_publisher {
+    void *events;
+    void *replay;           /* ROUTER: a REP would wait for a client that died before its reply */
+    struct mr_route client; /* who asked last; size 0: nobody waits */
+    uint16_t ports[2];
+};
+
+struct mr_subscriber {
+    struct mr_link *link;
+    void *events;
+    char replay[MR_ENDPOINT_TEXT];
+};
+
+static const struct mr_socket_options pub_options = {
+    .type = ZMQ_PUB,
+    .message_max = MR_REQUEST_BYTES_MAX, /* subscriptions */
+    .send_hwm = 1000,
+    .receive_hwm = 1000,
+    .linger_ms = MR_LINK_LINGER_MS,
+    .heartbeat_ms = 5000,
+    .heartbeat_timeout_ms = 30000,
+};
+
+static const struct mr_socket_options replay_options = {
+    .type = ZMQ_ROUTER,
+    .message_max = MR_REQUEST_BYTES_MAX,
+    .send_hwm = 4,
+    .receive_hwm = 16,
+    .linger_ms = MR_LINK_LINGER_MS,
+    .heartbeat_ms = 5000,
+    .heartbeat_timeout_ms = 30000,
+};
+
+int mr_publisher_bind(struct mr_link *link, const char *events, const char *replay,
+                      struct mr_publisher **ret, struct mr_err *err)
+{
+    struct mr_publisher *p = calloc(1, sizeof(*p));
+    if (p == NULL) {
+        return -ENOMEM;
+    }
+    int rc = mr_link_socket_bind(link, &pub_options, events, &p->events, &p->ports[0], err);
+    if (rc == 0) {
+        rc = mr_link_socket_bind(link, &replay_options, replay, &p->replay, &p->ports[1], err);
+    }
+    if (rc < 0) {
+        mr_publisher_close(p);
+        return rc;
+    }
+    *ret = p;
+    return 0;
+}
+
+void mr_publisher_ports(const struct mr_publisher *p, uint16_t *ret_events, uint16_t *ret_replay)
+{
+    *ret_events = p->ports[0];
+    *ret_replay = p->ports[1];
+}
+
+void mr_publisher_close(struct mr_publisher *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    mr_link_socket_close(p->events, MR_LINK_LINGER_MS);
+    mr_link_socket_close(p->replay, MR_LINK_LINGER_MS);
+    free(p);
+}
+
+int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *json, size_t bytes)
+{
+    if (bytes > MR_EVENT_BYTES_MAX) {
+        return -EMSGSIZE;
+    }
+    int rc = mr_link_part_send(p->events, topic, strlen(topic), true);
+    return rc < 0 ? rc : mr_link_part_send(p->events, json, bytes, false);
+}
+
+/* A REQ's message: routing id, an empty part, the body. Anything else is dropped whole. */
+static int receive_envelope(void *socket, struct mr_route *ret)
+{
+    struct mr_part part;
+    bool more = false;
+    int rc = mr_link_part_receive(socket, &part, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    struct mr_route route = {0};
+    bool good = more && mr_part_bytes(&part) <= sizeof(route.bytes);
+    if (good) {
+        route.size = (uint8_t)mr_part_bytes(&part);
+        memcpy(route.bytes, mr_part_data(&part), route.size);
+    }
+    mr_part_close(&part);
+    if (good) {
+        rc = mr_link_part_receive(socket, &part, &more);
+        if (rc < 0) {
+            return rc;
+        }
+        good = more && mr_part_bytes(&part) == 0;
+        mr_part_close(&part);
+    }
+    if (!good) {
+        mr_link_drain(socket, more);
+        return -EBADMSG;
+    }
+    *ret = route;
+    return 0;
+}
+
+int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret)
+{
+    struct mr_route client;
+    struct mr_part body;
+    bool more = false;
+    int rc = receive_envelope(p->replay, &client);
+    if (rc == 0) {
+        rc = mr_link_part_receive(p->replay, &body, &more);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (more) {
+        mr_part_close(&body);
+        mr_link_drain(p->replay, true);
+        return -EBADMSG;
+    }
+    p->client = client;
+    *ret = body;
+    return 0;
+}
+
+int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes)
+{
+    if (bytes > MR_REPLAY_BYTES_MAX) {
+        return -EMSGSIZE;
+    }
+    if (p->client.size == 0) {
+        return -EPROTO;
+    }
+    int rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    p->client.size = 0;
+    if (rc == -EHOSTUNREACH || rc == -EAGAIN) {
+        return 0; /* gone, or asks without reading: its loss alone */
+    }
+    if (rc == 0) {
+        rc = mr_link_part_send(p->replay, "", 0, true);
+    }
+    return rc < 0 ? rc : mr_link_part_send(p->replay, json, bytes, false);
+}
+
+/* PUB is in the set because subscriptions are taken in only while its thread looks at it. */
+int mr_publisher_wait(struct mr_publisher *p, const int *fds, size_t fd_count, int timeout_ms)
+{
+    zmq_pollitem_t items[2 + MR_LINK_FDS_MAX] = {{.socket = p->replay, .events = ZMQ_POLLIN},
+                                                 {.socket = p->events, .events = ZMQ_POLLIN}};
+    return mr_link_poll(items, 2, fds, fd_count, timeout_ms);
+}
+
+static int connect_client(struct mr_link *link, const struct mr_socket_options *options,
+                          const char *endpoint, void **ret, struct mr_err *err)
+{
+    struct mr_endpoint address;
+    int rc = mr_endpoint_parse(endpoint, &address, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct mr_socket_options own = *options;
+    own.ipv6 = mr_link_wants_ipv6(address.host);
+    void *socket = NULL;
+    rc = mr_link_socket(link, &own, &socket);
+    if (rc == 0 && zmq_connect(socket, endpoint) != 0) {
+        rc = mr_link_errno();
+        mr_link_socket_close(socket, 0);
+    }
+    if (rc < 0) {
+        return mr_err_errno(err, rc, "%s: cannot connect", endpoint);
+    }
+    *ret = socket;
+    return 0;
+}
+
+int mr_subscriber_connect(struct mr_link *link, const char *events, const char *replay,
+                          const char *topic_prefix, struct mr_subscriber **ret, struct mr_err *err)
+{
+    static const struct mr_socket_options options = {
+        .type = ZMQ_SUB,
+        .message_max = MR_EVENT_BYTES_MAX,
+        .send_hwm = 1000,
+        .receive_hwm = 1000,
+        .heartbeat_ms = 5000,
+        .heartbeat_timeout_ms = 15000,
+        .reconnect = true,
+    };
+    struct mr_endpoint address;
+    int rc = mr_endpoint_parse(replay, &address, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct mr_subscriber *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->link = link;
+    (void)snprintf(s->replay, sizeof(s->replay), "%s", replay);
+    rc = connect_client(link, &options, events, &s->events, err);
+    if (rc == 0 &&
+        zmq_setsockopt(s->events, ZMQ_SUBSCRIBE, topic_prefix, strlen(topic_prefix)) != 0) {
+        rc = mr_err_errno(err, mr_link_errno(), "%s: cannot subscribe", events);
+    }
+    if (rc < 0) {
+        mr_subscriber_close(s);
+        return rc;
+    }
+    *ret = s;
+    return 0;
+}
+
+void mr_subscriber_close(struct mr_subscriber *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    mr_link_socket_close(s->events, 0);
+    free(s);
+}
+
+/* Waits for events on one socket until the deadline. -EAGAIN when it passes. */
+static int wait_until(void *socket, short events, int64_t deadline_ns)
+{
+    zmq_pollitem_t item = {.socket = socket, .events = events};
+    int64_t left_ns = deadline_ns - mr_clock_monotonic_ns();
+    long left_ms = left_ns <= 0 ? 0 : (long)((left_ns + MR_NS_PER_MS - 1) / MR_NS_PER_MS);
+    int ready = zmq_poll(&item, 1, left_ms);
+    if (ready < 0) {
+        return mr_link_errno();
+    }
+    return ready == 0 ? -EAGAIN : 0;
+}
+
+static int take_event(void *socket, char *ret_topic, size_t topic_size, struct mr_part *ret_json)
+{
+    struct mr_part topic, json;
+    bool more = false;
+    int rc = mr_link_part_receive(socket, &topic, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    size_t bytes = mr_part_bytes(&topic);
+    bool good = more && bytes < topic_size;
+    if (good) {
+        memcpy(ret_topic, mr_part_data(&topic), bytes);
+        ret_topic[bytes] = '\0';
+    }
+    mr_part_close(&topic);
+    if (good) {
+        rc = mr_link_part_receive(socket, &json, &more);
+        if (rc == 0 && !more) {
+            *ret_json = json;
+            return 0;
+        }
+        if (rc == 0) {
+            mr_part_close(&json);
+        }
+    }
+    mr_link_drain(socket, more);
+    return -EBADMSG;
+}
+
+int mr_subscriber_receive(struct mr_subscriber *s, int timeout_ms, char *ret_topic,
+                          size_t topic_size, struct mr_part *ret_json)
+{
+    int64_t deadline_ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
+    for (;;) {
+        int rc = take_event(s->events, ret_topic, topic_size, ret_json);
+        if (rc == -EAGAIN) {
+            rc = wait_until(s->events, ZMQ_POLLIN, deadline_ns);
+            if (rc < 0) {
+                return rc;
+            }
+        } else if (rc != -EBADMSG) {
+            return rc;
+        }
+    }
+}
+
+static int ask(void *socket, const void *json, size_t bytes, int64_t deadline_ns,
+               struct mr_part *ret_reply)
+{
+    bool more = false;
+    int rc = wait_until(socket, ZMQ_POLLOUT, deadline_ns);
+    if (rc == 0) {
+        rc = mr_link_part_send(socket, json, bytes, false);
+    }
+    if (rc == 0) {
+        rc = wait_until(socket, ZMQ_POLLIN, deadline_ns);
+    }
+    if (rc == 0) {
+        rc = mr_link_part_receive(socket, ret_reply, &more);
+    }
+    if (rc == 0 && more) {
+        mr_part_close(ret_reply);
+        return -EBADMSG;
+    }
+    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+}
+
+int mr_subscriber_request(struct mr_subscriber *s, const void *json, size_t bytes, int timeout_ms,
+                          struct mr_part *ret_reply)
+{
+    static const struct mr_socket_options options = {
+        .type = ZMQ_REQ,
+        .message_max = MR_REPLAY_BYTES_MAX,
+        .send_hwm = 1,
+        .receive_hwm = 1,
+        .heartbeat_ms = 5000,
+        .heartbeat_timeout_ms = 15000,
+        .reconnect = true,
+    };
+    void *socket = NULL;
+    int rc = connect_client(s->link, &options, s->replay, &socket, NULL);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t deadline_ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
+    rc = ask(socket, json, bytes, deadline_ns, ret_reply);
+    mr_link_socket_close(socket, 0);
+    return rc;
+}

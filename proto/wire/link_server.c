@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's ends: the control ROUTER and the data lanes' PULL. What arrives is anybody's bytes:
+ * here only the number and size of parts is judged.
+ */
+#include "wire/link_socket.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mr_router {
+    void *socket;
+};
+
+struct mr_lane_socket {
+    void *socket;
+};
+
+int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router **ret,
+                   uint16_t *ret_port, struct mr_err *err)
+{
+    static const struct mr_socket_options options = {
+        .type = ZMQ_ROUTER,
+        .message_max = MR_CONTROL_BYTES_MAX,
+        .send_hwm = 1000,
+        .receive_hwm = 1000,
+        .linger_ms = MR_LINK_LINGER_MS,
+        .heartbeat_ms = 2000,
+        .heartbeat_timeout_ms = 10000,
+    };
+    struct mr_router *router = calloc(1, sizeof(*router));
+    if (router == NULL) {
+        return -ENOMEM;
+    }
+    int rc = mr_link_socket_bind(link, &options, endpoint, &router->socket, ret_port, err);
+    if (rc < 0) {
+        free(router);
+        return rc;
+    }
+    *ret = router;
+    return 0;
+}
+
+void mr_router_close(struct mr_router *router)
+{
+    if (router == NULL) {
+        return;
+    }
+    mr_link_socket_close(router->socket, MR_LINK_LINGER_MS);
+    free(router);
+}
+
+/* libzmq puts the sender's routing id in front; an id that is not its own choice may be long. */
+static int receive_route(void *socket, struct mr_route *ret, bool *ret_more)
+{
+    struct mr_part id;
+    int rc = mr_link_part_receive(socket, &id, ret_more);
+    if (rc < 0) {
+        return rc;
+    }
+    size_t size = mr_part_bytes(&id);
+    if (!*ret_more || size > sizeof(ret->bytes)) {
+        rc = -EBADMSG;
+    } else {
+        memcpy(ret->bytes, mr_part_data(&id), size);
+        ret->size = (uint8_t)size;
+    }
+    mr_part_close(&id);
+    return rc;
+}
+
+int mr_router_receive(struct mr_router *router, struct mr_route *ret_from, struct mr_part *ret)
+{
+    struct mr_route from = {0};
+    struct mr_part part;
+    bool more = false;
+    int rc = receive_route(router->socket, &from, &more);
+    if (rc < 0) {
+        mr_link_drain(router->socket, rc == -EBADMSG && more);
+        return rc;
+    }
+    rc = mr_link_part_receive(router->socket, &part, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    if (more) {
+        mr_part_close(&part);
+        mr_link_drain(router->socket, true);
+        return -EBADMSG;
+    }
+    *ret_from = from;
+    *ret = part;
+    return 0;
+}
+
+/* Only the first part can fail for the peer's sake; once it is in, libzmq takes the second. */
+int mr_router_send(struct mr_router *router, const struct mr_route *to, const void *message,
+                   size_t bytes)
+{
+    int rc = mr_link_part_send(router->socket, to->bytes, to->size, true);
+    return rc < 0 ? rc : mr_link_part_send(router->socket, message, bytes, false);
+}
+
+static int wait_readable(void *socket, const int *fds, size_t fd_count, int timeout_ms)
+{
+    zmq_pollitem_t items[1 + MR_LINK_FDS_MAX] = {{.socket = socket, .events = ZMQ_POLLIN}};
+    return mr_link_poll(items, 1, fds, fd_count, timeout_ms);
+}
+
+int mr_router_wait(struct mr_router *router, const int *fds, size_t fd_count, int timeout_ms)
+{
+    return wait_readable(router->socket, fds, fd_count, timeout_ms);
+}
+
+int mr_lane_bind(struct mr_link *link, const char *endpoint, struct mr_lane_socket **ret,
+                 uint16_t *ret_port, struct mr_err *err)
+{
+    /* A lane whose thread waits for a stalled disk reads nothing, heartbeats included: its limit is
+     * the ack timeout, not the control socket's. */
+    static const struct mr_socket_options options = {
+        .type = ZMQ_PULL,
+        .message_max = MR_SLAB_WIRE_MAX,
+        .send_hwm = MR_LINK_LANE_HWM,
+        .receive_hwm = MR_LINK_LANE_HWM,
+        .heartbeat_ms = 5000,
+        .heartbeat_timeout_ms = 30000,
+    };
+    struct mr_lane_socket *lane = calloc(1, sizeof(*lane));
+    if (lane == NULL) {
+        return -ENOMEM;
+    }
+    int rc = mr_link_socket_bind(link, &options, endpoint, &lane->socket, ret_port, err);
+    if (rc < 0) {
+        free(lane);
+        return rc;
+    }
+    *ret = lane;
+    return 0;
+}
+
+void mr_lane_close(struct mr_lane_socket *lane)
+{
+    if (lane == NULL) {
+        return;
+    }
+    mr_link_socket_close(lane->socket, 0);
+    free(lane);
+}
+
+int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEADER_BYTES],
+                    struct mr_part *ret_payload)
+{
+    struct mr_part header, payload;
+    bool more = false;
+    int rc = mr_link_part_receive(lane->socket, &header, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    bool good = more && mr_part_bytes(&header) == MR_SLAB_HEADER_BYTES;
+    if (good) {
+        memcpy(ret_header, mr_part_data(&header), MR_SLAB_HEADER_BYTES);
+    }
+    mr_part_close(&header);
+    if (!good) {
+        mr_link_drain(lane->socket, more);
+        return -EBADMSG;
+    }
+    rc = mr_link_part_receive(lane->socket, &payload, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    if (more) {
+        mr_part_close(&payload);
+        mr_link_drain(lane->socket, true);
+        return -EBADMSG;
+    }
+    *ret_payload = payload;
+    return 0;
+}
+
+int mr_lane_wait(struct mr_lane_socket *lane, const int *fds, size_t fd_count, int timeout_ms)
+{
+    return wait_readable(lane->socket, fds, fd_count, timeout_ms);
+}
