@@ -2,3 +2,6 @@
 add_executable(filter_probe integration/filter_probe.c)
 target_link_libraries(filter_probe PRIVATE mr_compile mr_wire)
 mr_integration(filter check_filter.py $<TARGET_FILE:filter_probe>)
+add_executable(seal_probe integration/seal_probe.c)
+target_link_libraries(seal_probe PRIVATE mr_compile mr_ingest)
+mr_integration(seal check_seal.py $<TARGET_FILE:seal_probe>)
