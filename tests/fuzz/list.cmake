@@ -1,6 +1,7 @@
 # One line per fuzz target, in alphabetical order: mr_fuzz(<name> <libraries it links>)
 mr_fuzz(bytes mr_base)
 mr_fuzz(codec mr_wire)
+mr_fuzz(config mr_base)
 mr_fuzz(json mr_base)
 mr_fuzz(mrc_header mr_wire)
 mr_fuzz(recordlog mr_base)
