@@ -529,7 +529,7 @@ int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, 
                                      uint64_t *ret_sequence, struct mr_err *err)
 {
     char type[MR_EVENT_TYPE_MAX + 1], id[MR_EVENT_ID_MAX + 1];
-    uint64_t logged;
+    uint64_t logged = 0;
     if (mr_event_names(json, bytes, type, id) < 0)
         return mr_err_set(err, -EINVAL, "event log: a text that is no event was refused");
     int r = find_id(log, id, &logged, err);

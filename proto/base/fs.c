@@ -299,7 +299,7 @@ int mr_fs_read_file(int dirfd, const char *path, size_t limit, char **ret, size_
     char *data = malloc(limit + 1); /* the byte more is the NUL's, or shows that there is more */
     if (data == NULL)
         return -ENOMEM;
-    size_t bytes;
+    size_t bytes = 0;
     int r = read_up_to(fd, data, limit + 1, &bytes);
     if (r == 0 && bytes > limit)
         r = -EFBIG;

@@ -182,7 +182,7 @@ static void write_object(FILE *out, const json_t *object)
 {
     const char *separator = "{";
     const char *key;
-    json_t *value;
+    json_t *value = NULL;
     json_object_foreach(inside((const struct mr_json *)object), key, value)
     {
         fputs(separator, out);
@@ -309,7 +309,7 @@ static int find(const struct mr_json *object, const char *key, bool needed, json
 static int get_string(const struct mr_json *object, const char *key, bool needed, const char **ret,
                       struct mr_err *err)
 {
-    json_t *value;
+    json_t *value = NULL;
     int r = find(object, key, needed, &value, err);
     if (r <= 0)
         return r;
@@ -338,7 +338,7 @@ struct range {
 static int get_int(const struct mr_json *object, const char *key, bool needed, struct range range,
                    int64_t *ret, struct mr_err *err)
 {
-    json_t *value;
+    json_t *value = NULL;
     int r = find(object, key, needed, &value, err);
     if (r <= 0)
         return r;
@@ -367,7 +367,7 @@ int mr_json_may_int(const struct mr_json *object, const char *key, int64_t min, 
 static int get_real(const struct mr_json *object, const char *key, bool needed, double *ret,
                     struct mr_err *err)
 {
-    json_t *value;
+    json_t *value = NULL;
     int r = find(object, key, needed, &value, err);
     if (r <= 0)
         return r;
@@ -391,7 +391,7 @@ int mr_json_may_real(const struct mr_json *object, const char *key, double *ret,
 static int get_bool(const struct mr_json *object, const char *key, bool needed, bool *ret,
                     struct mr_err *err)
 {
-    json_t *value;
+    json_t *value = NULL;
     int r = find(object, key, needed, &value, err);
     if (r <= 0)
         return r;
@@ -414,7 +414,7 @@ int mr_json_may_bool(const struct mr_json *object, const char *key, bool *ret, s
 static int get_nested(const struct mr_json *object, const char *key, bool needed, json_type type,
                       const struct mr_json **ret, struct mr_err *err)
 {
-    json_t *value;
+    json_t *value = NULL;
     int r = find(object, key, needed, &value, err);
     if (r <= 0)
         return r;
@@ -499,7 +499,7 @@ int64_t mr_json_int_value(const struct mr_json *value)
 int mr_json_each(const struct mr_json *object, mr_json_visit visit, void *ctx)
 {
     const char *key;
-    json_t *value;
+    json_t *value = NULL;
     json_object_foreach(inside(object), key, value)
     {
         int r = visit(ctx, key, outside(value));

@@ -164,7 +164,7 @@ int mr_mrc_header_decode(const uint8_t header[MR_MRC_HEADER_BYTES], struct mr_mr
                          struct mr_err *err)
 {
     struct mr_mrc_header h = {0};
-    bool big_endian;
+    bool big_endian = false;
     int code = find_byte_order(header, &big_endian, err);
     if (code != 0) {
         return code;
