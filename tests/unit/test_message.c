@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Do control messages keep their bytes, come back as they were, and refuse what is wrong by name?
+ */
+#include "base/crc64.h"
+#include "golden.h"
+#include "message_samples.h"
+#include "wire/message.h"
+
+#include <ctype.h>
+#include <errno.h>
+
+enum { ENVELOPE = 24 };
+
+static uint8_t wire[64 * 1024];
+
+static size_t encode(const struct mr_message *m)
+{
+    size_t bytes = 0;
+    ck_assert_int_eq(mr_message_encode(m, wire, sizeof(wire), &bytes), 0);
+    return bytes;
+}
+
+static size_t encode_sample(enum mr_message_type type)
+{
+    struct mr_message m;
+    sample_message(type, &m);
+    return encode(&m);
+}
+
+/* After a test has changed the body: the checksum that an honest sender of it would send. */
+static void sign(size_t bytes)
+{
+    uint64_t crc = mr_crc64(0, wire, bytes - 8);
+    for (size_t i = 0; i < 8; i++) {
+        wire[bytes - 8 + i] = (uint8_t)(crc >> (8 * i));
+    }
+}
+
+static int decode(size_t bytes, struct mr_err *err)
+{
+    static struct mr_message m;
+    *err = (struct mr_err){0};
+    return mr_message_decode(wire, bytes, &m, err);
+}
+
+START_TEST(every_type_keeps_its_bytes)
+{
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        size_t bytes = encode_sample((enum mr_message_type)type);
+        char name[32] = {0};
+        snprintf(name, sizeof(name), "%s", mr_message_name((enum mr_message_type)type));
+        for (char *p = name; *p != '\0'; p++) {
+            *p = (char)tolower((unsigned char)*p);
+        }
+        golden_check("message", name, wire, bytes);
+    }
+    struct mr_open open;
+    size_t bytes = 0;
+    sample_open(&open);
+    ck_assert_int_eq(mr_open_encode(&open, wire, sizeof(wire), &bytes), 0);
+    golden_check("open_body", "open", wire, bytes);
+}
+END_TEST
+
+START_TEST(every_type_comes_back)
+{
+    static uint8_t again[sizeof(wire)];
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        struct mr_message m = {0};
+        struct mr_err err = {0};
+        size_t bytes = encode_sample((enum mr_message_type)type), again_bytes = 0;
+        ck_assert_msg(mr_message_decode(wire, bytes, &m, &err) == 0, "%s", err.text);
+        ck_assert_int_eq(m.type, type);
+        ck_assert_uint_eq(m.sequence, 5);
+        ck_assert_int_eq(mr_message_encode(&m, again, sizeof(again), &again_bytes), 0);
+        ck_assert_uint_eq(again_bytes, bytes);
+        ck_assert_mem_eq(again, wire, bytes);
+    }
+}
+END_TEST
+
+START_TEST(decoded_fields_are_the_sent_ones)
+{
+    struct mr_message sent, got = {0};
+    struct mr_err err = {0};
+    sample_message(MR_END, &sent);
+    ck_assert_int_eq(mr_message_decode(wire, encode(&sent), &got, &err), 0);
+    ck_assert_uint_eq(got.end.extent.frames, 40);
+    ck_assert_uint_eq(got.end.crc_file, sent.end.crc_file);
+    ck_assert_str_eq(got.end.warnings, sent.end.warnings);
+    ck_assert_double_eq(got.end.frame_time_s, 0.05);
+    ck_assert_mem_eq(got.end.metadata, sent.end.metadata, 12);
+    ck_assert_mem_eq(got.end.source_header, "HEADER", 6);
+    sample_message(MR_OPEN, &sent);
+    ck_assert_int_eq(mr_message_decode(wire, encode(&sent), &got, &err), 0);
+    ck_assert_str_eq(got.open.path, sent.open.path);
+    ck_assert_int_eq(got.open.geometry.layout, MR_LAYOUT_CHUNKS);
+    ck_assert_uint_eq(got.open.geometry.rows_per_slab, sent.open.geometry.rows_per_slab);
+    sample_message(MR_ACK, &sent);
+    ck_assert_int_eq(mr_message_decode(wire, encode(&sent), &got, &err), 0);
+    ck_assert_uint_eq(mr_message_range(got.ack.ranges, 1).first, 7);
+    ck_assert_uint_eq(mr_message_range(got.ack.ranges, 2).count, MR_SLABS_MAX - 1000);
+}
+END_TEST
+
+START_TEST(every_cut_and_every_flipped_bit_is_refused)
+{
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        struct mr_err err;
+        size_t bytes = encode_sample((enum mr_message_type)type);
+        for (size_t cut = 0; cut < bytes; cut++) {
+            ck_assert_int_eq(decode(cut, &err), -EBADMSG);
+        }
+        for (size_t bit = 0; bit < bytes * 8; bit++) {
+            wire[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            ck_assert_int_eq(decode(bytes, &err), -EBADMSG);
+            wire[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        ck_assert_int_eq(decode(bytes, &err), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_body_that_ends_early_is_refused_by_name)
+{
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        struct mr_err err;
+        size_t bytes = encode_sample((enum mr_message_type)type);
+        for (size_t total = bytes - 1; total >= ENVELOPE + 8; total--) {
+            uint32_t body = (uint32_t)(total - ENVELOPE - 8);
+            for (size_t i = 0; i < 4; i++) {
+                wire[12 + i] = (uint8_t)(body >> (8 * i));
+            }
+            sign(total);
+            ck_assert_int_eq(decode(total, &err), -EPROTO);
+            ck_assert_ptr_nonnull(strstr(err.text, mr_message_name((enum mr_message_type)type)));
+        }
+    }
+}
+END_TEST
+
+START_TEST(bytes_behind_known_fields_are_ignored)
+{
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        struct mr_err err;
+        size_t bytes = encode_sample((enum mr_message_type)type);
+        uint32_t body = (uint32_t)(bytes - ENVELOPE - 8 + 5);
+        memset(wire + bytes - 8, 0xee, 5);
+        for (size_t i = 0; i < 4; i++) {
+            wire[12 + i] = (uint8_t)(body >> (8 * i));
+        }
+        sign(bytes + 5);
+        ck_assert_msg(decode(bytes + 5, &err) == 0, "%s", err.text);
+    }
+}
+END_TEST
+
+START_TEST(no_room_is_said)
+{
+    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+        struct mr_message m;
+        sample_message((enum mr_message_type)type, &m);
+        size_t bytes = encode(&m), unused = 0;
+        for (size_t size = 0; size < bytes; size++) {
+            ck_assert_int_eq(mr_message_encode(&m, wire, size, &unused), -ENOSPC);
+        }
+        ck_assert_int_eq(mr_message_encode(&m, wire, bytes, &unused), 0);
+    }
+}
+END_TEST
+
+START_TEST(hello_of_other_versions_can_be_refused_in_words)
+{
+    struct mr_message m = {.type = MR_HELLO}, got = {0};
+    struct mr_err err = {0};
+    m.hello.version_min = 7;
+    m.hello.version_max = 9;
+    size_t bytes = encode(&m);
+    /* nothing of what follows the versions is known: a body that ends there will do */
+    memcpy(wire + 12, (const uint8_t[4]){4, 0, 0, 0}, 4);
+    sign(ENVELOPE + 4 + 8);
+    ck_assert_uint_gt(bytes, ENVELOPE + 4 + 8);
+    ck_assert_int_eq(mr_message_decode(wire, ENVELOPE + 4 + 8, &got, &err), 0);
+    ck_assert_uint_eq(got.hello.version_min, 7);
+    ck_assert_uint_eq(got.hello.version_max, 9);
+    m.hello.version_min = 9;
+    m.hello.version_max = 7;
+    ck_assert_int_eq(decode(encode(&m), &err), -EPROTO);
+    ck_assert_str_eq(err.text, "HELLO: version_max: out of range");
+}
+END_TEST
+
+static void check_refused(const struct mr_message *m, const char *text)
+{
+    struct mr_err err;
+    ck_assert_int_eq(decode(encode(m), &err), -EPROTO);
+    ck_assert_msg(strstr(err.text, text) != NULL, "%s", err.text);
+}
+
+START_TEST(ranges_are_judged)
+{
+    struct mr_message m;
+    uint8_t ranges[32];
+    struct mr_err err;
+    sample_message(MR_OPENED, &m);
+    m.opened.ranges = ranges;
+    m.opened.range_count = 2;
+    mr_message_put_range(ranges, 0, (struct mr_range){5, 2});
+    mr_message_put_range(ranges, 1, (struct mr_range){8, 1});
+    ck_assert_int_eq(decode(encode(&m), &err), 0);
+    mr_message_put_range(ranges, 1, (struct mr_range){7, 1}); /* touches */
+    check_refused(&m, "OPENED: ranges");
+    mr_message_put_range(ranges, 1, (struct mr_range){8, 0});
+    check_refused(&m, "OPENED: ranges");
+    mr_message_put_range(ranges, 1, (struct mr_range){8, MR_SLABS_MAX - 7});
+    check_refused(&m, "OPENED: ranges");
+    mr_message_put_range(ranges, 1, (struct mr_range){UINT64_MAX, 2});
+    check_refused(&m, "OPENED: ranges");
+    sample_message(MR_ACK, &m);
+    m.ack.ranges = ranges;
+    m.ack.range_count = 2;
+    mr_message_put_range(ranges, 1, (struct mr_range){1, 1}); /* acks come in any order */
+    ck_assert_int_eq(decode(encode(&m), &err), 0);
+}
+END_TEST
+
+START_TEST(fields_out_of_range_are_refused_by_name)
+{
+    struct mr_message m;
+    sample_message(MR_WELCOME, &m);
+    m.welcome.ports[1] = 0;
+    check_refused(&m, "WELCOME: ports");
+    sample_message(MR_WELCOME, &m);
+    m.welcome.lanes = 0;
+    check_refused(&m, "WELCOME: lanes");
+    sample_message(MR_OPEN, &m);
+    m.open.pixel_size_angstrom = -1;
+    check_refused(&m, "OPEN: pixel_size_angstrom");
+    sample_message(MR_OPEN, &m);
+    m.open.path[0] = '\0';
+    check_refused(&m, "OPEN: path");
+    sample_message(MR_OPEN, &m);
+    m.open.output = MR_OUTPUT_KEEP;
+    check_refused(&m, "OPEN: output");
+    sample_message(MR_OPEN, &m);
+    m.open.codec = MR_CODEC_COUNT;
+    check_refused(&m, "OPEN: codec");
+    sample_message(MR_OPEN, &m);
+    m.open.geometry.width = (uint64_t)MR_WIDTH_MAX + 1;
+    check_refused(&m, "OPEN: width");
+    sample_message(MR_OPEN, &m);
+    m.open.geometry.frame_bytes++;
+    check_refused(&m, "OPEN: geometry");
+    sample_message(MR_END, &m);
+    m.end.extent.source_bytes = UINT64_MAX;
+    check_refused(&m, "END: source_bytes");
+    sample_message(MR_END, &m);
+    m.end.slabs = MR_SLABS_MAX + 1;
+    check_refused(&m, "END: slabs");
+    sample_message(MR_RESEND, &m);
+    m.resend.slab = MR_SLABS_MAX;
+    check_refused(&m, "RESEND: slab");
+}
+END_TEST
+
+START_TEST(unknown_type_is_refused)
+{
+    struct mr_err err;
+    size_t bytes = encode_sample(MR_PING);
+    wire[4] = SAMPLE_LAST + 1;
+    sign(bytes);
+    ck_assert_int_eq(decode(bytes, &err), -EPROTO);
+    ck_assert_str_eq(mr_message_name((enum mr_message_type)0), "?");
+    ck_assert_str_eq(mr_reason_name(MR_REASON_NO_SPACE), "no space");
+    ck_assert_str_eq(mr_reason_name(999), "unknown reason");
+    ck_assert_str_eq(mr_output_name(MR_OUTPUT_MRC), "mrc");
+}
+END_TEST
+
+START_TEST(open_body_alone_comes_back)
+{
+    struct mr_open sent, got = {0};
+    struct mr_err err = {0};
+    uint8_t body[MR_OPEN_BODY_MAX];
+    size_t bytes = 0;
+    sample_open(&sent);
+    memset(sent.source_path, 'p', sizeof(sent.source_path) - 1);
+    memset(sent.path, 'q', sizeof(sent.path) - 1);
+    ck_assert_int_eq(mr_open_encode(&sent, body, sizeof(body), &bytes), 0);
+    ck_assert_int_eq(mr_open_decode(body, bytes, &got, &err), 0);
+    ck_assert_str_eq(got.source_path, sent.source_path);
+    for (size_t cut = 0; cut < bytes; cut += 7) {
+        ck_assert_int_eq(mr_open_decode(body, cut, &got, &err), -EPROTO);
+    }
+    ck_assert_int_eq(mr_open_encode(&sent, body, 100, &bytes), -ENOSPC);
+}
+END_TEST
+
+MR_SUITE("message", T(every_type_keeps_its_bytes), T(every_type_comes_back),
+         T(decoded_fields_are_the_sent_ones), T(every_cut_and_every_flipped_bit_is_refused),
+         T(a_body_that_ends_early_is_refused_by_name), T(bytes_behind_known_fields_are_ignored),
+         T(no_room_is_said), T(hello_of_other_versions_can_be_refused_in_words),
+         T(ranges_are_judged), T(fields_out_of_range_are_refused_by_name),
+         T(unknown_type_is_refused), T(open_body_alone_comes_back))
