@@ -162,41 +162,51 @@ static void stats_of_odd_rows(uint64_t width, const uint8_t *p, size_t bytes, st
     }
 }
 
-/* IEEE 754 binary16 without branches: the exponent is moved into place and rebiased by a product
- * with 2^112, which makes subnormals right as well. Inf and NaN come out finite: see block_finite.
- */
-static float from_half(uint16_t half)
+static float float_of(uint32_t bits)
 {
-    uint32_t bits = (uint32_t)(half & 0x7fffu) << 13;
     float value;
     memcpy(&value, &bits, sizeof(value));
-    value *= 0x1p112f;
-    return half & 0x8000u ? -value : value;
+    return value;
 }
 
-/* Converts n pixels; false where one is NaN or Inf (all exponent bits set). */
+/* IEEE 754 binary16. Normal: the exponent is moved into place and rebiased by 112. Subnormal: m x
+ * 2^-24 is (1 + m / 1024) x 2^-14 less 2^-14, which needs no subnormal float (those trap to slow
+ * microcode). Inf and NaN come out finite: see load_halves. */
+static float from_half(uint16_t half)
+{
+    uint32_t low = (uint32_t)(half & 0x7fffu) << 13;
+    float normal = float_of(low + (112u << 23));
+    float subnormal = float_of(low + (113u << 23)) - 0x1p-14f;
+    float size = (half & 0x7c00u) == 0 ? subnormal : normal;
+    return half & 0x8000u ? -size : size;
+}
+
+/* Converts n pixels; false where one is NaN or Inf (all exponent bits set, the largest magnitudes).
+ */
 static bool load_halves(const uint8_t *p, size_t n, float *ret)
 {
-    bool finite = true;
+    uint16_t most = 0;
     for (size_t i = 0; i < n; i++) {
         uint16_t half = load_16(p + 2 * i);
-        finite &= (half & 0x7c00u) != 0x7c00u;
+        uint16_t magnitude = half & 0x7fffu;
+        most = magnitude > most ? magnitude : most;
         ret[i] = from_half(half);
     }
-    return finite;
+    return most < 0x7c00u;
 }
 
 static bool load_floats(const uint8_t *p, size_t n, float *ret)
 {
-    bool finite = true;
+    uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, p + 4 * i, sizeof(bits));
         bits = le32toh(bits);
-        finite &= (bits & 0x7f800000u) != 0x7f800000u;
+        uint32_t magnitude = bits & 0x7fffffffu;
+        most = magnitude > most ? magnitude : most;
         memcpy(&ret[i], &bits, sizeof(bits));
     }
-    return finite;
+    return most < 0x7f800000u;
 }
 
 static double sum_lanes(const double lanes[LANES])
@@ -205,26 +215,60 @@ static double sum_lanes(const double lanes[LANES])
            ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
-/* Mean and M2 of one block, about the block's own mean. The order of additions is fixed by LANES,
- * so every machine finds the same. */
+/* v holds whole groups of LANES: pixel i is added in lane i % LANES, so that the order of
+ * additions, and with it the last bit, is the same on every machine. */
+static void range_lanes(const float *v, size_t n, double sum[LANES], float min[LANES],
+                        float max[LANES])
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            float x = v[i + k];
+            sum[k] += (double)x;
+            min[k] = x < min[k] ? x : min[k];
+            max[k] = x > max[k] ? x : max[k];
+        }
+    }
+}
+
+static void square_lanes(const float *v, size_t n, double mean, double squares[LANES])
+{
+    for (size_t i = 0; i < n; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            double d = (double)v[i + k] - mean;
+            squares[k] += d * d;
+        }
+    }
+}
+
+/* Mean and M2 of one block, about the block's own mean. */
 static struct mr_stats float_block(const float *v, size_t n)
 {
     double sum[LANES] = {0}, squares[LANES] = {0};
-    float min = v[0], max = v[0];
-    for (size_t i = 0; i < n; i++) {
+    float min[LANES], max[LANES];
+    size_t whole = n - n % LANES;
+    for (size_t k = 0; k < LANES; k++) {
+        min[k] = max[k] = v[0];
+    }
+    range_lanes(v, whole, sum, min, max);
+    for (size_t i = whole; i < n; i++) {
         sum[i % LANES] += (double)v[i];
-        min = v[i] < min ? v[i] : min;
-        max = v[i] > max ? v[i] : max;
+        min[0] = v[i] < min[0] ? v[i] : min[0];
+        max[0] = v[i] > max[0] ? v[i] : max[0];
     }
     double mean = sum_lanes(sum) / (double)n;
-    for (size_t i = 0; i < n; i++) {
+    square_lanes(v, whole, mean, squares);
+    for (size_t i = whole; i < n; i++) {
         double d = (double)v[i] - mean;
         squares[i % LANES] += d * d;
     }
+    for (size_t k = 1; k < LANES; k++) {
+        min[0] = min[k] < min[0] ? min[k] : min[0];
+        max[0] = max[k] > max[0] ? max[k] : max[0];
+    }
     return (struct mr_stats){.kind = MR_STATS_FLOAT,
                              .count = n,
-                             .min = (double)min,
-                             .max = (double)max,
+                             .min = (double)min[0],
+                             .max = (double)max[0],
                              .mean = mean,
                              .m2 = sum_lanes(squares)};
 }

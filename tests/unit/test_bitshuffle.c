@@ -24,7 +24,7 @@ static void transpose_slowly(size_t size, const uint8_t *from, size_t elements, 
     memset(to, 0, elements * size);
     for (size_t i = 0; i < elements; i++) {
         for (size_t bit = 0; bit < 8 * size; bit++) {
-            unsigned value = from[i * size + bit / 8] >> bit % 8 & 1u;
+            unsigned value = (unsigned)from[i * size + bit / 8] >> bit % 8 & 1u;
             to[bit * (elements / 8) + i / 8] |= (uint8_t)(value << i % 8);
         }
     }
