@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bit transpose of HDF5 filter 32008: bit k of every element, side by side, for each k. Output plane
- * 8j+k (of 8 x element_bytes) holds bit k of byte j; in a plane, element i is bit i % 8 of byte i / 8.
+ * The bit transpose of HDF5 filter 32008: bit k of every element, side by side, for each k. Output
+ * plane 8j+k (of 8 x element_bytes) holds bit k of byte j; in a plane, element i is bit i % 8 of
+ * byte i / 8.
  *
  * Any thread; no state. The kernel is chosen from what the CPU can do, once.
  */
@@ -13,7 +14,8 @@
 
 #define MR_BITSHUFFLE_STEP 8u /* elements are a multiple of it (asserted) */
 
-/* element_bytes: 1, 2, 4 (asserted). in, out: elements x element_bytes, any alignment, not overlapping. */
+/* element_bytes: 1, 2, 4 (asserted). in, out: elements x element_bytes, any alignment, not
+ * overlapping. */
 void mr_bitshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out);
 void mr_bitunshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out);
 
