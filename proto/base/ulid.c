@@ -31,7 +31,8 @@ const char *mr_ulid_text(const struct mr_ulid *id, char *ret)
     for (size_t d = 0; d < DIGITS; d++) {
         unsigned v = 0;
         for (size_t bit = d * 5; bit < d * 5 + 5; bit++)
-            v = v << 1 | (bit < 2 ? 0u : id->bytes[(bit - 2) / 8] >> (7 - (bit - 2) % 8) & 1u);
+            v = v << 1 |
+                (bit < 2 ? 0u : (unsigned)id->bytes[(bit - 2) / 8] >> (7 - (bit - 2) % 8) & 1u);
         ret[d] = alphabet[v];
     }
     ret[DIGITS] = '\0';
