@@ -330,7 +330,7 @@ static int load_section(struct loading *l, const struct scope *scope, const char
     struct scope inner = *scope;
     if (value->kind != MR_YAML_MAP)
         return fail(l, value, shown, "must be a map of keys");
-    snprintf(inner.section, sizeof(inner.section), "%s.", path);
+    snprintf(inner.section, sizeof(inner.section), "%.*s.", PATH_BYTES - 2, path);
     return load_map(l, &inner, value);
 }
 

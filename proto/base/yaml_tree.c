@@ -60,7 +60,7 @@ static int add_node(struct mr_yaml_tree *t, enum mr_yaml_kind kind, yaml_mark_t 
 
 static int add_scalar(struct mr_yaml_tree *t, const yaml_event_t *e)
 {
-    struct mr_yaml_node *node;
+    struct mr_yaml_node *node = NULL;
     const char *text = (const char *)e->data.scalar.value;
     size_t bytes = e->data.scalar.length;
     if (e->data.scalar.anchor != NULL || e->data.scalar.tag != NULL)
@@ -81,7 +81,7 @@ static int add_scalar(struct mr_yaml_tree *t, const yaml_event_t *e)
 
 static int open_node(struct mr_yaml_tree *t, enum mr_yaml_kind kind, const yaml_event_t *e)
 {
-    struct mr_yaml_node *node;
+    struct mr_yaml_node *node = NULL;
     bool map = kind == MR_YAML_MAP;
     const void *anchor = map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
     const void *tag = map ? e->data.mapping_start.tag : e->data.sequence_start.tag;
