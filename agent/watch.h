@@ -56,11 +56,9 @@ int64_t mr_watch_deadline(
     const struct mr_watch *w); /* monotonic: of the next rescan; INT64_MAX none */
 
 /* Whole listings begun and finished so far. A file that exists and keeps its name while listing n
- * runs is LISTED in it. A listing of a root that is not there finishes, but is not `sound`. */
+ * runs is LISTED in it. A listing of a root that is not there finishes at once. */
 uint64_t mr_watch_listings_begun(const struct mr_watch *w);
 uint64_t mr_watch_listings_done(const struct mr_watch *w);
-bool mr_watch_sound(
-    const struct mr_watch *w); /* the last listing saw the root and all directories */
 
 /* Directories and names that could not be taken in (unreadable, too long), of the last listing. */
 uint64_t mr_watch_skipped(const struct mr_watch *w);

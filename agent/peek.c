@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads beginnings of files and mdocs. Understands neither.
+ */
+#include "peek.h"
+
+#include "base/text.h"
+#include "wire/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+bool mr_peek_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
+}
+
+int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, size_t want,
+                 uint8_t *ret, size_t *ret_bytes)
+{
+    struct mr_fs_facts now;
+    if (want > facts->size)
+        want = (size_t)facts->size;
+    MR_CLEANUP(mr_fs_close)
+    int fd = mr_fs_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    int code = mr_fs_stat(fd, "", &now);
+    if (code == 0 && !mr_peek_same(&now.identity, &facts->identity))
+        return -ESTALE;
+    if (code == 0)
+        code = mr_fs_pread_full(fd, ret, want, 0);
+    if (code == 0)
+        *ret_bytes = want;
+    return code == -ENODATA ? -ESTALE : code;
+}
+
+char *mr_peek_mdoc(int root, const char *path)
+{
+    char name[MR_PATH_MAX + 8];
+    struct mr_fs_facts facts;
+    char *text;
+    size_t bytes;
+    struct mr_text t = mr_text_init(name, sizeof(name));
+    mr_text_append(&t, path);
+    mr_text_append(&t, ".mdoc");
+    if (mr_fs_stat(root, name, &facts) != 0 || !S_ISREG(facts.mode))
+        return NULL;
+    return mr_fs_read_file(root, name, MR_PEEK_MDOC_MAX, &text, &bytes) == 0 ? text : NULL;
+}

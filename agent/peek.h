@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The few bytes of a file that a source judges by. Opens, reads, closes; never follows a symbolic
+ * link out of the tree and never waits for a pipe. Any thread.
+ */
+#ifndef MR_AGENT_PEEK_H
+#define MR_AGENT_PEEK_H
+
+#include "base/fs.h"
+
+#include <stdbool.h>
+
+#define MR_PEEK_MDOC_MAX (1024u * 1024) /* a larger mdoc is a tilt series', not a stack's */
+
+bool mr_peek_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b);
+
+/* Reads min(facts->size, want) bytes of root/path into ret. -ESTALE: the name means another file
+ * than facts by now, or it was shortened; else as open(2) and pread(2). */
+int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, size_t want,
+                 uint8_t *ret, size_t *ret_bytes) MR_MUST_USE;
+
+/* Text of `<path>.mdoc`, NULL where there is none that can be read. Returns owned. */
+char *mr_peek_mdoc(int root, const char *path);
+
+#endif
