@@ -226,12 +226,6 @@ static void judge(struct mr_track *t, struct mr_file *file, const struct mr_sour
     tell(t, file, why);
 }
 
-/* Looks again soon: what was read does not belong together. */
-static void look_again(struct mr_track *t, struct mr_file *file)
-{
-    mr_filetable_schedule(&t->files, file, t->now_ns + LOOK_EVERY_NS);
-}
-
 static void cannot_read(struct mr_track *t, struct mr_file *file, int code)
 {
     if (!file->unreadable)
@@ -267,7 +261,7 @@ static void ask(struct mr_track *t, struct mr_file *file)
         int code = mr_peek_head(dir, file->path, &file->facts, file->source->head_bytes, head,
                                 &head_bytes);
         if (code == -ESTALE || code == -ENOENT) {
-            look_again(t, file);
+            mr_filetable_schedule(&t->files, file, t->now_ns + LOOK_EVERY_NS);
             return;
         }
         if (code != 0) {

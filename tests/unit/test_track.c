@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Do real files that grow, close, shrink, change and vanish give the messages that track promises,
+ * in order? Events lie in the kernel's queue as soon as a call returns, and the clock is ours:
+ * nothing waits.
+ */
+#include "base/clock.h"
+#include "suite.h"
+#include "track.h"
+#include "tree.h"
+
+#include <errno.h>
+
+#define S     MR_NS_PER_S
+#define FRAME 2048u
+
+static struct mr_queue *queue;
+static struct mr_track *track;
+static struct mr_growth got;
+static int64_t now_ns;
+static char told[8192]; /* messages since the last check: "found a.mrc; grew a.mrc; " */
+static const char *const excludes[] = {"*.tmp", ".*"};
+
+static struct mr_track_watch watch_config(void)
+{
+    return (struct mr_track_watch){.path = tree_root,
+                                   .exclude = excludes,
+                                   .exclude_count = 2,
+                                   .quiet_ns = 30 * S,
+                                   .give_up_ns = 600 * S,
+                                   .rescan_ns = 10 * S};
+}
+
+static void start(enum mr_track_mode mode)
+{
+    static struct mr_track_watch watch;
+    struct mr_err err = {0};
+    watch = watch_config();
+    struct mr_track_config config = {.mode = mode, .watches = &watch, .watch_count = 1};
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_growth), 4096, &queue), 0);
+    ck_assert_msg(mr_track_new(&config, queue, &err, &track) == 0, "%s", err.text);
+    now_ns = mr_clock_monotonic_ns();
+}
+
+static void end(void)
+{
+    mr_track_free(track);
+    mr_queue_free(queue);
+    tree_remove();
+}
+
+/* Steps until nothing is to be done at once, and writes down what was told. */
+static const char *listen(void)
+{
+    int64_t deadline_ns;
+    told[0] = '\0';
+    for (int i = 0; mr_track_step(track, now_ns, mr_clock_real_ns(), &deadline_ns); i++)
+        ck_assert_int_lt(i, 100000);
+    while (mr_queue_pop(queue, 0, &got) == 0) {
+        size_t used = strlen(told);
+        snprintf(told + used, sizeof(told) - used, "%s %s; ", mr_growth_name(got.kind), got.path);
+    }
+    return told;
+}
+
+static const char *listen_after(int64_t ns)
+{
+    now_ns += ns;
+    return listen();
+}
+
+static void write_header(int fd, int32_t nz, bool finished)
+{
+    uint8_t head[1024] = {0};
+    int32_t size[4] = {64, 32, nz, 0};
+    float stats[3] = {0, 9, 1.5f};
+    memcpy(head, size, sizeof(size));
+    if (finished)
+        memcpy(head + 76, stats, sizeof(stats));
+    memcpy(head + 208, "MAP DD", 6);
+    tree_write(fd, head, sizeof(head), 0);
+}
+
+static void write_frame(int fd, unsigned index, size_t bytes)
+{
+    uint8_t frame[FRAME];
+    memset(frame, (int)index + 1, sizeof(frame));
+    tree_write(fd, frame, bytes, 1024 + (off_t)index * FRAME);
+}
+
+START_TEST(a_movie_is_told_as_it_grows)
+{
+    tree_make();
+    tree_mkdir("grid7");
+    start(MR_TRACK_FOLLOW);
+    ck_assert_str_eq(listen(), "");
+    int fd = tree_open("grid7/a.mrc");
+    ck_assert_str_eq(listen(), "");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 3, false);
+    ck_assert_str_eq(listen_after(S), "found grid7/a.mrc; ");
+    ck_assert_uint_eq(got.view.width, 64);
+    ck_assert_uint_eq(got.view.settled_to, got.view.settled_from);
+    ck_assert_str_eq(got.root, tree_root);
+    uint64_t number = got.file;
+    write_frame(fd, 1, FRAME / 2);
+    ck_assert_str_eq(listen_after(S), "grew grid7/a.mrc; ");
+    ck_assert_uint_eq(got.view.settled_to, 1024 + FRAME);
+    write_frame(fd, 1, FRAME);
+    ck_assert_str_eq(listen_after(S), "");
+    write_frame(fd, 2, FRAME);
+    ck_assert_str_eq(listen_after(S), ""); /* the newest frame is never settled */
+    close(fd);
+    ck_assert_str_eq(listen(), "complete grid7/a.mrc; "); /* at once */
+    ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_CLOSE);
+    ck_assert_uint_eq(got.view.settled_to, 1024 + 3 * FRAME);
+    ck_assert_uint_eq(got.facts.size, 1024 + 3 * FRAME);
+    ck_assert_uint_eq(got.file, number);
+    ck_assert_str_eq(listen_after(3600 * S), "");
+    end();
+}
+END_TEST
+
+START_TEST(a_final_header_completes_without_a_close)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 2, false);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    write_frame(fd, 1, FRAME);
+    ck_assert_str_eq(listen_after(S), "");
+    write_header(fd, 2, true);
+    ck_assert_str_eq(listen_after(S), "complete a.mrc; ");
+    ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_HEADER);
+    close(fd); /* says nothing new */
+    ck_assert_str_eq(listen_after(S), "");
+    end();
+}
+END_TEST
+
+START_TEST(an_mdoc_beside_it_completes_it)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 1, false);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    tree_put("a.mrc.mdoc", "[FrameSet = 0]\nNumSubFrames = 1\n");
+    listen_after(S);
+    ck_assert_ptr_nonnull(strstr(told, "complete a.mrc; "));
+    ck_assert_ptr_nonnull(strstr(told, "found a.mrc.mdoc; complete a.mrc.mdoc; "));
+    close(fd);
+    end();
+}
+END_TEST
+
+START_TEST(what_never_agrees_is_broken_after_give_up)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 5, true);
+    close(fd);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    ck_assert_str_eq(listen_after(599 * S), "");
+    ck_assert_str_eq(listen_after(S), "broken a.mrc; ");
+    ck_assert_ptr_nonnull(strstr(got.reason, "NZ 5"));
+    fd = tree_open("a.mrc");
+    write_frame(fd, 1, FRAME); /* it goes on after all */
+    ck_assert_str_eq(listen_after(S), "changed a.mrc; found a.mrc; ");
+    close(fd);
+    end();
+}
+END_TEST
+
+START_TEST(shrinking_replacing_and_changing_are_told)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_frame(fd, 1, FRAME);
+    write_header(fd, 9, false);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    ck_assert_int_eq(ftruncate(fd, 1024 + FRAME), 0);
+    ck_assert_str_eq(listen_after(S), "replaced a.mrc; found a.mrc; ");
+    close(fd);
+
+    int other = tree_open("b.tmp"); /* excluded, until it is renamed over the other */
+    write_frame(other, 0, FRAME);
+    write_header(other, 1, true);
+    close(other);
+    ck_assert_str_eq(listen_after(S), "");
+    tree_rename("b.tmp", "a.mrc");
+    ck_assert_str_eq(listen_after(S), "replaced a.mrc; found a.mrc; complete a.mrc; ");
+    ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_CLOSE);
+
+    fd = tree_open("a.mrc");
+    write_frame(fd, 1, FRAME);
+    ck_assert_str_eq(listen_after(S), "changed a.mrc; found a.mrc; ");
+    write_header(fd, 2, true);
+    close(fd);
+    ck_assert_str_eq(listen_after(S), "complete a.mrc; ");
+    ck_assert_int_eq(unlink(tree_path("a.mrc")), 0);
+    ck_assert_str_eq(listen_after(S), "gone a.mrc; ");
+    end();
+}
+END_TEST
+
+START_TEST(the_plugins_probe_file_is_ignored)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    close(tree_open("a.mrc"));
+    ck_assert_str_eq(listen(), "");
+    ck_assert_int_eq(unlink(tree_path("a.mrc")), 0);
+    ck_assert_str_eq(listen_after(S), "");
+    end();
+}
+END_TEST
+
+START_TEST(opaque_files_complete_on_close_or_quiet)
+{
+    tree_make();
+    tree_put("before.log", "written before we came");
+    start(MR_TRACK_FOLLOW);
+    ck_assert_str_eq(listen(), "found before.log; ");
+    tree_put("empty.flag", "");
+    ck_assert_str_eq(listen(), "found empty.flag; complete empty.flag; ");
+    int fd = tree_open("open.log");
+    tree_write(fd, "x", 1, 0);
+    ck_assert_str_eq(listen_after(S), "found open.log; ");
+    ck_assert_str_eq(listen_after(29 * S), "complete before.log; ");
+    ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_QUIET);
+    ck_assert_str_eq(listen_after(S), "complete open.log; ");
+    close(fd);
+    end();
+}
+END_TEST
+
+START_TEST(a_log_written_line_by_line_is_one_revision_in_quiet)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    listen();
+    tree_put("a.log", "1");
+    ck_assert_str_eq(listen(), "found a.log; complete a.log; ");
+    tree_put("a.log", "12");
+    ck_assert_str_eq(listen_after(S), "changed a.log; found a.log; ");
+    tree_put("a.log", "123");
+    ck_assert_str_eq(listen_after(S), "");
+    ck_assert_str_eq(listen_after(30 * S), "complete a.log; ");
+    end();
+}
+END_TEST
+
+START_TEST(directories_that_come_and_go)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    listen();
+    tree_mkdir("new");
+    tree_mkdir("new/deep");
+    tree_put("new/deep/a.log", "x"); /* closed before its directory was watched */
+    ck_assert_str_eq(listen(), "found new/deep/a.log; ");
+    tree_put("new/deep/b.log", "x");
+    ck_assert_str_eq(listen(), "found new/deep/b.log; complete new/deep/b.log; ");
+    tree_rename("new", "other");
+    listen_after(S);
+    ck_assert_ptr_nonnull(strstr(told, "gone new/deep/a.log; "));
+    ck_assert_ptr_nonnull(strstr(told, "gone new/deep/b.log; "));
+    ck_assert_ptr_nonnull(strstr(told, "found other/deep/a.log; "));
+    tree_put("other/deep/c.log", "x");
+    ck_assert_str_eq(listen_after(S), "found other/deep/c.log; complete other/deep/c.log; ");
+    struct mr_track_counts counts;
+    mr_track_counts(track, &counts);
+    ck_assert_uint_eq(counts.files, 3);
+    ck_assert(counts.listed);
+    end();
+}
+END_TEST
+
+static int explained;
+static char explanation[4096];
+
+static int explain(void *ctx, const struct mr_growth *growth, const char *why)
+{
+    (void)ctx;
+    size_t used = strlen(explanation);
+    snprintf(explanation + used, sizeof(explanation) - used, "%s %s (%s); ",
+             mr_growth_name(growth->kind), growth->path, why);
+    return ++explained < 100 ? 0 : -ECANCELED;
+}
+
+START_TEST(dry_run_explains_and_sends_nothing)
+{
+    tree_make();
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 3, false);
+    close(fd);
+    struct mr_track_watch watch = watch_config();
+    struct mr_track_config config = {.mode = MR_TRACK_FOLLOW, .watches = &watch, .watch_count = 1};
+    struct mr_track_counts counts;
+    struct mr_err err = {0};
+    ck_assert_int_eq(mr_track_explain(&config, explain, NULL, &counts, &err), 0);
+    ck_assert_ptr_nonnull(strstr(explanation, "found a.mrc (growing: NZ 3"));
+    ck_assert_uint_eq(counts.undecided, 1);
+    config.mode = MR_TRACK_AS_IT_IS;
+    explanation[0] = '\0';
+    ck_assert_int_eq(mr_track_explain(&config, explain, NULL, &counts, &err), 0);
+    ck_assert_ptr_nonnull(strstr(explanation, "broken a.mrc (header and size disagree"));
+    watch.below = "not-there";
+    ck_assert_int_eq(mr_track_explain(&config, explain, NULL, &counts, &err), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(err.text, "not-there"));
+    tree_remove();
+}
+END_TEST
+
+/* The thread: a queue of two items, so that it has to wait for room. */
+START_TEST(push_ends_by_itself_and_loses_nothing)
+{
+    tree_make();
+    for (int i = 0; i < 200; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "f%03d.dat", i);
+        tree_put(name, i % 2 ? "x" : "");
+    }
+    struct mr_track_watch watch = watch_config();
+    struct mr_track_config config = {
+        .mode = MR_TRACK_AS_IT_IS, .watches = &watch, .watch_count = 1};
+    struct mr_err err = {0};
+    struct mr_thread *thread;
+    unsigned complete = 0, messages = 0;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_growth), 2, &queue), 0);
+    ck_assert_int_eq(mr_track_new(&config, queue, &err, &track), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_track_stage, track, &err, &thread), 0);
+    while (mr_queue_pop(queue, 10000, &got) == 0) {
+        messages++;
+        complete += got.kind == MR_GROWTH_COMPLETE && got.view.complete_by == MR_COMPLETE_PUSH;
+    }
+    mr_thread_join(thread);
+    ck_assert_uint_eq(complete, 200);
+    ck_assert_uint_eq(messages, 400);
+    end();
+}
+END_TEST
+
+START_TEST(stop_ends_it_even_where_it_waits_for_room)
+{
+    tree_make();
+    tree_put("a.dat", "x");
+    tree_put("b.dat", "x");
+    struct mr_track_watch watch = watch_config();
+    watch.quiet_ns = 1;
+    struct mr_track_config config = {.mode = MR_TRACK_FOLLOW, .watches = &watch, .watch_count = 1};
+    struct mr_err err = {0};
+    struct mr_thread *thread;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_growth), 1, &queue), 0);
+    ck_assert_int_eq(mr_track_new(&config, queue, &err, &track), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_track_stage, track, &err, &thread), 0);
+    ck_assert_int_eq(mr_queue_pop(queue, 10000, &got), 0);
+    mr_track_stop(track);
+    mr_thread_join(thread);
+    end();
+}
+END_TEST
+
+MR_SUITE("track", T(a_movie_is_told_as_it_grows), T(a_final_header_completes_without_a_close),
+         T(an_mdoc_beside_it_completes_it), T(what_never_agrees_is_broken_after_give_up),
+         T(shrinking_replacing_and_changing_are_told), T(the_plugins_probe_file_is_ignored),
+         T(opaque_files_complete_on_close_or_quiet),
+         T(a_log_written_line_by_line_is_one_revision_in_quiet), T(directories_that_come_and_go),
+         T(dry_run_explains_and_sends_nothing), T(push_ends_by_itself_and_loses_nothing),
+         T(stop_ends_it_even_where_it_waits_for_room))
