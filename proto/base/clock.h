@@ -6,6 +6,8 @@
 #ifndef MR_BASE_CLOCK_H
 #define MR_BASE_CLOCK_H
 
+#include "base/err.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,9 +22,13 @@ int64_t mr_clock_real_ns(void);
 /* RFC 3339 with milliseconds, UTC, into ret (MR_TIME_TEXT bytes); returns ret. */
 const char *mr_clock_text(int64_t real_ns, char *ret);
 
-/* Day "2026-11-22" in the given zone into ret (MR_DAY_TEXT bytes); returns ret, or NULL where the zone
- * is not known. zone: "local", "UTC", or a name of the system's time zone database
- * ("Europe/Berlin"). The database is read at each call with a name: not for the data path. */
+/* Day "2026-11-22" into ret (MR_DAY_TEXT bytes); returns ret. zone: "local" (as set below) or
+ * "UTC"; NULL for anything else. */
 const char *mr_clock_day(int64_t real_ns, const char *zone, char *ret);
+
+/* Makes "local" another zone for the whole process: "local" (no change), "UTC", or a name of the
+ * system's database ("Europe/Berlin"). Changes the environment: call before there are threads.
+ * -EINVAL, -ENOENT. */
+int mr_clock_set_zone(const char *zone) MR_MUST_USE;
 
 #endif

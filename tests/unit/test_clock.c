@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "suite.h"
 
+#include <errno.h>
 #include <time.h>
 
 START_TEST(monotonic_does_not_run_backwards)
@@ -55,6 +56,25 @@ START_TEST(days_follow_the_zone)
 }
 END_TEST
 
+START_TEST(named_zones_are_set_or_refused)
+{
+    char day[MR_DAY_TEXT];
+    int64_t late = 1795388400 * MR_NS_PER_S; /* 2026-11-22T23:00:00Z */
+    ck_assert_ptr_null(mr_clock_day(late, "Europe/Berlin", day));
+    ck_assert_int_eq(mr_clock_set_zone("../etc/passwd"), -EINVAL);
+    ck_assert_int_eq(mr_clock_set_zone("/etc/passwd"), -EINVAL);
+    ck_assert_int_eq(mr_clock_set_zone(""), -EINVAL);
+    ck_assert_int_eq(mr_clock_set_zone("Europe/Berlim"), -ENOENT);
+    ck_assert_int_eq(mr_clock_set_zone("Europe"), -ENOENT);
+    ck_assert_int_eq(mr_clock_set_zone("local"), 0);
+    ck_assert_int_eq(mr_clock_set_zone("UTC"), 0);
+    ck_assert_str_eq(mr_clock_day(late, "local", day), "2026-11-22");
+    int r = mr_clock_set_zone("Asia/Tokyo");
+    ck_assert(r == 0 || r == -ENOENT); /* no database on this machine */
+    ck_assert_str_eq(mr_clock_day(late, "local", day), r == 0 ? "2026-11-23" : "2026-11-22");
+}
+END_TEST
+
 MR_SUITE("clock", T(monotonic_does_not_run_backwards), T(real_is_the_systems_time),
          T(text_is_rfc_3339_with_milliseconds), T(times_before_1970_round_towards_the_past),
-         T(days_follow_the_zone))
+         T(days_follow_the_zone), T(named_zones_are_set_or_refused))
