@@ -122,6 +122,16 @@ struct scope {
 
 static int load_map(struct loading *l, const struct scope *scope, const struct mr_yaml_node *map);
 
+/* A path that does not fit is cut: no row is as long, so it is unknown either way. */
+static const char *join(char *ret, size_t size, const char *a, const char *b, const char *c)
+{
+    struct mr_text t = mr_text_init(ret, size);
+    mr_text_append(&t, a);
+    mr_text_append(&t, b);
+    mr_text_append(&t, c);
+    return ret;
+}
+
 static int no_memory(struct loading *l)
 {
     return mr_err_errno(l->err, -ENOMEM, "%s", l->places->file);
@@ -181,7 +191,7 @@ static int unknown_key(struct loading *l, const struct scope *scope, const struc
 {
     static const struct mr_config_key none = {0};
     char copies[ROWS_MAX][64];
-    const char *names[ROWS_MAX];
+    const char *names[ROWS_MAX] = {NULL};
     size_t count = 0, skip = strlen(scope->section);
     const struct mr_config_key *elsewhere = &none;
     for (const struct mr_config_key *row = scope->table; row->path != NULL; row++) {
@@ -330,17 +340,19 @@ static int load_section(struct loading *l, const struct scope *scope, const char
     struct scope inner = *scope;
     if (value->kind != MR_YAML_MAP)
         return fail(l, value, shown, "must be a map of keys");
-    snprintf(inner.section, sizeof(inner.section), "%.*s.", PATH_BYTES - 2, path);
+    join(inner.section, sizeof(inner.section), path, ".", "");
     return load_map(l, &inner, value);
 }
 
 static int load_pair(struct loading *l, const struct scope *scope, const struct mr_yaml_node *key)
 {
-    char path[2 * PATH_BYTES], shown[3 * PATH_BYTES];
+    char path[PATH_BYTES], shown[2 * PATH_BYTES];
     const struct mr_yaml_node *value = key->next;
-    snprintf(path, sizeof(path), "%s%.*s", scope->section, PATH_BYTES - 1, key->text);
-    snprintf(shown, sizeof(shown), "%s%s", scope->shown, path);
+    join(path, sizeof(path), scope->section, key->text, "");
+    join(shown, sizeof(shown), scope->shown, path, "");
     const struct mr_config_key *row = find_row(scope->table, path);
+    if (strchr(key->text, '.') != NULL)
+        return fail(l, key, shown, "unknown key; sections are nested, not joined by dots");
     if (row == NULL && is_section(scope->table, path))
         return load_section(l, scope, path, value, shown);
     if (row == NULL)
@@ -358,8 +370,8 @@ static int check_duplicate(struct loading *l, const struct scope *scope,
     for (const struct mr_yaml_node *k = map->first; k != key; k = k->next->next) {
         if (strcmp(k->text, key->text) != 0)
             continue;
-        char shown[3 * PATH_BYTES];
-        snprintf(shown, sizeof(shown), "%s%s%.100s", scope->shown, scope->section, key->text);
+        char shown[2 * PATH_BYTES];
+        join(shown, sizeof(shown), scope->shown, scope->section, key->text);
         return fail(l, key, shown, "is there twice; first in line %zu", k->line);
     }
     return 0;
@@ -383,7 +395,7 @@ static int load_target(struct loading *l, const struct mr_config_key *table, voi
 {
     bool seen[ROWS_MAX] = {false};
     struct scope scope = {.table = table, .target = target, .seen = seen};
-    snprintf(scope.shown, sizeof(scope.shown), "%s", shown);
+    join(scope.shown, sizeof(scope.shown), shown, "", "");
     if (mr_config_defaults(table, target) < 0)
         return no_memory(l);
     if (map != NULL && map->kind != MR_YAML_MAP) {
@@ -394,7 +406,7 @@ static int load_target(struct loading *l, const struct mr_config_key *table, voi
     int r = map == NULL ? 0 : load_map(l, &scope, map);
     for (size_t i = 0; r == 0 && i < count_rows(table); i++) {
         char path[2 * PATH_BYTES];
-        snprintf(path, sizeof(path), "%s%s", shown, table[i].path);
+        join(path, sizeof(path), shown, table[i].path, "");
         if (table[i].default_text == NULL && !seen[i])
             r = fail(l, map, path, "missing (%s)", table[i].help);
     }

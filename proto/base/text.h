@@ -55,19 +55,18 @@ const char *mr_text_duration_about(int64_t ns,
  * wrong case counts as a quarter of a slip. Borrowed from names. */
 const char *mr_text_nearest(const char *word, const char *const *names, size_t count);
 
-/* The whole of s matches pattern. '*' any run without '/', '**' any run, '?' one byte but '/',
- * '[a-c]',
- * '[!a-c]' one byte of a set (never '/'), '\' takes the next literally. A dot in front is nothing
- * special; an unclosed '[' is literal. Time is at most about length of pattern x length of s
- * squared. */
+/* The whole of s matches pattern:
+ * - '*' any run without '/', '**' any run, '?' one byte but '/';
+ * - '[a-c]' and '[!a-c]' one byte of a set, never '/'; an unclosed '[' is literal;
+ * - '\' takes the next byte literally; a dot in front is nothing special.
+ * Time grows at most as bytes of pattern x bytes of s squared. */
 bool mr_text_glob(const char *pattern, const char *s);
 
 /* Globs on a relative path such as "grid7/movie_1.mrc", as `include` and `exclude` mean them:
- * - a pattern without '/' may match any one component: "*.tmp" matches "a.tmp" and "grid7/a.tmp",
- * and ".*" matches ".cache/a" too, since what lies in a folder that matches goes with the folder;
- * - a pattern with '/' is anchored at the top and matches the path or a folder it lies in:
- *   "$RECYCLE.BIN/ *" (without the blank) matches "$RECYCLE.BIN/S-1/a". A '/' in front only
- * anchors. */
+ * - without '/', the pattern may match any one component: "*.tmp" matches "a.tmp" and
+ *   "grid7/a.tmp", ".*" matches ".cache/a" too: what lies in a folder that matches goes with it;
+ * - with '/', it begins at the top and matches the path or a folder that the path lies in: "bin/?*"
+ *   matches "bin/S-1/a". A '/' in front does nothing but that. */
 bool mr_text_glob_path(const char *pattern, const char *path);
 
 /* --- UTF-8 */

@@ -101,6 +101,8 @@ static const struct {
     {"memory: { pol: 1GiB }", "a.yaml:2:11: memory.pol: unknown key; did you mean pool?"},
     {"memroy: { pool: 1GiB }", "a.yaml:2:1: memroy: unknown key; did you mean memory?"},
     {"pool: 1GiB", "a.yaml:2:1: pool: unknown key; did you mean memory.pool?"},
+    {"memory.pool: 1GiB",
+     "a.yaml:2:1: memory.pool: unknown key; sections are nested, not joined by dots"},
     {"xyzzy: 1", "a.yaml:2:1: xyzzy: unknown key"},
     {"memory: { pool: 1GB }", "a.yaml:2:17: memory.pool: \"1GB\" is not a size such as 512MiB "
                               "(units: KiB, MiB, GiB, TiB)"},

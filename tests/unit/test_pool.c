@@ -70,7 +70,7 @@ END_TEST
 START_TEST(too_much_is_refused)
 {
     struct mr_pool *pool = NULL;
-    ck_assert_int_eq(mr_pool_new((size_t)1 << 40, (size_t)1 << 30, 4096, &pool), -ENOMEM);
+    ck_assert_int_eq(mr_pool_new((size_t)1 << 50, 8, 4096, &pool), -ENOMEM);
     ck_assert_int_eq(mr_pool_new(SIZE_MAX - 5, 1, 4096, &pool), -ENOMEM);
     ck_assert_ptr_null(pool);
 }
