@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's protocol core: one session with one server, the movies being shipped, what is
+ * durable, and the credit that says which slab may be read next. Pure: no syscall, no clock, no
+ * socket; time and messages are arguments. tests/sim runs it against the server's intake.
+ *
+ * Used by one thread (tail). Movies are named by the pointer of whoever ships them ("owner").
+ */
+#ifndef MR_TRANSFER_H
+#define MR_TRANSFER_H
+
+#include "wire/message.h"
+
+struct mr_transfer;
+
+struct mr_transfer_config {
+    struct mr_hello hello; /* but for epoch: given with each connect */
+    int64_t
+        ack_timeout_ns; /* slabs in flight and none acked for so long: the session is given up */
+    int64_t idle_credit_ns; /* credit unused for so long goes back */
+};
+
+struct mr_transfer_ops {
+    /* A verdict on a movie: m is COMMITTED, FAILED, ABANDONED (the movie has left the transfer,
+     * owner may add it again), HOLD (it stays and is opened again later) or OPENED (informative).
+     */
+    void (*verdict)(void *ctx, void *owner, const struct mr_message *m);
+    void *ctx;
+};
+
+/* Returns owned. -ENOMEM. */
+int mr_transfer_new(const struct mr_transfer_config *config, const struct mr_transfer_ops *ops,
+                    struct mr_transfer **ret) MR_MUST_USE;
+void mr_transfer_free(struct mr_transfer *t);
+
+/* ---- session ---- */
+void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch,
+                           int64_t now_ns); /* HELLO follows */
+void mr_transfer_disconnected(struct mr_transfer *t);
+bool mr_transfer_ready(const struct mr_transfer *t); /* WELCOME has come */
+const struct mr_welcome *mr_transfer_welcome(const struct mr_transfer *t);
+uint64_t mr_transfer_session(const struct mr_transfer *t);
+
+/* Takes a decoded message. -EPROTO: it breaks the protocol (gap, wrong session, nonsense): the
+ * caller must disconnect; -ECONNREFUSED: REFUSED; -ESHUTDOWN: the server said BYE. err says why. */
+int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
+                        struct mr_err *err) MR_MUST_USE;
+
+/* The next control message to send, sequence and session filled; false when there is none. What it
+ * returned counts as sent. Pointers inside are borrowed until the next call on t. */
+bool mr_transfer_next_control(struct mr_transfer *t, int64_t now_ns, int64_t real_ns,
+                              struct mr_message *ret);
+
+/* -ETIMEDOUT: heartbeats or acks have stopped: the caller must disconnect. */
+int mr_transfer_check(const struct mr_transfer *t, int64_t now_ns, struct mr_err *err) MR_MUST_USE;
+void mr_transfer_bye(struct mr_transfer *t); /* says BYE with the next control message */
+
+/* ---- movies ---- */
+/* open is copied. -ENOMEM. */
+int mr_transfer_add(struct mr_transfer *t, void *owner, const struct mr_open *open) MR_MUST_USE;
+/* Bytes [from, to) of the source are settled. */
+void mr_transfer_settled(struct mr_transfer *t, void *owner, uint64_t from, uint64_t to);
+/* Complete: everything is settled. end is copied; its metadata and source_header pointers are
+ * borrowed until the verdict. Checksums, slab count, generation and id are filled in here. */
+void mr_transfer_complete(struct mr_transfer *t, void *owner, const struct mr_end *end);
+/* Broken: what is there (extent) is shipped, then FAIL; verdict FAILED follows. extent NULL: the
+ * source cannot be read any more, FAIL goes at once. */
+void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent *extent,
+                      const char *text);
+void mr_transfer_abandon(struct mr_transfer *t,
+                         void *owner);                 /* ABANDON: verdict ABANDONED follows */
+size_t mr_transfer_count(const struct mr_transfer *t); /* movies inside */
+
+/* ---- slabs ---- */
+struct mr_pick {
+    void *owner;
+    struct mr_ulid movie;
+    uint32_t generation;
+    uint64_t slab;
+    uint16_t lane;
+    bool send; /* false: durable already, read it only to know its checksum */
+    struct mr_span span;
+    uint64_t reserved; /* bytes of credit; for mr_transfer_sent and _unpicked */
+    uint64_t session;  /* picks of an older session are dropped by the callee */
+};
+
+/* Picks the next slab that is settled, not yet durable, and has credit; false when there is none.
+ * Growing movies go before complete ones. */
+bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret);
+
+/* The slab was read and packed. -ESTALE: its checksum is not what it was at an earlier reading: the
+ * source changed, abandon the movie; -ENOENT: session or movie is gone, drop the slab. */
+int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
+                       uint64_t crc_pixels, uint32_t wire_bytes, int64_t now_ns) MR_MUST_USE;
+void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick); /* could not be read */
+
+/* ---- for status ---- */
+struct mr_transfer_progress {
+    uint64_t durable, in_flight; /* slabs */
+    bool open, complete;
+};
+bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
+                          struct mr_transfer_progress *ret);
+
+#endif
