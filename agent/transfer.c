@@ -607,10 +607,10 @@ static bool slab_settled(const struct movie *m, uint64_t slab, struct mr_span *r
            ret->source_offset + ret->source_bytes <= m->settled_to;
 }
 
-static bool take_credit(struct mr_transfer *t, struct mr_pick *pick, const struct mr_geometry *g)
+static bool take_credit(struct mr_transfer *t, struct mr_pick *pick)
 {
     struct lane_credit *lane = &t->lanes[pick->lane];
-    uint64_t cost = mr_slab_cost(g, pick->span.raw_bytes, pick->span.raw_bytes);
+    uint64_t cost = mr_slab_cost(pick->span.raw_bytes);
     if (lane->granted - lane->spent - lane->reserved - lane->returned < cost) {
         if (!lane->wanted)
             t->demand_due = lane->wanted = true;
@@ -673,7 +673,7 @@ static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, stru
             return false;
         fill_pick(t, m, slab, ret);
         uint64_t lane = UINT64_C(1) << ret->lane;
-        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret, &m->open.geometry)))
+        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret)))
             return claim(t, m, now_ns, ret);
         no_credit |= lane;
     }
@@ -708,7 +708,7 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
         return r;
     if (!pick->send)
         return 0;
-    t->lanes[pick->lane].spent += mr_slab_cost(&m->open.geometry, wire_bytes, pick->span.raw_bytes);
+    t->lanes[pick->lane].spent += mr_slab_cost(wire_bytes);
     t->lanes[pick->lane].last_pick_ns = now_ns;
     return 0;
 }

@@ -83,13 +83,11 @@ void mr_slab_span(const struct mr_geometry *g, const struct mr_extent *extent, u
  * size follows from the placements.) */
 uint64_t mr_geometry_file_bytes(const struct mr_geometry *g, const struct mr_extent *extent);
 
-/* What a slab costs of a lane's credit, in bytes: the larger of what travels and what lands, in whole
- * MR_SLAB_ALIGN, and one more for the headers around it. */
-static inline uint64_t mr_slab_cost(const struct mr_geometry *g, uint64_t wire_bytes, uint64_t raw_bytes)
+/* What a slab costs of a lane's credit, in bytes: what libzmq holds of it, in whole MR_SLAB_ALIGN, and
+ * one more for the header around it. (Landing buffers are bounded by their own pool.) */
+static inline uint64_t mr_slab_cost(uint64_t wire_bytes)
 {
-    uint64_t landed = g->layout == MR_LAYOUT_CHUNKS ? wire_bytes : raw_bytes;
-    uint64_t most = landed > wire_bytes ? landed : wire_bytes;
-    return (most + 2 * MR_SLAB_ALIGN - 1) / MR_SLAB_ALIGN * MR_SLAB_ALIGN;
+    return (wire_bytes + 2 * MR_SLAB_ALIGN - 1) / MR_SLAB_ALIGN * MR_SLAB_ALIGN;
 }
 #define MR_SLAB_COST_MAX (MR_SLAB_BYTES + MR_SLAB_ALIGN) /* of a full slab: a lane's smallest grant */
 

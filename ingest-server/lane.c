@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lane's loop: commands, slabs, landing. Decides nothing about sessions or movies (control does) and
+ * never waits for the disk. No buffer free: nothing is received, and the unreturned credit stops the
+ * agents.
+ */
+#include "lane.h"
+
+#include "base/clock.h"
+#include "base/crc64.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOVIES_MAX    4096 /* attached at once; control's own limit is lower */
+#define SESSIONS_KEPT 512
+#define COMMANDS      (4 * MOVIES_MAX)
+#define COPY_STEP     (128u * 1024) /* copied and summed while still in the L2 cache */
+#define BATCH         16            /* slabs received before landing gets its step */
+#define STAGE         "lane"
+
+struct attached {
+    struct mr_movie *movie; /* NULL: free */
+    uint64_t session;
+};
+
+struct heard { /* of one session on this lane */
+    uint64_t session, sequence, used;
+};
+
+struct mr_lane {
+    uint16_t index, lanes, port;
+    struct mr_lane_socket *socket;
+    struct mr_queue *commands, *news;
+    struct mr_pool *pool;
+    struct mr_landing *landing;
+    struct mr_codec *codec;
+    struct attached movies[MOVIES_MAX];
+    size_t movie_count; /* slots in use lie below */
+    struct heard heard[SESSIONS_KEPT];
+    bool stopping;
+    _Atomic uint64_t slabs, bytes, raw_bytes, durable, stale, damaged;
+};
+
+/* ---- news -------------------------------------------------------------------------------------- */
+
+static void tell(struct mr_lane *lane, struct mr_lane_news *news)
+{
+    news->lane = lane->index;
+    if (mr_queue_push(lane->news, news) < 0) /* closed: the server is going down */
+        lane->stopping = true;
+}
+
+static void tell_used(struct mr_lane *lane)
+{
+    for (size_t i = 0; i < SESSIONS_KEPT; i++) {
+        struct heard *h = &lane->heard[i];
+        if (h->used == 0)
+            continue;
+        tell(lane, &(struct mr_lane_news){
+                       .kind = MR_LANE_USED, .session = h->session, .bytes = h->used});
+        h->used = 0;
+    }
+}
+
+static void on_durable(void *ctx, struct mr_movie *movie, const struct mr_placement *list,
+                       size_t count)
+{
+    struct mr_lane *lane = ctx;
+    for (size_t i = 0; i < count; i++)
+        tell(lane, &(struct mr_lane_news){
+                       .kind = MR_LANE_DURABLE, .movie = movie, .slab = list[i].slab});
+    atomic_fetch_add_explicit(&lane->durable, count, memory_order_relaxed);
+}
+
+static void on_failed(void *ctx, struct mr_movie *movie, int code, enum mr_landing_failure what,
+                      const char *text)
+{
+    struct mr_lane_news news = {
+        .kind = MR_LANE_STUCK, .movie = movie, .code = code, .failure = what};
+    snprintf(news.text, sizeof(news.text), "%s", text);
+    tell(ctx, &news);
+}
+
+static void on_detached(void *ctx, struct mr_movie *movie)
+{
+    tell(ctx, &(struct mr_lane_news){.kind = MR_LANE_DETACHED, .movie = movie});
+}
+
+/* ---- commands ---------------------------------------------------------------------------------- */
+
+static struct attached *find_movie(struct mr_lane *lane, const struct mr_ulid *id)
+{
+    for (size_t i = 0; i < lane->movie_count; i++)
+        if (lane->movies[i].movie != NULL && mr_ulid_equal(&lane->movies[i].movie->id, id))
+            return &lane->movies[i];
+    return NULL;
+}
+
+static void attach(struct mr_lane *lane, const struct mr_lane_command *command)
+{
+    size_t i = 0;
+    while (i < lane->movie_count && lane->movies[i].movie != NULL)
+        i++;
+    assert(i < MOVIES_MAX);
+    struct mr_err err = {0};
+    int r = mr_landing_attach(lane->landing, command->movie, &err);
+    if (r < 0) {
+        struct mr_lane_news news = {.kind = MR_LANE_STUCK,
+                                    .movie = command->movie,
+                                    .code = r,
+                                    .failure = MR_LANDING_WRITE};
+        snprintf(news.text, sizeof(news.text), "%.150s", err.text);
+        tell(lane, &news);
+    }
+    lane->movies[i] = (struct attached){.movie = command->movie, .session = command->session};
+    if (i == lane->movie_count)
+        lane->movie_count++;
+}
+
+static void detach(struct mr_lane *lane, const struct mr_lane_command *command)
+{
+    struct attached *a = find_movie(lane, &command->movie->id);
+    assert(a != NULL);
+    a->movie = NULL;
+    while (lane->movie_count > 0 && lane->movies[lane->movie_count - 1].movie == NULL)
+        lane->movie_count--;
+    if (mr_landing_detach(lane->landing, command->movie) == -ENOENT)
+        on_detached(lane, command->movie); /* its attach had failed */
+}
+
+static void take_commands(struct mr_lane *lane)
+{
+    struct mr_lane_command command;
+    int r;
+    while ((r = mr_queue_pop(lane->commands, 0, &command)) == 0) {
+        if (command.kind == MR_LANE_ATTACH)
+            attach(lane, &command);
+        else
+            detach(lane, &command);
+    }
+    if (r == -EPIPE)
+        lane->stopping = true;
+}
+
+/* ---- slabs ------------------------------------------------------------------------------------- */
+
+/* The session's entry; a new one takes the place of the oldest (tokens only ever grow). */
+static struct heard *heard_of(struct mr_lane *lane, uint64_t session)
+{
+    struct heard *oldest = &lane->heard[0];
+    for (size_t i = 0; i < SESSIONS_KEPT; i++) {
+        if (lane->heard[i].session == session)
+            return &lane->heard[i];
+        if (lane->heard[i].session < oldest->session)
+            oldest = &lane->heard[i];
+    }
+    *oldest = (struct heard){.session = session};
+    return oldest;
+}
+
+static bool in_sequence(struct mr_lane *lane, const struct mr_slab_header *h)
+{
+    struct heard *heard = heard_of(lane, h->session);
+    heard->used += mr_slab_cost(h->wire_bytes);
+    if (h->sequence == heard->sequence + 1) {
+        heard->sequence = h->sequence;
+        return true;
+    }
+    heard->sequence = h->sequence; /* told once is enough: the session ends */
+    tell(lane, &(struct mr_lane_news){.kind = MR_LANE_GAP, .session = h->session});
+    return false;
+}
+
+static struct mr_movie *movie_of(struct mr_lane *lane, const struct mr_slab_header *h)
+{
+    struct attached *a = find_movie(lane, &h->movie);
+    if (a == NULL || a->session != h->session) {
+        take_commands(lane); /* its attach may have been queued just before OPENED was sent */
+        a = find_movie(lane, &h->movie);
+    }
+    if (a == NULL || a->session != h->session || a->movie->generation != h->generation)
+        return NULL;
+    return a->movie;
+}
+
+/* Does the header agree with the movie's geometry? A slab may be short only at the end of a movie. */
+static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
+                 const struct mr_slab_header *h)
+{
+    struct mr_span span;
+    if (h->slab >= MR_SLABS_MAX || h->lane != lane->index || h->slab % lane->lanes != lane->index)
+        return false;
+    if (h->codec != MR_CODEC_NONE && h->codec != movie->codec)
+        return false;
+    mr_slab_span(&movie->geometry, NULL, h->slab, &span);
+    if (movie->geometry.layout == MR_LAYOUT_CHUNKS && h->raw_bytes != span.raw_bytes)
+        return false;
+    return h->raw_bytes <= span.raw_bytes && h->pixel_offset <= h->raw_bytes &&
+           h->pixel_bytes <= h->raw_bytes - h->pixel_offset;
+}
+
+static uint64_t copy_and_sum(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    uint64_t crc = 0;
+    for (size_t at = 0; at < bytes; at += COPY_STEP) {
+        size_t step = bytes - at < COPY_STEP ? bytes - at : COPY_STEP;
+        memcpy(to + at, from + at, step);
+        crc = mr_crc64(crc, to + at, step);
+    }
+    return crc;
+}
+
+static uint32_t element_bytes(const struct mr_movie *movie)
+{
+    return mr_pixel_bytes(movie->geometry.pixel);
+}
+
+/* Into the buffer as it is to be stored; false: it is not what was sent. */
+static bool restore(struct mr_lane *lane, const struct mr_movie *movie,
+                    const struct mr_slab_header *h, const uint8_t *payload, uint8_t *to)
+{
+    bool stored_as_sent = movie->geometry.layout == MR_LAYOUT_CHUNKS || h->codec == MR_CODEC_NONE;
+    if (stored_as_sent) {
+        uint64_t crc = copy_and_sum(to, payload, h->wire_bytes);
+        return crc == h->crc_wire && (h->codec != MR_CODEC_NONE || crc == h->crc_raw);
+    }
+    return mr_crc64(0, payload, h->wire_bytes) == h->crc_wire &&
+           mr_codec_unpack(lane->codec, h->codec, element_bytes(movie), payload, h->wire_bytes, to,
+                           h->raw_bytes) == 0 &&
+           mr_crc64(0, to, h->raw_bytes) == h->crc_raw;
+}
+
+static void describe(const struct mr_movie *movie, const struct mr_slab_header *h,
+                     struct mr_placement *ret)
+{
+    struct mr_span span;
+    mr_slab_span(&movie->geometry, NULL, h->slab, &span);
+    bool packed = movie->geometry.layout == MR_LAYOUT_CHUNKS;
+    *ret = (struct mr_placement){.slab = h->slab,
+                                 .offset = packed ? 0 : span.file_offset,
+                                 .stored_bytes = packed ? h->wire_bytes : h->raw_bytes,
+                                 .raw_bytes = h->raw_bytes,
+                                 .codec = packed ? h->codec : MR_CODEC_NONE,
+                                 .crc_stored = packed ? h->crc_wire : h->crc_raw,
+                                 .crc_raw = h->crc_raw,
+                                 .pixel_bytes = h->pixel_bytes,
+                                 .crc_pixels = h->crc_pixels,
+                                 .stats = h->stats};
+}
+
+static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_slab_header *h,
+                 const uint8_t *payload, struct mr_buffer *buffer)
+{
+    struct mr_placement placement;
+    if (!restore(lane, movie, h, payload, buffer->data)) {
+        mr_pool_put(buffer);
+        atomic_fetch_add_explicit(&lane->damaged, 1, memory_order_relaxed);
+        tell(lane, &(struct mr_lane_news){
+                       .kind = MR_LANE_DAMAGED, .movie = movie, .slab = h->slab});
+        return;
+    }
+    describe(movie, h, &placement);
+    int r = mr_landing_put(lane->landing, movie, &placement, buffer);
+    if (r < 0) { /* not attached after a failed attach, or nonsense that passed the checks above */
+        mr_pool_put(buffer);
+        on_failed(lane, movie, r, MR_LANDING_WRITE, "the slab was refused");
+    }
+}
+
+static void receive(struct mr_lane *lane, const uint8_t *header, const uint8_t *payload,
+                    size_t bytes, struct mr_buffer *buffer)
+{
+    struct mr_slab_header h;
+    int r = mr_slab_header_decode(header, MR_SLAB_HEADER_BYTES, &h);
+    if (r < 0 || h.wire_bytes != bytes) {
+        /* Nobody can be told whose it was; its session notices the gap in the sequence. */
+        atomic_fetch_add_explicit(&lane->damaged, 1, memory_order_relaxed);
+        mr_pool_put(buffer);
+        return;
+    }
+    struct mr_movie *movie = in_sequence(lane, &h) ? movie_of(lane, &h) : NULL;
+    if (movie == NULL || !fits(lane, movie, &h)) {
+        atomic_fetch_add_explicit(&lane->stale, 1, memory_order_relaxed);
+        mr_pool_put(buffer);
+        return;
+    }
+    atomic_fetch_add_explicit(&lane->slabs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&lane->bytes, h.wire_bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&lane->raw_bytes, h.raw_bytes, memory_order_relaxed);
+    land(lane, movie, &h, payload, buffer);
+}
+
+/* False: nothing more to receive now. */
+static bool receive_one(struct mr_lane *lane, bool *ret_starved)
+{
+    uint8_t header[MR_SLAB_HEADER_BYTES];
+    struct mr_part payload;
+    struct mr_buffer *buffer =
+        mr_landing_room(lane->landing) == 0 ? NULL : mr_pool_try_get(lane->pool);
+    *ret_starved = buffer == NULL;
+    if (buffer == NULL)
+        return false;
+    int r = mr_lane_receive(lane->socket, header, &payload);
+    if (r < 0) {
+        mr_pool_put(buffer);
+        return r == -EBADMSG;
+    }
+    receive(lane, header, mr_part_data(&payload), mr_part_bytes(&payload), buffer);
+    mr_part_close(&payload);
+    return true;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------- */
+
+static int wait_ms(const struct mr_lane *lane)
+{
+    int64_t left = mr_landing_next_deadline_ns(lane->landing) - mr_clock_monotonic_ns();
+    if (left <= 0)
+        return 0;
+    return left > MR_NS_PER_S ? 1000 : (int)(left / MR_NS_PER_MS) + 1;
+}
+
+static void wait_for_work(struct mr_lane *lane, bool starved)
+{
+    int fds[2] = {mr_queue_fd(lane->commands), mr_landing_fd(lane->landing)};
+    if (!starved) {
+        int r = mr_lane_wait(lane->socket, fds, 2, wait_ms(lane));
+        (void)r; /* a signal or an early wake-up: the loop looks again */
+        return;
+    }
+    struct pollfd polled[2] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
+    poll(polled, 2, wait_ms(lane));
+}
+
+static void run(void *stage)
+{
+    struct mr_lane *lane = stage;
+    while (!lane->stopping) {
+        bool starved = false, more = true;
+        take_commands(lane);
+        for (int i = 0; i < BATCH && more; i++)
+            more = receive_one(lane, &starved);
+        int r = mr_landing_step(lane->landing, mr_clock_monotonic_ns());
+        tell_used(lane);
+        if (r < 0 && r != -EAGAIN) {
+            tell(lane, &(struct mr_lane_news){.kind = MR_LANE_BROKEN, .code = r});
+            return;
+        }
+        if (!more)
+            wait_for_work(lane, starved);
+    }
+}
+
+const struct mr_stage mr_lane_stage = {.name = STAGE, .run = run};
+
+/* ---- making ------------------------------------------------------------------------------------ */
+
+static int make_parts(struct mr_lane *lane, struct mr_link *link, const struct mr_lane_config *config,
+                      struct mr_err *notice)
+{
+    const struct mr_landing_callbacks callbacks = {.ctx = lane,
+                                                   .durable = on_durable,
+                                                   .failed = on_failed,
+                                                   .detached = on_detached};
+    int r = mr_queue_new(sizeof(struct mr_lane_command), COMMANDS, &lane->commands);
+    if (r == 0)
+        r = mr_pool_new(MR_SLAB_BYTES + MR_MOVIE_SLACK, config->buffers, MR_MOVIE_SLACK, &lane->pool);
+    if (r == 0)
+        r = mr_codec_new(MR_SLAB_BYTES, &lane->codec);
+    if (r < 0)
+        return mr_err_errno(notice, r, "lane %u: buffers", lane->index);
+    r = mr_landing_new(&config->landing, &callbacks, notice, &lane->landing);
+    if (r < 0)
+        return r;
+    return mr_lane_bind(link, config->endpoint, &lane->socket, &lane->port, notice);
+}
+
+int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struct mr_lane **ret,
+                struct mr_err *notice)
+{
+    struct mr_lane *lane = calloc(1, sizeof(*lane));
+    if (lane == NULL)
+        return mr_err_errno(notice, -ENOMEM, "lane");
+    lane->index = config->index;
+    lane->lanes = config->lanes;
+    lane->news = config->news;
+    int r = make_parts(lane, link, config, notice);
+    if (r < 0) {
+        mr_lane_free(lane);
+        return r;
+    }
+    *ret = lane;
+    return 0;
+}
+
+void mr_lane_free(struct mr_lane *lane)
+{
+    if (lane == NULL)
+        return;
+    mr_landing_free(lane->landing); /* waits for writes in flight, so before their buffers go */
+    if (lane->socket != NULL)
+        mr_lane_close(lane->socket);
+    mr_codec_free(lane->codec);
+    mr_pool_free(lane->pool);
+    mr_queue_free(lane->commands);
+    free(lane);
+}
+
+uint16_t mr_lane_port(const struct mr_lane *lane)
+{
+    return lane->port;
+}
+
+const char *mr_lane_engine(const struct mr_lane *lane)
+{
+    return mr_landing_engine(lane->landing);
+}
+
+struct mr_queue *mr_lane_commands(struct mr_lane *lane)
+{
+    return lane->commands;
+}
+
+void mr_lane_count(struct mr_lane *lane, struct mr_lane_counts *ret)
+{
+    *ret = (struct mr_lane_counts){
+        .slabs = atomic_load_explicit(&lane->slabs, memory_order_relaxed),
+        .bytes = atomic_load_explicit(&lane->bytes, memory_order_relaxed),
+        .raw_bytes = atomic_load_explicit(&lane->raw_bytes, memory_order_relaxed),
+        .durable = atomic_load_explicit(&lane->durable, memory_order_relaxed),
+        .stale = atomic_load_explicit(&lane->stale, memory_order_relaxed),
+        .damaged = atomic_load_explicit(&lane->damaged, memory_order_relaxed),
+        .buffers = mr_pool_count(lane->pool),
+        .buffers_free = mr_pool_available(lane->pool)};
+}
