@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lane's loop: commands, slabs, landing. Decides nothing about sessions or movies (control does) and
- * never waits for the disk. No buffer free: nothing is received, and the unreturned credit stops the
- * agents.
+ * The lane's loop: commands, slabs, landing. Decides nothing about sessions or movies (control
+ * does) and never waits for the disk. No buffer free: nothing is received, and the unreturned
+ * credit stops the agents.
  */
 #include "lane.h"
 
@@ -48,7 +48,8 @@ struct mr_lane {
     _Atomic uint64_t slabs, bytes, raw_bytes, durable, stale, damaged;
 };
 
-/* ---- news -------------------------------------------------------------------------------------- */
+/* ---- news --------------------------------------------------------------------------------------
+ */
 
 static void tell(struct mr_lane *lane, struct mr_lane_news *news)
 {
@@ -63,8 +64,8 @@ static void tell_used(struct mr_lane *lane)
         struct heard *h = &lane->heard[i];
         if (h->used == 0)
             continue;
-        tell(lane, &(struct mr_lane_news){
-                       .kind = MR_LANE_USED, .session = h->session, .bytes = h->used});
+        tell(lane,
+             &(struct mr_lane_news){.kind = MR_LANE_USED, .session = h->session, .bytes = h->used});
         h->used = 0;
     }
 }
@@ -74,8 +75,8 @@ static void on_durable(void *ctx, struct mr_movie *movie, const struct mr_placem
 {
     struct mr_lane *lane = ctx;
     for (size_t i = 0; i < count; i++)
-        tell(lane, &(struct mr_lane_news){
-                       .kind = MR_LANE_DURABLE, .movie = movie, .slab = list[i].slab});
+        tell(lane,
+             &(struct mr_lane_news){.kind = MR_LANE_DURABLE, .movie = movie, .slab = list[i].slab});
     atomic_fetch_add_explicit(&lane->durable, count, memory_order_relaxed);
 }
 
@@ -93,7 +94,8 @@ static void on_detached(void *ctx, struct mr_movie *movie)
     tell(ctx, &(struct mr_lane_news){.kind = MR_LANE_DETACHED, .movie = movie});
 }
 
-/* ---- commands ---------------------------------------------------------------------------------- */
+/* ---- commands ----------------------------------------------------------------------------------
+ */
 
 static struct attached *find_movie(struct mr_lane *lane, const struct mr_ulid *id)
 {
@@ -112,10 +114,8 @@ static void attach(struct mr_lane *lane, const struct mr_lane_command *command)
     struct mr_err err = {0};
     int r = mr_landing_attach(lane->landing, command->movie, &err);
     if (r < 0) {
-        struct mr_lane_news news = {.kind = MR_LANE_STUCK,
-                                    .movie = command->movie,
-                                    .code = r,
-                                    .failure = MR_LANDING_WRITE};
+        struct mr_lane_news news = {
+            .kind = MR_LANE_STUCK, .movie = command->movie, .code = r, .failure = MR_LANDING_WRITE};
         snprintf(news.text, sizeof(news.text), "%.150s", err.text);
         tell(lane, &news);
     }
@@ -149,7 +149,8 @@ static void take_commands(struct mr_lane *lane)
         lane->stopping = true;
 }
 
-/* ---- slabs ------------------------------------------------------------------------------------- */
+/* ---- slabs -------------------------------------------------------------------------------------
+ */
 
 /* The session's entry; a new one takes the place of the oldest (tokens only ever grow). */
 static struct heard *heard_of(struct mr_lane *lane, uint64_t session)
@@ -190,7 +191,8 @@ static struct mr_movie *movie_of(struct mr_lane *lane, const struct mr_slab_head
     return a->movie;
 }
 
-/* Does the header agree with the movie's geometry? A slab may be short only at the end of a movie. */
+/* Does the header agree with the movie's geometry? A slab may be short only at the end of a movie.
+ */
 static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
                  const struct mr_slab_header *h)
 {
@@ -262,8 +264,8 @@ static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_s
     if (!restore(lane, movie, h, payload, buffer->data)) {
         mr_pool_put(buffer);
         atomic_fetch_add_explicit(&lane->damaged, 1, memory_order_relaxed);
-        tell(lane, &(struct mr_lane_news){
-                       .kind = MR_LANE_DAMAGED, .movie = movie, .slab = h->slab});
+        tell(lane,
+             &(struct mr_lane_news){.kind = MR_LANE_DAMAGED, .movie = movie, .slab = h->slab});
         return;
     }
     describe(movie, h, &placement);
@@ -317,7 +319,8 @@ static bool receive_one(struct mr_lane *lane, bool *ret_starved)
     return true;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------- */
+/* ---- the loop ----------------------------------------------------------------------------------
+ */
 
 static int wait_ms(const struct mr_lane *lane)
 {
@@ -360,18 +363,18 @@ static void run(void *stage)
 
 const struct mr_stage mr_lane_stage = {.name = STAGE, .run = run};
 
-/* ---- making ------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------
+ */
 
-static int make_parts(struct mr_lane *lane, struct mr_link *link, const struct mr_lane_config *config,
-                      struct mr_err *notice)
+static int make_parts(struct mr_lane *lane, struct mr_link *link,
+                      const struct mr_lane_config *config, struct mr_err *notice)
 {
-    const struct mr_landing_callbacks callbacks = {.ctx = lane,
-                                                   .durable = on_durable,
-                                                   .failed = on_failed,
-                                                   .detached = on_detached};
+    const struct mr_landing_callbacks callbacks = {
+        .ctx = lane, .durable = on_durable, .failed = on_failed, .detached = on_detached};
     int r = mr_queue_new(sizeof(struct mr_lane_command), COMMANDS, &lane->commands);
     if (r == 0)
-        r = mr_pool_new(MR_SLAB_BYTES + MR_MOVIE_SLACK, config->buffers, MR_MOVIE_SLACK, &lane->pool);
+        r = mr_pool_new(MR_SLAB_BYTES + MR_MOVIE_SLACK, config->buffers, MR_MOVIE_SLACK,
+                        &lane->pool);
     if (r == 0)
         r = mr_codec_new(MR_SLAB_BYTES, &lane->codec);
     if (r < 0)

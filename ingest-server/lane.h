@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One data lane: a thread with its data socket, its landing and its buffers. Slabs arrive, are bounds-
- * checked, verified while they are copied into an aligned buffer, and put down. The only shared things
- * are the two queues to and from control.
+ * One data lane: a thread with its data socket, its landing and its buffers. Slabs arrive, are
+ * bounds- checked, verified while they are copied into an aligned buffer, and put down. The only
+ * shared things are the two queues to and from control.
  */
 #ifndef MR_LANE_H
 #define MR_LANE_H
@@ -42,23 +42,24 @@ struct mr_lane_news { /* lane -> control */
 
 struct mr_lane_config {
     uint16_t index, lanes;
-    uint32_t buffers;           /* landing buffers, each MR_SLAB_BYTES + MR_MOVIE_SLACK */
-    const char *endpoint;       /* to bind; borrowed for _new */
-    struct mr_queue *news;      /* struct mr_lane_news; borrowed */
+    uint32_t buffers;      /* landing buffers, each MR_SLAB_BYTES + MR_MOVIE_SLACK */
+    const char *endpoint;  /* to bind; borrowed for _new */
+    struct mr_queue *news; /* struct mr_lane_news; borrowed */
     struct mr_landing_config landing;
 };
 
 struct mr_lane;
 
-/* Binds the socket, makes pool and landing. notice: io_uring is forbidden and what to do about it (code
- * set, 0 returned), or the error. Returns owned. */
+/* Binds the socket, makes pool and landing. notice: io_uring is forbidden and what to do about it
+ * (code set, 0 returned), or the error. Returns owned. */
 int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struct mr_lane **ret,
                 struct mr_err *notice) MR_MUST_USE;
 void mr_lane_free(struct mr_lane *lane); /* after its thread is joined; NULL allowed */
 
 uint16_t mr_lane_port(const struct mr_lane *lane);
 const char *mr_lane_engine(const struct mr_lane *lane);
-struct mr_queue *mr_lane_commands(struct mr_lane *lane); /* struct mr_lane_command; close it to stop */
+struct mr_queue *mr_lane_commands(
+    struct mr_lane *lane); /* struct mr_lane_command; close it to stop */
 
 struct mr_lane_counts { /* since start */
     uint64_t slabs, bytes, raw_bytes, durable, stale, damaged;

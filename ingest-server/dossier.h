@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A movie's placement journal read whole: what the movie is (OPEN), where each durable slab lies
+ * (SLAB, see placement.h), and whether it was sealed (SEALED). Berth reads it to resume, seal to
+ * commit, recovery to finish what a crash cut off.
+ */
+#ifndef MR_DOSSIER_H
+#define MR_DOSSIER_H
+
+#include "naming.h"
+#include "placement.h"
+
+struct mr_sealed {                     /* from here the commit is only repeated */
+    bool failed;                       /* kept as failed, not committed */
+    uint64_t inode;                    /* of the finished part */
+    char path[MR_NAMING_PATH_MAX + 1]; /* final, below the root */
+    uint64_t bytes, digest_file, digest_pixels;
+    bool has_pixels;
+    uint64_t source_bytes;
+    int64_t source_mtime_ns;
+    char *event; /* owned: the event's JSON, without sequence */
+};
+
+struct mr_dossier {
+    uint32_t generation;
+    char agent[MR_NAME_MAX + 1];
+    int64_t started_real_ns, clock_offset_ms;
+    char path[MR_NAMING_PATH_MAX + 1]; /* first candidate of the final name, below the root */
+    struct mr_open open;
+    struct mr_placement *slabs; /* owned; by index, raw_bytes 0 where not durable */
+    uint64_t slab_count;        /* highest durable index + 1 */
+    uint64_t durable;           /* slabs */
+    uint64_t space_end;         /* first byte behind all placements */
+    bool is_sealed;
+    struct mr_sealed sealed;
+    uint64_t damaged; /* journal lines that did not verify; their slabs count as not durable */
+};
+
+/* Reads journal `name` in directory dirfd. -ENODATA: no whole OPEN record, so nothing of it was
+ * ever acknowledged; -errno of I/O; err text. *ret is for mr_dossier_fini. */
+int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
+                    struct mr_err *err) MR_MUST_USE;
+void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */
+
+/* One record line each, as owned text (free). -ENOMEM, -EMSGSIZE. */
+int mr_dossier_open_line(const struct mr_dossier *d, char **ret, size_t *ret_bytes) MR_MUST_USE;
+int mr_dossier_sealed_line(const struct mr_sealed *sealed, char **ret,
+                           size_t *ret_bytes) MR_MUST_USE;
+
+/* "<ULID>.g<generation>.journal" / ".part" into ret (64 bytes). */
+void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix, char *ret);
+/* Takes such a name apart. -EINVAL. */
+int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *ret_id,
+                          uint32_t *ret_generation) MR_MUST_USE;
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store's directories and how files in it look. Knows no movie. */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OWN ".millrace"
+
+static int find_group(const char *name, gid_t *ret, struct mr_err *err)
+{
+    if (strcmp(name, "inherit") == 0) {
+        *ret = (gid_t)-1;
+        return 0;
+    }
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    if (*name != '\0' && *end == '\0') {
+        *ret = (gid_t)number;
+        return 0;
+    }
+    const struct group *group = getgrnam(name);
+    if (group == NULL)
+        return mr_err_set(err, -EINVAL, "store.group: no group named %s", name);
+    *ret = group->gr_gid;
+    return 0;
+}
+
+static int open_below(int dir, const char *name, int *ret_fd, struct mr_err *err)
+{
+    int fd = mr_fs_mkdirs_durable(dir, name, 0750, (gid_t)-1);
+    if (fd < 0)
+        return mr_err_errno(err, fd, "%s", name);
+    *ret_fd = fd;
+    return 0;
+}
+
+/* The root may be given with any number of missing parents. */
+static int open_root(const char *root, mode_t mode, int *ret_fd, struct mr_err *err)
+{
+    int fd = open(root, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        MR_CLEANUP(mr_fs_close)
+        int base = open(root[0] == '/' ? "/" : ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+        if (base < 0)
+            return mr_err_errno(err, -errno, "%s", root);
+        fd = mr_fs_mkdirs_durable(base, root + strspn(root, "/"), mode, (gid_t)-1);
+        if (fd < 0)
+            return mr_err_errno(err, fd, "store.root: %s", root);
+    }
+    if (fd < 0)
+        return mr_err_errno(err, -errno, "store.root: %s", root);
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Guards against a second server on this machine; what guards against one on another node is the
+ * lease. */
+static int take_lock(struct mr_store *s, struct mr_err *err)
+{
+    s->lock_fd = openat(s->millrace_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (s->lock_fd < 0)
+        return mr_err_errno(err, -errno, "%s/" OWN "/lock: the store cannot be written", s->root);
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return mr_err_set(err, -EBUSY, "%s: another server has this store open", s->root);
+    return 0;
+}
+
+static int open_dirs(struct mr_store *s, const struct mr_store_config *config, struct mr_err *err)
+{
+    int r = open_root(s->root, config->dir_mode, &s->root_fd, err);
+    if (r == 0)
+        r = open_below(s->root_fd, OWN, &s->millrace_fd, err);
+    if (r == 0)
+        r = open_below(s->millrace_fd, "journal", &s->journal_fd, err);
+    if (r == 0)
+        r = open_below(s->millrace_fd, "failed", &s->failed_fd, err);
+    if (r < 0)
+        return mr_err_prefix(err, "store %s", s->root);
+    return take_lock(s, err);
+}
+
+int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, struct mr_err *err)
+{
+    struct mr_store s = {.root_fd = -1,
+                         .millrace_fd = -1,
+                         .journal_fd = -1,
+                         .failed_fd = -1,
+                         .lock_fd = -1,
+                         .direct_io = config->direct_io,
+                         .file_mode = config->file_mode,
+                         .dir_mode = config->dir_mode,
+                         .source_mtime = config->source_mtime,
+                         .keep_revisions_ns = config->keep_revisions_ns,
+                         .keep_free_hundredths = config->keep_free_hundredths};
+    s.root = strdup(config->root);
+    s.site = strdup(config->site);
+    s.server = strdup(config->server);
+    int r = s.root == NULL || s.site == NULL || s.server == NULL
+                ? mr_err_errno(err, -ENOMEM, "store")
+                : mr_naming_new(config->path_template, config->site, &s.naming, err);
+    if (r < 0)
+        mr_err_prefix(err, "store.path");
+    for (size_t n = r == 0 ? strlen(s.root) : 0; n > 1 && s.root[n - 1] == '/'; n--)
+        s.root[n - 1] = '\0';
+    if (r == 0)
+        r = find_group(config->group, &s.group, err);
+    if (r == 0)
+        r = open_dirs(&s, config, err);
+    if (r < 0) {
+        mr_store_close(&s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+void mr_store_close(struct mr_store *s)
+{
+    mr_fs_close(&s->lock_fd);
+    mr_fs_close(&s->failed_fd);
+    mr_fs_close(&s->journal_fd);
+    mr_fs_close(&s->millrace_fd);
+    mr_fs_close(&s->root_fd);
+    mr_naming_free(s->naming);
+    free(s->root);
+    free(s->site);
+    free(s->server);
+}
+
+void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name)
+{
+    const char *slash = strrchr(path, '/');
+    *ret_name = slash == NULL ? path : slash + 1;
+    snprintf(ret_dir, dir_size, "%.*s", slash == NULL ? 1 : (int)(slash - path),
+             slash == NULL ? "." : path);
+}
+
+int mr_store_dir(const struct mr_store *s, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1];
+    const char *name;
+    mr_store_split(path, dir, sizeof(dir), &name);
+    return mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
+}
+
+int mr_store_part_dir(const struct mr_store *s, const char *path, bool make)
+{
+    char dir[MR_NAMING_PATH_MAX + sizeof("/" OWN)];
+    const char *name;
+    mr_store_split(path, dir, MR_NAMING_PATH_MAX + 1, &name);
+    if (make && strcmp(dir, ".") != 0) {
+        int fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
+        if (fd < 0)
+            return fd;
+        close(fd);
+    }
+    strcat(dir, "/" OWN);
+    const char *below = strncmp(dir, "./", 2) == 0 ? dir + 2 : dir;
+    if (make)
+        return mr_fs_mkdirs_durable(s->root_fd, below, s->dir_mode, s->group);
+    return mr_fs_open_beneath(s->root_fd, below, O_DIRECTORY | O_RDONLY, 0);
+}
+
+void mr_store_tidy(const struct mr_store *s, const char *path)
+{
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
+    if (dir >= 0 && strchr(path, '/') != NULL && unlinkat(dir, OWN, AT_REMOVEDIR) == 0) {
+        int r = mr_fs_sync_dir(dir);
+        (void)r; /* an empty directory that comes back after a crash does no harm */
+    }
+}
+
+int mr_store_dress(const struct mr_store *s, int dir_fd, int fd, struct mr_err *err)
+{
+    if (s->group != (gid_t)-1 && fchown(fd, (uid_t)-1, s->group) < 0)
+        return mr_err_errno(err, -errno, "giving the file to group %u", (unsigned)s->group);
+    if (!mr_fs_has_default_acl(dir_fd) && fchmod(fd, s->file_mode) < 0)
+        return mr_err_errno(err, -errno, "setting the file's mode");
+    return 0;
+}
+
+bool mr_store_is_full(const struct mr_store *s)
+{
+    uint64_t available, total;
+    if (mr_fs_space(s->root_fd, &available, &total) < 0 || total == 0)
+        return false;
+    return (double)available < (double)total * s->keep_free_hundredths / 10000.0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's root as berth, seal and recovery share it: directories held open, how new files are
+ * to look. Immutable after open; any thread. Layout:
+ * <root>/.millrace/{journal,events,failed,catalogue.log,lock}.
+ */
+#ifndef MR_STORE_H
+#define MR_STORE_H
+
+#include "base/fs.h"
+#include "naming.h"
+
+enum mr_direct_io { MR_DIRECT_AUTO, MR_DIRECT_ON, MR_DIRECT_OFF };
+
+struct mr_store_config { /* texts borrowed for mr_store_open */
+    const char *root;
+    const char *path_template; /* "{agent}/{path}" */
+    const char *site, *server; /* names */
+    enum mr_direct_io direct_io;
+    mode_t file_mode, dir_mode;
+    const char *group; /* "inherit" or a group's name or number */
+    bool source_mtime; /* finished files carry the source's mtime */
+    int64_t keep_revisions_ns;
+    uint32_t keep_free_hundredths; /* percent x 100 */
+};
+
+struct mr_store {
+    char *root, *site, *server; /* owned texts; root without a trailing '/' */
+    struct mr_naming *naming;
+    int root_fd, millrace_fd, journal_fd, failed_fd, lock_fd;
+    enum mr_direct_io direct_io;
+    mode_t file_mode, dir_mode;
+    gid_t group; /* (gid_t)-1: as inherited */
+    bool source_mtime;
+    int64_t keep_revisions_ns;
+    uint32_t keep_free_hundredths;
+};
+
+/* Opens or makes the root and what lies under .millrace, proves it can be written, takes the lock.
+ * -EBUSY: another server holds this store; -EROFS, -EACCES, -ENOSPC ... with err naming the
+ * directory. */
+int mr_store_open(const struct mr_store_config *config, struct mr_store *ret,
+                  struct mr_err *err) MR_MUST_USE;
+void mr_store_close(struct mr_store *store);
+
+/* Directory part and last component of a path below the root; dir is "." at the top. */
+void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name);
+
+/* Opens <dir>/.millrace, dir being that of `path`; an fd or -errno. make: directories that are
+ * missing are made, durably, with the store's mode and group. */
+int mr_store_part_dir(const struct mr_store *store, const char *path, bool make) MR_MUST_USE;
+/* Opens the directory of path. */
+int mr_store_dir(const struct mr_store *store, const char *path) MR_MUST_USE;
+
+/* Removes <dir>/.millrace where it is empty (never the root's own). */
+void mr_store_tidy(const struct mr_store *store, const char *path);
+
+/* Gives a new file its mode and group, as the store's configuration and the directory's ACL say. */
+int mr_store_dress(const struct mr_store *store, int dir_fd, int fd,
+                   struct mr_err *err) MR_MUST_USE;
+
+/* True while the file system has less free than keep_free. */
+bool mr_store_is_full(const struct mr_store *store);
+
+#endif
