@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making and finding parts. The journal with its OPEN record is durable before the part exists, so
+ * a part is never without a journal that names it. Does not talk to agents and does not land or
+ * seal anything.
+ */
+#include "berth.h"
+
+#include "base/clock.h"
+#include "base/crc64.h"
+#include "base/log.h"
+#include "base/recordlog.h"
+#include "dossier.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STAGE    "berth"
+#define RETRY_MS 5000
+
+struct doubt {
+    struct doubt *next;
+    struct mr_ulid id;
+};
+
+struct mr_berth {
+    const struct mr_store *store;
+    struct mr_catalogue *catalogue;
+    struct mr_queue *jobs, *answers;
+    struct doubt *doubts;
+    uint8_t *scratch; /* one slab, aligned, for reading back */
+};
+
+int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
+                 struct mr_queue *jobs, struct mr_queue *answers, struct mr_berth **ret)
+{
+    struct mr_berth *b = calloc(1, sizeof(*b));
+    uint8_t *scratch = aligned_alloc(MR_MOVIE_SLACK, MR_SLAB_BYTES + MR_MOVIE_SLACK);
+    if (b == NULL || scratch == NULL) {
+        free(b);
+        free(scratch);
+        return -ENOMEM;
+    }
+    *b = (struct mr_berth){.store = store,
+                           .catalogue = catalogue,
+                           .jobs = jobs,
+                           .answers = answers,
+                           .scratch = scratch};
+    *ret = b;
+    return 0;
+}
+
+void mr_berth_free(struct mr_berth *b)
+{
+    if (b == NULL)
+        return;
+    for (struct doubt *d = b->doubts, *next; d != NULL; d = next) {
+        next = d->next;
+        free(d);
+    }
+    free(b->scratch);
+    free(b);
+}
+
+int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
+{
+    struct doubt *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return -ENOMEM;
+    *d = (struct doubt){.next = b->doubts, .id = *id};
+    b->doubts = d;
+    return 0;
+}
+
+static bool take_doubt(struct mr_berth *b, const struct mr_ulid *id)
+{
+    for (struct doubt **at = &b->doubts; *at != NULL; at = &(*at)->next) {
+        struct doubt *d = *at;
+        if (!mr_ulid_equal(&d->id, id))
+            continue;
+        *at = d->next;
+        free(d);
+        return true;
+    }
+    return false;
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+struct why {
+    uint16_t code;
+    bool final; /* FAILED; else HOLD */
+    struct mr_err err;
+};
+
+static void blame(struct why *why, int code)
+{
+    switch (-code) {
+    case ENOSPC:
+        why->code = MR_REASON_NO_SPACE;
+        break;
+    case EROFS:
+        why->code = MR_REASON_READ_ONLY;
+        break;
+    case EACCES:
+    case EPERM:
+    case EDQUOT:
+        why->code = MR_REASON_PERMISSION;
+        break;
+    default:
+        why->code = MR_REASON_IO;
+    }
+}
+
+static struct mr_message *message_of(const struct mr_ulid *id, const struct why *why)
+{
+    struct mr_message *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return NULL;
+    if (why->final) {
+        m->type = MR_FAILED;
+        m->failed = (struct mr_failed){.movie = *id, .code = why->code};
+        snprintf(m->failed.text, sizeof(m->failed.text), "%.500s", why->err.text);
+    } else {
+        m->type = MR_HOLD;
+        m->hold = (struct mr_hold){.movie = *id, .code = why->code, .retry_ms = RETRY_MS};
+        snprintf(m->hold.text, sizeof(m->hold.text), "%.500s", why->err.text);
+    }
+    return m;
+}
+
+static struct mr_message *message_committed(const struct mr_store *store,
+                                            const struct mr_catalogue_entry *entry)
+{
+    struct mr_message *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        return NULL;
+    m->type = MR_COMMITTED;
+    m->committed = (struct mr_committed){.movie = entry->id,
+                                         .revision = entry->revision,
+                                         .sequence = entry->sequence,
+                                         .known = true};
+    snprintf(m->committed.event, sizeof(m->committed.event), "%s", entry->event);
+    snprintf(m->committed.path, sizeof(m->committed.path), "%s/%s", store->root, entry->path);
+    return m;
+}
+
+/* ---- journals of a movie ------------------------------------------------------------------------
+ */
+
+/* The newest generation of a movie's journal; 0 where there is none. */
+static uint32_t newest_generation(const struct mr_store *store, const struct mr_ulid *id)
+{
+    uint32_t newest = 0;
+    int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        mr_fs_close(&fd);
+        return 0;
+    }
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        struct mr_ulid found;
+        uint32_t generation;
+        if (mr_dossier_parse_name(entry->d_name, "journal", &found, &generation) == 0 &&
+            mr_ulid_equal(&found, id) && generation > newest)
+            newest = generation;
+    }
+    closedir(dir);
+    return newest;
+}
+
+/* ---- the part -----------------------------------------------------------------------------------
+ */
+
+static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
+{
+    movie->direct = store->direct_io != MR_DIRECT_OFF;
+    int fd = -EINVAL;
+    if (movie->direct)
+        fd =
+            openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, store->file_mode & 0777);
+    if (movie->direct && fd < 0 && errno != EINVAL)
+        return -errno;
+    if (fd >= 0)
+        return fd;
+    if (movie->direct && store->direct_io == MR_DIRECT_ON)
+        return -EINVAL;
+    movie->direct = false; /* tmpfs and some network file systems refuse O_DIRECT */
+    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, store->file_mode & 0777);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_part(const struct mr_store *store, struct mr_movie *movie, int flags,
+                     struct mr_err *err)
+{
+    int fd = open_part_file(store, movie, flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return mr_err_errno(err, fd, "part %s%s", movie->part_name,
+                            store->direct_io == MR_DIRECT_ON ? " (store.direct_io: on)" : "");
+    movie->part_fd = fd;
+    if (!movie->direct)
+        return 0;
+    int r = mr_fs_direct_alignment(fd, &movie->alignment);
+    if (r < 0)
+        return mr_err_errno(err, r, "part %s: alignment of direct I/O", movie->part_name);
+    if (mr_movie_direct_fits(&movie->geometry, movie->alignment))
+        return 0;
+    movie->direct = false;
+    movie->alignment = 1;
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_DIRECT) < 0)
+        return mr_err_errno(err, -errno, "part %s", movie->part_name);
+    return 0;
+}
+
+static struct mr_movie *movie_of(const struct mr_dossier *d)
+{
+    struct mr_movie *movie = mr_movie_new();
+    if (movie == NULL)
+        return NULL;
+    movie->id = d->open.movie;
+    movie->revision = d->open.revision;
+    movie->generation = d->generation;
+    movie->geometry = d->open.geometry;
+    movie->codec = d->open.codec;
+    uint64_t first = movie->geometry.layout == MR_LAYOUT_CHUNKS ? MR_SLAB_ALIGN : 0;
+    uint64_t end = d->space_end > first ? d->space_end : first;
+    const uint64_t step = MR_MOVIE_SLACK; /* no two lives of the server share an aligned block */
+    atomic_store(&movie->space_end, d->space_end > first ? (end + step - 1) / step * step : first);
+    mr_dossier_name(&movie->id, movie->generation, "part", movie->part_name);
+    mr_dossier_name(&movie->id, movie->generation, "journal", movie->journal_name);
+    return movie;
+}
+
+static int open_journal(const struct mr_store *store, struct mr_movie *movie, int flags,
+                        struct mr_err *err)
+{
+    movie->journal_fd = openat(store->journal_fd, movie->journal_name,
+                               flags | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    return movie->journal_fd < 0 ? mr_err_errno(err, -errno, "journal %s", movie->journal_name) : 0;
+}
+
+static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
+                         const struct mr_dossier *d, struct mr_err *err)
+{
+    char *line = NULL;
+    size_t bytes = 0;
+    int r = open_journal(store, movie, O_CREAT | O_EXCL, err);
+    if (r < 0)
+        return r;
+    r = mr_dossier_open_line(d, &line, &bytes);
+    if (r == 0)
+        r = mr_recordlog_append(movie->journal_fd, line, bytes);
+    free(line);
+    if (r == 0 && fdatasync(movie->journal_fd) < 0)
+        r = -errno;
+    if (r == 0)
+        r = mr_fs_sync_dir(store->journal_fd);
+    return r < 0 ? mr_err_errno(err, r, "journal %s", movie->journal_name) : 0;
+}
+
+static int make_part(const struct mr_store *store, struct mr_movie *movie,
+                     const struct mr_dossier *d, struct mr_err *err)
+{
+    movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
+    if (movie->part_dir_fd < 0)
+        return mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
+    int r = begin_journal(store, movie, d, err);
+    if (r == 0)
+        r = open_part(store, movie, O_CREAT | O_EXCL, err);
+    if (r == 0)
+        r = mr_store_dress(store, movie->part_dir_fd, movie->part_fd, err);
+    if (r == 0)
+        r = mr_fs_sync_dir(movie->part_dir_fd) < 0
+                ? mr_err_errno(err, -errno, "directory of %s", d->path)
+                : 0;
+    return r;
+}
+
+/* ---- reading back
+ * -------------------------------------------------------------------------------- */
+
+static bool reads_back(struct mr_berth *b, const struct mr_movie *movie,
+                       const struct mr_placement *p)
+{
+    size_t bytes = mr_movie_padded(movie, p->stored_bytes);
+    ssize_t got = pread(movie->part_fd, b->scratch, bytes, (off_t)p->offset);
+    return got >= (ssize_t)p->stored_bytes &&
+           mr_crc64(0, b->scratch, p->stored_bytes) == p->crc_stored;
+}
+
+/* A slab that does not read back is not durable: the agent sends it again. */
+static void doubt_slabs(struct mr_berth *b, const struct mr_movie *movie, struct mr_dossier *d)
+{
+    uint64_t lost = 0;
+    for (uint64_t i = 0; i < d->slab_count; i++) {
+        struct mr_placement *p = &d->slabs[i];
+        if (p->raw_bytes == 0 || reads_back(b, movie, p))
+            continue;
+        p->raw_bytes = 0;
+        d->durable--;
+        lost++;
+    }
+    char id[MR_ULID_TEXT];
+    if (lost > 0 || d->damaged > 0)
+        mr_error(STAGE,
+                 "%s (%s): %llu slabs and %llu journal records do not read back as written; "
+                 "they are asked for again",
+                 d->open.path, mr_ulid_text(&movie->id, id), (unsigned long long)lost,
+                 (unsigned long long)d->damaged);
+}
+
+static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, size_t *ret_count)
+{
+    size_t count = 0;
+    struct mr_range *ranges = calloc(d->slab_count / 2 + 1, sizeof(*ranges));
+    if (ranges == NULL)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < d->slab_count; i++) {
+        if (d->slabs[i].raw_bytes == 0)
+            continue;
+        if (count > 0 && ranges[count - 1].first + ranges[count - 1].count == i)
+            ranges[count - 1].count++;
+        else
+            ranges[count++] = (struct mr_range){.first = i, .count = 1};
+    }
+    *ret = ranges;
+    *ret_count = count;
+    return 0;
+}
+
+/* ---- the job ------------------------------------------------------------------------------------
+ */
+
+static bool same_movie(const struct mr_open *a, const struct mr_open *b)
+{
+    uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];
+    size_t left_bytes, right_bytes;
+    struct mr_open a1 = *a, b1 = *b;
+    /* what may be known better the second time is no difference */
+    a1.pixel_size_angstrom = b1.pixel_size_angstrom = 0;
+    a1.source_bytes_expected = b1.source_bytes_expected = 0;
+    return mr_open_encode(&a1, left, sizeof(left), &left_bytes) == 0 &&
+           mr_open_encode(&b1, right, sizeof(right), &right_bytes) == 0 &&
+           left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
+}
+
+static void remove_generation(const struct mr_store *store, const struct mr_ulid *id,
+                              uint32_t generation, const char *path)
+{
+    char name[64];
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
+    mr_dossier_name(id, generation, "part", name);
+    if (dir >= 0)
+        unlinkat(dir, name, 0);
+    mr_dossier_name(id, generation, "journal", name);
+    unlinkat(store->journal_fd, name, 0);
+    mr_store_tidy(store, path);
+}
+
+/* The movie as an earlier session or an earlier server left it. -ENOENT: begin it afresh, as
+ * *ret_generation. */
+static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_berth_answer *answer,
+                  uint32_t *ret_generation, struct mr_err *err)
+{
+    char name[64];
+    struct mr_dossier d = {0};
+    uint32_t generation = newest_generation(b->store, &open->movie);
+    *ret_generation = generation + 1;
+    if (generation == 0)
+        return -ENOENT;
+    mr_dossier_name(&open->movie, generation, "journal", name);
+    int r = mr_dossier_read(b->store->journal_fd, name, &d, err);
+    if (r == -ENODATA) {
+        unlinkat(b->store->journal_fd, name, 0);
+        return -ENOENT;
+    }
+    if (r < 0)
+        return r;
+    if (!same_movie(&d.open, open)) {
+        remove_generation(b->store, &open->movie, generation, d.path);
+        mr_dossier_fini(&d);
+        return -ENOENT;
+    }
+    struct mr_movie *movie = movie_of(&d);
+    r = movie == NULL ? -ENOMEM : 0;
+    if (r == 0) {
+        movie->part_dir_fd = mr_store_part_dir(b->store, d.path, false);
+        r = movie->part_dir_fd < 0 ? movie->part_dir_fd : open_part(b->store, movie, 0, err);
+    }
+    if (r == -ENOENT) /* the part is gone: what its journal says is void */
+        remove_generation(b->store, &open->movie, generation, d.path);
+    if (r == 0)
+        r = open_journal(b->store, movie, 0, err);
+    if (r == 0 && take_doubt(b, &open->movie))
+        doubt_slabs(b, movie, &d);
+    if (r == 0)
+        r = durable_ranges(&d, &answer->durable, &answer->durable_count);
+    mr_dossier_fini(&d);
+    if (r < 0) {
+        mr_movie_release(movie);
+        return r;
+    }
+    answer->movie = movie;
+    answer->resumed = true;
+    return 0;
+}
+
+static int name_movie(const struct mr_berth *b, const struct mr_berth_job *job, char *ret_path,
+                      struct why *why)
+{
+    const struct mr_open *open = job->open;
+    const struct mr_naming_movie naming = {.agent = job->agent,
+                                           .session = open->session,
+                                           .day = open->day,
+                                           .path = open->path,
+                                           .format = open->format,
+                                           .output = open->output};
+    if (open->revision > 1) { /* it goes over the one before, wherever that lies */
+        const struct mr_catalogue_entry *old = mr_catalogue_find(b->catalogue, &open->movie);
+        if (old != NULL) {
+            snprintf(ret_path, MR_NAMING_PATH_MAX + 1, "%s", old->path);
+            return 0;
+        }
+    }
+    int r = mr_naming_path(b->store->naming, &naming, ret_path, &why->err);
+    if (r < 0) {
+        why->code = MR_REASON_BAD_NAME;
+        why->final = true;
+    }
+    return r;
+}
+
+static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
+                 struct mr_berth_answer *answer, struct why *why)
+{
+    struct mr_dossier *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return mr_err_errno(&why->err, -ENOMEM, "movie");
+    d->generation = generation;
+    d->open = *job->open;
+    d->started_real_ns = mr_clock_real_ns();
+    d->clock_offset_ms = job->clock_offset_ms;
+    memcpy(d->agent, job->agent, sizeof(d->agent));
+    int r = name_movie(b, job, d->path, why);
+    struct mr_movie *movie = r < 0 ? NULL : movie_of(d);
+    if (r == 0)
+        r = movie == NULL ? mr_err_errno(&why->err, -ENOMEM, "movie")
+                          : make_part(b->store, movie, d, &why->err);
+    if (r < 0 && movie != NULL) {
+        remove_generation(b->store, &movie->id, generation, d->path);
+        mr_movie_release(movie);
+    } else if (r == 0) {
+        answer->movie = movie;
+    }
+    free(d);
+    return r;
+}
+
+static bool failed_before(const struct mr_store *store, const struct mr_ulid *id)
+{
+    char text[MR_ULID_TEXT];
+    struct mr_fs_facts facts;
+    return mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts) == 0;
+}
+
+static void open_movie(struct mr_berth *b, const struct mr_berth_job *job,
+                       struct mr_berth_answer *answer)
+{
+    struct why why = {0};
+    uint32_t generation;
+    const struct mr_ulid *id = &job->open->movie;
+    answer->id = *id;
+    const struct mr_catalogue_entry *entry =
+        mr_catalogue_find_revision(b->catalogue, id, job->open->revision);
+    if (entry != NULL) {
+        answer->message = message_committed(b->store, entry);
+        return;
+    }
+    int r = resume(b, job->open, answer, &generation, &why.err);
+    if (r == -ENOENT && failed_before(b->store, id)) {
+        why = (struct why){.code = MR_REASON_SOURCE, .final = true};
+        mr_err_set(&why.err, -EINVAL,
+                   "this movie has failed before; it is kept in .millrace/failed");
+        r = -EINVAL;
+    } else if (r == -ENOENT && mr_store_is_full(b->store)) {
+        why.err.code = 0;
+        r = mr_err_set(&why.err, -ENOSPC, "%s has less free than store.keep_free", b->store->root);
+    } else if (r == -ENOENT) {
+        why.err.code = 0;
+        r = begin(b, job, generation, answer, &why);
+    }
+    if (r == 0)
+        return;
+    if (why.code == 0)
+        blame(&why, r);
+    if (why.err.code == 0)
+        mr_err_errno(&why.err, r, "%s", job->open->path);
+    mr_error(STAGE, "%s of %s: %s", job->open->path, job->agent, why.err.text);
+    answer->message = message_of(id, &why);
+}
+
+static void release(struct mr_berth *b, const struct mr_berth_job *job)
+{
+    if (job->tainted) {
+        if (unlinkat(job->movie->part_dir_fd, job->movie->part_name, 0) < 0 ||
+            unlinkat(b->store->journal_fd, job->movie->journal_name, 0) < 0)
+            mr_error(STAGE, "%s is not to be trusted and cannot be removed: %s",
+                     job->movie->part_name, mr_err_name(errno));
+    }
+    mr_movie_release(job->movie);
+}
+
+void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
+{
+    if (job->kind == MR_BERTH_RELEASE) {
+        release(b, job);
+        return;
+    }
+    struct mr_berth_answer answer = {0};
+    open_movie(b, job, &answer);
+    free(job->open);
+    if (mr_queue_push(b->answers, &answer) < 0) { /* the server is going down */
+        mr_movie_release(answer.movie);
+        free(answer.durable);
+        free(answer.message);
+    }
+}
+
+static void run(void *stage)
+{
+    struct mr_berth *b = stage;
+    struct mr_berth_job job;
+    while (mr_queue_pop(b->jobs, -1, &job) == 0)
+        mr_berth_do(b, &job);
+}
+
+const struct mr_stage mr_berth_stage = {.name = STAGE, .run = run};

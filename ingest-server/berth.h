@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds or makes the place where a movie lands: directories, part file, journal with its OPEN
+ * record, all durable before the first slab can be acknowledged. A thread of its own, because
+ * directories take their time; jobs come from control and answers go back to it.
+ */
+#ifndef MR_BERTH_H
+#define MR_BERTH_H
+
+#include "base/queue.h"
+#include "base/thread.h"
+#include "catalogue.h"
+#include "intake.h"
+#include "store.h"
+
+struct mr_berth_job { /* control -> berth; owned by the queue's reader */
+    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE } kind;
+    struct mr_open *open; /* OPEN; owned */
+    char agent[MR_NAME_MAX + 1];
+    int64_t clock_offset_ms;
+    struct mr_movie *movie; /* RELEASE; a reference */
+    bool tainted;           /* RELEASE: nothing of it may be trusted again */
+};
+
+struct mr_berth_answer { /* berth -> control */
+    struct mr_ulid id;
+    struct mr_movie *movie; /* a reference; NULL: message says why not */
+    bool resumed;
+    struct mr_range *durable; /* owned (free) */
+    size_t durable_count;
+    struct mr_message *message; /* owned (free): COMMITTED, FAILED or HOLD */
+};
+
+struct mr_berth;
+
+/* store, catalogue and queues are borrowed until _free. Returns owned. */
+int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
+                 struct mr_queue *jobs, struct mr_queue *answers,
+                 struct mr_berth **ret) MR_MUST_USE;
+void mr_berth_free(struct mr_berth *berth);
+
+/* A journal that was there when the server started: its slabs are read back and checked before they
+ * are called durable again. Before the thread starts. */
+int mr_berth_doubt(struct mr_berth *berth, const struct mr_ulid *id) MR_MUST_USE;
+
+extern const struct mr_stage mr_berth_stage;
+
+/* One job, synchronously; for tests. */
+void mr_berth_do(struct mr_berth *berth, struct mr_berth_job *job);
+
+#endif
