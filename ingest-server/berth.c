@@ -384,6 +384,10 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     }
     if (r < 0)
         return r;
+    if (d.is_sealed) { /* seal has it, and does not let go before it is committed */
+        mr_dossier_fini(&d);
+        return mr_err_set(err, -EBUSY, "%s is being committed", open->path);
+    }
     if (!same_movie(&d.open, open)) {
         remove_generation(b->store, &open->movie, generation, d.path);
         mr_dossier_fini(&d);
