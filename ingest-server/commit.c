@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The commit, step by step. Each step first looks whether an earlier life did it. Makes no headers and no
+ * digests (seal does) and talks to no agent.
+ */
+#include "commit.h"
+
+#include "announce.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/recordlog.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STAGE   "seal"
+#define DUP_MAX 10000
+
+/* ---- sealing ------------------------------------------------------------------------------------ */
+
+int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
+{
+    char name[64], *line = NULL;
+    size_t bytes = 0;
+    mr_dossier_name(&d->open.movie, d->generation, "journal", name);
+    MR_CLEANUP(mr_fs_close) int fd =
+        openat(c->store->journal_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    int r = fd < 0 ? -errno : mr_dossier_sealed_line(&d->sealed, &line, &bytes);
+    if (r == 0)
+        r = mr_recordlog_append(fd, line, bytes);
+    free(line);
+    if (r == 0 && fdatasync(fd) < 0)
+        r = -errno;
+    return r < 0 ? mr_err_errno(err, r, "journal %s", name) : 0;
+}
+
+/* ---- placing ------------------------------------------------------------------------------------ */
+
+int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret)
+{
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(store, path);
+    if (dir < 0)
+        return dir;
+    for (uint32_t n = 1; n < DUP_MAX; n++) {
+        struct mr_fs_facts facts;
+        int r = mr_naming_candidate(path, n, ret);
+        if (r < 0)
+            return r;
+        const char *slash = strrchr(ret, '/');
+        r = mr_fs_stat(dir, slash == NULL ? ret : slash + 1, &facts);
+        if (r == -ENOENT)
+            return 0;
+        if (r < 0)
+            return r;
+    }
+    return -EEXIST;
+}
+
+struct places { /* of one movie */
+    int part_dir, final_dir;
+    char part[64];
+    const char *final; /* last component of sealed.path */
+};
+
+static void places_close(struct places *p)
+{
+    mr_fs_close(&p->part_dir);
+    mr_fs_close(&p->final_dir);
+}
+
+static int places_open(const struct mr_store *store, const struct mr_dossier *d, struct places *ret)
+{
+    char dir[MR_NAMING_PATH_MAX + 1];
+    mr_dossier_name(&d->open.movie, d->generation, "part", ret->part);
+    mr_store_split(d->sealed.path, dir, sizeof(dir), &ret->final);
+    ret->final_dir = mr_store_dir(store, d->sealed.path);
+    if (ret->final_dir < 0)
+        return ret->final_dir;
+    ret->part_dir = mr_store_part_dir(store, d->path, false);
+    return ret->part_dir == -ENOENT ? 0 : ret->part_dir < 0 ? ret->part_dir : 0;
+}
+
+static bool is_inode(int dir, const char *name, uint64_t inode)
+{
+    struct mr_fs_facts facts;
+    return dir >= 0 && mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == inode;
+}
+
+/* The revision that was there goes to <dir>/.millrace/old/<ULID>.r<n>; after the exchange it wears the
+ * part's name. */
+static int put_old_away(const struct mr_store *store, const struct mr_dossier *d, struct places *p)
+{
+    char id[MR_ULID_TEXT], name[64];
+    MR_CLEANUP(mr_fs_close) int old = mr_fs_mkdirs_durable(p->part_dir, "old", store->dir_mode,
+                                                           store->group);
+    if (old < 0)
+        return old;
+    snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&d->open.movie, id), d->open.revision - 1);
+    if (renameat(p->part_dir, p->part, old, name) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return mr_fs_sync_dir(old);
+}
+
+static int rename_part(const struct mr_dossier *d, const struct places *p)
+{
+    if (is_inode(p->final_dir, p->final, d->sealed.inode))
+        return 0;
+    if (!is_inode(p->part_dir, p->part, d->sealed.inode))
+        return -ENOENT;
+    bool over = d->open.revision > 1 && !d->sealed.failed;
+    int r = over ? mr_fs_exchange(p->part_dir, p->part, p->final_dir, p->final) : -ENOENT;
+    if (r == -ENOENT) /* a first revision, or the one before is gone */
+        r = mr_fs_rename_new(p->part_dir, p->part, p->final_dir, p->final);
+    return r;
+}
+
+static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+{
+    char path[MR_NAMING_PATH_MAX + 1], *event = NULL;
+    int r = mr_commit_free_name(c->store, d->path, path);
+    if (r == 0)
+        r = mr_announce_moved(c->store, d->sealed.event, path, &event);
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: another name for it", d->sealed.path);
+    free(d->sealed.event);
+    d->sealed.event = event;
+    memcpy(d->sealed.path, path, sizeof(path));
+    return mr_commit_seal(c, d, err);
+}
+
+static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    int r = places_open(c->store, d, &p);
+    if (r == 0)
+        r = rename_part(d, &p);
+    mr_failpoint("renamed");
+    if (r == 0 && d->open.revision > 1 && !d->sealed.failed && p.part_dir >= 0)
+        r = put_old_away(c->store, d, &p);
+    if (r == 0)
+        r = mr_fs_sync_dir(p.final_dir);
+    if (r == 0 && p.part_dir >= 0)
+        r = mr_fs_sync_dir(p.part_dir);
+    places_close(&p);
+    return r;
+}
+
+int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+{
+    int r = place_once(c, d);
+    while (r == -EEXIST) { /* somebody else made a file of that name since it was chosen */
+        r = seal_elsewhere(c, d, err);
+        if (r == 0)
+            r = place_once(c, d);
+    }
+    mr_failpoint("placed");
+    return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
+}
+
+/* ---- recording ---------------------------------------------------------------------------------- */
+
+static int log_events(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
+                      uint64_t *ret_sequences, struct mr_err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *event = movies[i]->sealed.event;
+        int r = mr_eventlog_append_unless_logged(c->eventlog, event, strlen(event),
+                                                 &ret_sequences[i], err);
+        if (r < 0 && r != -EEXIST)
+            return r;
+    }
+    mr_failpoint("logged");
+    return mr_eventlog_sync(c->eventlog, err);
+}
+
+static int64_t stored_mtime(const struct mr_store *store, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1];
+    const char *name;
+    struct mr_fs_facts facts;
+    mr_store_split(path, dir, sizeof(dir), &name);
+    MR_CLEANUP(mr_fs_close) int fd = mr_store_dir(store, path);
+    return fd >= 0 && mr_fs_stat(fd, name, &facts) == 0 ? facts.mtime_ns : 0;
+}
+
+static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t sequence,
+                struct mr_err *err)
+{
+    char event[64];
+    const struct mr_sealed *s = &d->sealed;
+    if (s->failed)
+        return 0;
+    mr_announce_id(&d->open.movie, "ready", d->open.revision, event);
+    const struct mr_catalogue_entry entry = {
+        .id = d->open.movie,
+        .revision = d->open.revision,
+        .agent = d->agent,
+        .source = d->open.path,
+        .source_bytes = s->source_bytes,
+        .source_mtime_ns = s->source_mtime_ns,
+        .output = d->open.output,
+        .geometry = mr_catalogue_geometry_key(&d->open.geometry),
+        .path = s->path,
+        .bytes = s->bytes,
+        .mtime_ns = stored_mtime(c->store, s->path),
+        .digest_file = s->digest_file,
+        .has_pixels = s->has_pixels,
+        .digest_pixels = s->digest_pixels,
+        .event = event,
+        .sequence = sequence,
+        .committed_real_ns = mr_clock_real_ns(),
+    };
+    int r = mr_catalogue_add(c->catalogue, &entry, err);
+    return r == -EEXIST ? 0 : r;
+}
+
+static void remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    char name[64];
+    mr_dossier_name(&d->open.movie, d->generation, "journal", name);
+    if (unlinkat(c->store->journal_fd, name, 0) < 0 && errno != ENOENT)
+        mr_warn(STAGE, "journal %s cannot be removed: %s", name, mr_err_name(errno));
+    mr_store_tidy(c->store, d->path);
+}
+
+int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
+                     uint64_t *ret_sequences, struct mr_err *err)
+{
+    int r = log_events(c, movies, count, ret_sequences, err);
+    mr_failpoint("log-synced");
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = note(c, movies[i], ret_sequences[i], err);
+    if (r == 0)
+        r = mr_catalogue_sync(c->catalogue, err);
+    mr_failpoint("catalogued");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++)
+        remove_journal(c, movies[i]);
+    mr_failpoint("journal-removed");
+    return mr_fs_sync_dir(c->store->journal_fd);
+}
+
+/* ---- recovery ------------------------------------------------------------------------------------ */
+
+static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+{
+    uint64_t sequence;
+    int r = mr_commit_place(c, d, err);
+    if (r == -ENOENT) {
+        /* Not acknowledged, or its journal would be gone: the agent still has the source. */
+        mr_error(STAGE, "%s was sealed, but neither its part nor the file is there: it begins again",
+                 d->sealed.path);
+        remove_journal(c, d);
+        return 0;
+    }
+    if (r == 0)
+        r = mr_commit_record(c, &d, 1, &sequence, err);
+    if (r == 0)
+        mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
+                d->sealed.path, (unsigned long long)sequence);
+    return r;
+}
+
+static int recover_journal(const struct mr_commit *c, const char *name,
+                           void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
+                           struct mr_err *err)
+{
+    struct mr_ulid id;
+    uint32_t generation;
+    struct mr_dossier *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return mr_err_errno(err, -ENOMEM, "journal %s", name);
+    int r = mr_dossier_parse_name(name, "journal", &id, &generation);
+    if (r < 0) {
+        mr_warn(STAGE, "journal/%s is not a journal of ours: left alone", name);
+        free(d);
+        return 0;
+    }
+    r = mr_dossier_read(c->store->journal_fd, name, d, err);
+    if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
+        unlinkat(c->store->journal_fd, name, 0);
+        r = 0;
+    } else if (r == 0 && d->is_sealed) {
+        r = finish_sealed(c, d, err);
+    } else if (r == 0) {
+        unfinished(ctx, &id);
+    }
+    mr_dossier_fini(d);
+    free(d);
+    return r;
+}
+
+int mr_commit_recover(const struct mr_commit *c, void (*unfinished)(void *ctx, const struct mr_ulid *id),
+                      void *ctx, struct mr_err *err)
+{
+    int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        mr_fs_close(&fd);
+        return mr_err_errno(err, -errno, "%s/.millrace/journal", c->store->root);
+    }
+    int r = 0;
+    for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.')
+            r = recover_journal(c, entry->d_name, unfinished, ctx, err);
+    closedir(dir);
+    return r;
+}
