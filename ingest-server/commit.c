@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commit, step by step. Each step first looks whether an earlier life did it. Makes no headers and no
- * digests (seal does) and talks to no agent.
+ * The commit, step by step. Each step first looks whether an earlier life did it. Makes no headers
+ * and no digests (seal does) and talks to no agent.
  */
 #include "commit.h"
 
@@ -23,15 +23,16 @@
 #define STAGE   "seal"
 #define DUP_MAX 10000
 
-/* ---- sealing ------------------------------------------------------------------------------------ */
+/* ---- sealing ------------------------------------------------------------------------------------
+ */
 
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
 {
     char name[64], *line = NULL;
     size_t bytes = 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
-    MR_CLEANUP(mr_fs_close) int fd =
-        openat(c->store->journal_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(c->store->journal_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     int r = fd < 0 ? -errno : mr_dossier_sealed_line(&d->sealed, &line, &bytes);
     if (r == 0)
         r = mr_recordlog_append(fd, line, bytes);
@@ -41,7 +42,8 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
     return r < 0 ? mr_err_errno(err, r, "journal %s", name) : 0;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------ */
+/* ---- placing ------------------------------------------------------------------------------------
+ */
 
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret)
 {
@@ -93,13 +95,13 @@ static bool is_inode(int dir, const char *name, uint64_t inode)
     return dir >= 0 && mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == inode;
 }
 
-/* The revision that was there goes to <dir>/.millrace/old/<ULID>.r<n>; after the exchange it wears the
- * part's name. */
+/* The revision that was there goes to <dir>/.millrace/old/<ULID>.r<n>; after the exchange it wears
+ * the part's name. */
 static int put_old_away(const struct mr_store *store, const struct mr_dossier *d, struct places *p)
 {
     char id[MR_ULID_TEXT], name[64];
-    MR_CLEANUP(mr_fs_close) int old = mr_fs_mkdirs_durable(p->part_dir, "old", store->dir_mode,
-                                                           store->group);
+    MR_CLEANUP(mr_fs_close)
+    int old = mr_fs_mkdirs_durable(p->part_dir, "old", store->dir_mode, store->group);
     if (old < 0)
         return old;
     snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&d->open.movie, id), d->open.revision - 1);
@@ -164,7 +166,8 @@ int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_e
     return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
 }
 
-/* ---- recording ---------------------------------------------------------------------------------- */
+/* ---- recording ----------------------------------------------------------------------------------
+ */
 
 static int log_events(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                       uint64_t *ret_sequences, struct mr_err *err)
@@ -248,7 +251,8 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     return mr_fs_sync_dir(c->store->journal_fd);
 }
 
-/* ---- recovery ------------------------------------------------------------------------------------ */
+/* ---- recovery
+ * ------------------------------------------------------------------------------------ */
 
 static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
@@ -256,13 +260,17 @@ static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct
     int r = mr_commit_place(c, d, err);
     if (r == -ENOENT) {
         /* Not acknowledged, or its journal would be gone: the agent still has the source. */
-        mr_error(STAGE, "%s was sealed, but neither its part nor the file is there: it begins again",
+        mr_error(STAGE,
+                 "%s was sealed, but neither its part nor the file is there: it begins again",
                  d->sealed.path);
         remove_journal(c, d);
         return 0;
     }
-    if (r == 0)
-        r = mr_commit_record(c, &d, 1, &sequence, err);
+    if (r < 0) { /* this one movie's trouble: it stays sealed, and the next start tries again */
+        mr_error(STAGE, "a sealed movie cannot be finished: %s", err->text);
+        return 0;
+    }
+    r = mr_commit_record(c, &d, 1, &sequence, err);
     if (r == 0)
         mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
                 d->sealed.path, (unsigned long long)sequence);
@@ -298,8 +306,9 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     return r;
 }
 
-int mr_commit_recover(const struct mr_commit *c, void (*unfinished)(void *ctx, const struct mr_ulid *id),
-                      void *ctx, struct mr_err *err)
+int mr_commit_recover(const struct mr_commit *c,
+                      void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
+                      struct mr_err *err)
 {
     int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seal stage: takes jobs in batches, so that many small movies share the log's fdatasync.
+ * Decides how a movie ends; the steps themselves are finish's and commit's.
+ */
+#include "seal.h"
+
+#include "announce.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "finish.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STAGE    "seal"
+#define BATCH    64
+#define RETRY_MS 5000
+#define HOUR_NS  (3600 * MR_NS_PER_S)
+
+struct work { /* one movie on its way through the batch */
+    struct mr_seal_job job;
+    struct mr_dossier *d; /* owned; NULL: nothing to record */
+    struct mr_message *message;
+    bool placed, stuck;
+    int64_t began_ns;
+};
+
+struct mr_seal {
+    const struct mr_commit *commit;
+    struct mr_queue *jobs, *answers;
+    void (*fatal)(void *ctx);
+    void *ctx;
+    bool dead;
+    struct work stuck[BATCH]; /* sealed, but they could not be placed: tried again */
+    size_t stuck_count;
+    int64_t expired_ns; /* when old revisions were last looked through */
+    _Atomic uint64_t committed, failed, discarded, known;
+    _Atomic int64_t last_commit_ns;
+};
+
+int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr_queue *answers,
+                void (*fatal)(void *ctx), void *ctx, struct mr_seal **ret)
+{
+    struct mr_seal *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return -ENOMEM;
+    s->commit = commit;
+    s->jobs = jobs;
+    s->answers = answers;
+    s->fatal = fatal;
+    s->ctx = ctx;
+    *ret = s;
+    return 0;
+}
+
+static void work_drop(struct work *w)
+{
+    if (w->d != NULL)
+        mr_dossier_fini(w->d);
+    free(w->d);
+    free(w->message);
+    mr_movie_release(w->job.movie);
+    w->d = NULL;
+    w->message = NULL;
+    w->job.movie = NULL;
+}
+
+void mr_seal_free(struct mr_seal *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < s->stuck_count; i++)
+        work_drop(&s->stuck[i]);
+    free(s);
+}
+
+void mr_seal_count(struct mr_seal *s, struct mr_seal_counts *ret)
+{
+    *ret = (struct mr_seal_counts){.committed = atomic_load(&s->committed),
+                                   .failed = atomic_load(&s->failed),
+                                   .discarded = atomic_load(&s->discarded),
+                                   .known = atomic_load(&s->known),
+                                   .last_commit_ns = atomic_load(&s->last_commit_ns)};
+}
+
+static void die(struct mr_seal *s, const struct mr_err *err)
+{
+    mr_error(STAGE, "the store's records cannot be written, the server ends: %s", err->text);
+    s->dead = true;
+    s->fatal(s->ctx);
+}
+
+/* ---- answers
+ * ------------------------------------------------------------------------------------- */
+
+static struct mr_message *new_message(enum mr_message_type type, const struct mr_ulid *id)
+{
+    struct mr_message *m = calloc(1, sizeof(*m));
+    if (m == NULL)
+        abort(); /* a verdict that cannot be told would leave its agent waiting for ever */
+    m->type = type;
+    m->abandon.movie = *id; /* every one of these bodies begins with it */
+    return m;
+}
+
+static uint16_t reason_of(int code)
+{
+    switch (-code) {
+    case ENOSPC:
+        return MR_REASON_NO_SPACE;
+    case EROFS:
+        return MR_REASON_READ_ONLY;
+    case EDQUOT:
+    case EACCES:
+    case EPERM:
+        return MR_REASON_PERMISSION;
+    default:
+        return MR_REASON_IO;
+    }
+}
+
+static void answer_hold(struct work *w, const struct mr_err *err)
+{
+    mr_error(STAGE, "%s", err->text);
+    w->message = new_message(MR_HOLD, &w->job.id);
+    w->message->hold.code = reason_of(err->code);
+    w->message->hold.retry_ms = RETRY_MS;
+    snprintf(w->message->hold.text, sizeof(w->message->hold.text), "%.500s", err->text);
+}
+
+static void answer_committed(const struct mr_store *store, struct work *w, const char *event,
+                             const char *path, uint64_t sequence, bool known)
+{
+    w->message = new_message(MR_COMMITTED, &w->job.id);
+    struct mr_committed *c = &w->message->committed;
+    c->revision = w->d->open.revision;
+    c->sequence = sequence;
+    c->known = known;
+    snprintf(c->event, sizeof(c->event), "%s", event);
+    snprintf(c->path, sizeof(c->path), "%s/%s", store->root, path);
+}
+
+/* ---- discarding
+ * ---------------------------------------------------------------------------------- */
+
+static void discard_generation(const struct mr_store *store, const char *journal,
+                               const struct mr_ulid *id, uint32_t generation)
+{
+    struct mr_dossier d;
+    char part[64];
+    mr_dossier_name(id, generation, "part", part);
+    if (mr_dossier_read(store->journal_fd, journal, &d, NULL) == 0) {
+        MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, d.path, false);
+        if (dir >= 0)
+            unlinkat(dir, part, 0);
+        unlinkat(store->journal_fd, journal, 0);
+        mr_store_tidy(store, d.path);
+        mr_dossier_fini(&d);
+    }
+}
+
+static void discard(struct mr_seal *s, struct work *w)
+{
+    int fd = openat(s->commit->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL)
+        mr_fs_close(&fd);
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        struct mr_ulid id;
+        uint32_t generation;
+        if (mr_dossier_parse_name(entry->d_name, "journal", &id, &generation) == 0 &&
+            mr_ulid_equal(&id, &w->job.id))
+            discard_generation(s->commit->store, entry->d_name, &id, generation);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    atomic_fetch_add(&s->discarded, 1);
+    w->message = new_message(MR_ABANDONED, &w->job.id);
+}
+
+/* ---- committing
+ * ---------------------------------------------------------------------------------- */
+
+/* The same content of the same source, stored and unchanged: no second copy, no new event. */
+static bool is_known(struct mr_seal *s, struct work *w)
+{
+    const struct mr_dossier *d = w->d;
+    const struct mr_catalogue_content what = {
+        .agent = d->agent,
+        .source = d->open.path,
+        .output = d->open.output,
+        .geometry = mr_catalogue_geometry_key(&d->open.geometry),
+        .has_file = true,
+        .has_pixels = d->sealed.has_pixels,
+        .digest_file = d->sealed.digest_file,
+        .digest_pixels = d->sealed.digest_pixels,
+    };
+    const struct mr_catalogue_entry *entry =
+        mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what);
+    if (entry == NULL)
+        return false;
+    answer_committed(s->commit->store, w, entry->event, entry->path, entry->sequence, true);
+    w->message->committed.revision = entry->revision;
+    struct mr_message *message = w->message;
+    discard(s, w);
+    free(w->message);
+    w->message = message;
+    atomic_fetch_add(&s->known, 1);
+    mr_info(STAGE, "%s of %s is in the store already as %s", d->open.path, d->agent, entry->path);
+    return true;
+}
+
+static int choose_name(struct mr_seal *s, struct mr_dossier *d, struct mr_err *err)
+{
+    if (d->open.revision > 1) {
+        memcpy(d->sealed.path, d->path, sizeof(d->path));
+        return 0;
+    }
+    int r = mr_commit_free_name(s->commit->store, d->path, d->sealed.path);
+    return r < 0 ? mr_err_errno(err, r, "%s: a name for it", d->path) : 0;
+}
+
+static int announce(struct mr_seal *s, struct work *w, const struct mr_announcement *base,
+                    struct mr_err *err)
+{
+    struct mr_announcement a = *base;
+    a.sealed = &w->d->sealed;
+    a.committed_real_ns = mr_clock_real_ns();
+    int r = mr_announce_movie(s->commit->store, w->d, &a, &w->d->sealed.event);
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: its event", w->d->open.path);
+    mr_failpoint("before-sealed");
+    r = mr_commit_seal(s->commit, w->d, err);
+    mr_failpoint("sealed");
+    return r;
+}
+
+static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    char left_out[256];
+    const struct mr_end *end = w->job.end;
+    int r = mr_finish_part(s->commit->store, w->job.movie, w->d, end, left_out, err);
+    if (r < 0)
+        return r;
+    if (w->d->open.revision == 1 && is_known(s, w))
+        return 0;
+    r = choose_name(s, w->d, err);
+    if (r < 0)
+        return r;
+    const struct mr_announcement a = {.end = end,
+                                      .extent = &end->extent,
+                                      .left_out = left_out,
+                                      .renamed = strcmp(w->d->path, w->d->sealed.path) != 0};
+    return announce(s, w, &a, err);
+}
+
+/* <root>/.millrace/failed/<id>/<name>, or where another project's quota forbids the rename, the
+ * same below the movie's own directory. */
+static int failed_place(struct mr_seal *s, struct work *w, bool local, struct mr_err *err)
+{
+    char id[MR_ULID_TEXT], dir[MR_NAMING_PATH_MAX + 1], below[MR_NAMING_PATH_MAX + 64];
+    const char *name;
+    const struct mr_store *store = s->commit->store;
+    mr_store_split(w->d->path, dir, sizeof(dir), &name);
+    snprintf(below, sizeof(below), "%s%s.millrace/failed/%s", local ? dir : "", local ? "/" : "",
+             mr_ulid_text(&w->job.id, id));
+    int fd = mr_fs_mkdirs_durable(store->root_fd, below, 0750, (gid_t)-1);
+    if (fd < 0)
+        return mr_err_errno(err, fd, "%s", below);
+    close(fd);
+    int length = snprintf(w->d->sealed.path, sizeof(w->d->sealed.path), "%s/%s", below, name);
+    return length < (int)sizeof(w->d->sealed.path) ? 0
+                                                   : mr_err_errno(err, -ENAMETOOLONG, "%s", below);
+}
+
+static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    const struct mr_fail *fail = w->job.fail;
+    struct stat root, part;
+    int r = mr_finish_failed(w->job.movie, w->d, fail, err);
+    if (r < 0)
+        return r;
+    bool local = fstat(s->commit->store->root_fd, &root) == 0 &&
+                 fstat(w->job.movie->part_dir_fd, &part) == 0 && root.st_dev != part.st_dev;
+    r = failed_place(s, w, local, err);
+    const struct mr_announcement a = {
+        .extent = &fail->extent, .reason = fail->text, .code = MR_REASON_SOURCE};
+    return r < 0 ? r : announce(s, w, &a, err);
+}
+
+static int open_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    char name[64];
+    w->d = calloc(1, sizeof(*w->d));
+    if (w->d == NULL)
+        return mr_err_errno(err, -ENOMEM, "seal");
+    mr_dossier_name(&w->job.id, w->job.movie->generation, "journal", name);
+    return mr_dossier_read(s->commit->store->journal_fd, name, w->d, err);
+}
+
+/* A movie that a slab, a total or the source does not agree with begins again under a new id. */
+static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
+{
+    mr_error(STAGE, "%s: %s: the movie is discarded and asked for again", w->d->open.path,
+             err->text);
+    discard(s, w);
+}
+
+static void place(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    int r = mr_commit_place(s->commit, w->d, &err);
+    if (r == -EXDEV && w->d->sealed.failed) {
+        r = failed_place(s, w, true, &err);
+        char *event = NULL;
+        if (r == 0)
+            r = mr_announce_moved(s->commit->store, w->d->sealed.event, w->d->sealed.path, &event);
+        if (r == 0) {
+            free(w->d->sealed.event);
+            w->d->sealed.event = event;
+            r = mr_commit_seal(s->commit, w->d, &err);
+        }
+        if (r == 0)
+            r = mr_commit_place(s->commit, w->d, &err);
+    }
+    w->placed = r == 0;
+    w->stuck = r < 0;
+    if (r < 0)
+        mr_error(STAGE, "a finished movie cannot be given its name yet: %s", err.text);
+}
+
+static void prepare(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    w->began_ns = mr_clock_monotonic_ns();
+    if (w->job.kind == MR_SEAL_DISCARD) {
+        discard(s, w);
+        return;
+    }
+    int r = open_dossier(s, w, &err);
+    if (r == 0)
+        r = w->job.kind == MR_SEAL_COMMIT ? seal_movie(s, w, &err) : seal_failed(s, w, &err);
+    if (r == -EUCLEAN)
+        give_up(s, w, &err);
+    else if (r < 0)
+        answer_hold(w, &err);
+    else if (w->message == NULL)
+        place(s, w);
+}
+
+/* ---- recording
+ * ----------------------------------------------------------------------------------- */
+
+static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence)
+{
+    const struct mr_dossier *d = w->d;
+    char event[64];
+    mr_announce_id(&w->job.id, d->sealed.failed ? "failed" : "ready", d->open.revision, event);
+    if (d->sealed.failed) {
+        w->message = new_message(MR_FAILED, &w->job.id);
+        w->message->failed.code = MR_REASON_SOURCE;
+        snprintf(w->message->failed.text, sizeof(w->message->failed.text),
+                 "%.300s (kept as %.190s)", w->job.fail->text, d->sealed.path);
+        atomic_fetch_add(&s->failed, 1);
+        mr_warn(STAGE, "%s of %s failed: %s; kept as %s", d->open.path, d->agent, w->job.fail->text,
+                d->sealed.path);
+        return;
+    }
+    answer_committed(s->commit->store, w, event, d->sealed.path, sequence, false);
+    atomic_fetch_add(&s->committed, 1);
+    atomic_store(&s->last_commit_ns, mr_clock_monotonic_ns() - w->began_ns);
+    mr_info(STAGE, "%s: %llu bytes, event %llu", d->sealed.path,
+            (unsigned long long)d->sealed.bytes, (unsigned long long)sequence);
+}
+
+static void record(struct mr_seal *s, struct work *works, size_t count)
+{
+    struct mr_dossier *placed[BATCH];
+    uint64_t sequences[BATCH];
+    size_t n = 0;
+    struct mr_err err = {0};
+    for (size_t i = 0; i < count; i++)
+        if (works[i].placed)
+            placed[n++] = works[i].d;
+    if (n == 0)
+        return;
+    if (mr_commit_record(s->commit, placed, n, sequences, &err) < 0) {
+        die(s, &err);
+        return;
+    }
+    n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (works[i].placed)
+            answer_recorded(s, &works[i], sequences[n++]);
+}
+
+static void log_event(struct mr_seal *s, struct mr_seal_job *job)
+{
+    struct mr_err err = {0};
+    uint64_t sequence;
+    int r = mr_eventlog_append_unless_logged(s->commit->eventlog, job->event, strlen(job->event),
+                                             &sequence, &err);
+    if (r == 0)
+        r = mr_eventlog_sync(s->commit->eventlog, &err);
+    if (r < 0 && r != -EEXIST && r != -EINVAL)
+        die(s, &err);
+    free(job->event);
+}
+
+static void deliver(struct mr_seal *s, struct work *w)
+{
+    if (w->stuck && s->stuck_count < BATCH) {
+        s->stuck[s->stuck_count++] = *w;
+        return;
+    }
+    struct mr_seal_answer answer = {.id = w->job.id, .message = w->message};
+    w->message = NULL;
+    work_drop(w);
+    if (answer.message != NULL && mr_queue_push(s->answers, &answer) < 0)
+        free(answer.message);
+}
+
+static void finish(struct mr_seal *s, struct work *works, size_t count)
+{
+    if (!s->dead)
+        record(s, works, count);
+    for (size_t i = 0; i < count; i++)
+        deliver(s, &works[i]);
+}
+
+static void retry_stuck(struct mr_seal *s)
+{
+    struct work works[BATCH];
+    size_t count = s->stuck_count;
+    memcpy(works, s->stuck, count * sizeof(*works));
+    s->stuck_count = 0;
+    for (size_t i = 0; i < count; i++)
+        place(s, &works[i]);
+    finish(s, works, count);
+}
+
+/* ---- old revisions
+ * ------------------------------------------------------------------------------- */
+
+static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
+                      const struct mr_catalogue_entry *by)
+{
+    struct mr_seal *s = ctx;
+    char id[MR_ULID_TEXT], name[64];
+    (void)by;
+    snprintf(name, sizeof(name), "old/%s.r%u", mr_ulid_text(&old->id, id), old->revision);
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(s->commit->store, old->path, false);
+    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+        return 0; /* another time */
+    if (dir >= 0)
+        unlinkat(dir, "old", AT_REMOVEDIR);
+    mr_store_tidy(s->commit->store, old->path);
+    return mr_catalogue_expire(s->commit->catalogue, &old->id, old->revision, NULL);
+}
+
+static void expire_revisions(struct mr_seal *s)
+{
+    int64_t now_ns = mr_clock_monotonic_ns();
+    if (s->expired_ns != 0 && now_ns - s->expired_ns < HOUR_NS)
+        return;
+    s->expired_ns = now_ns;
+    int64_t before = mr_clock_real_ns() - s->commit->store->keep_revisions_ns;
+    struct mr_err err = {0};
+    int r = mr_catalogue_superseded(s->commit->catalogue, before, expire_one, s);
+    if (r == 0)
+        r = mr_catalogue_sync(s->commit->catalogue, &err);
+    if (r < 0)
+        mr_warn(STAGE, "old revisions: %s", err.code == 0 ? mr_err_name(r) : err.text);
+}
+
+/* ---- the loop
+ * ------------------------------------------------------------------------------------ */
+
+static void run(void *stage)
+{
+    struct mr_seal *s = stage;
+    struct work works[BATCH];
+    int r = 0;
+    while (r != -EPIPE && !s->dead) {
+        size_t count = 0;
+        expire_revisions(s);
+        struct mr_seal_job job;
+        r = mr_queue_pop(s->jobs, RETRY_MS, &job);
+        for (; r == 0; r = count < BATCH ? mr_queue_pop(s->jobs, 0, &job) : -EAGAIN) {
+            if (job.kind == MR_SEAL_LOG) {
+                log_event(s, &job);
+                continue;
+            }
+            works[count] = (struct work){.job = job};
+            prepare(s, &works[count++]);
+        }
+        finish(s, works, count);
+        if (count == 0 && s->stuck_count > 0)
+            retry_stuck(s);
+    }
+}
+
+const struct mr_stage mr_seal_stage = {.name = STAGE, .run = run};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stage that finishes movies, thread "seal": digests from the journal, header or index, fsync,
+ * SEALED, and then the commit (commit.h). The only writer of event log and catalogue, so what else
+ * is to be logged (agents coming and going, movies started) passes here too.
+ */
+#ifndef MR_SEAL_H
+#define MR_SEAL_H
+
+#include "base/queue.h"
+#include "base/thread.h"
+#include "commit.h"
+#include "intake.h"
+
+enum mr_seal_kind { MR_SEAL_COMMIT, MR_SEAL_FAIL, MR_SEAL_DISCARD, MR_SEAL_LOG };
+
+struct mr_seal_job { /* control -> seal */
+    enum mr_seal_kind kind;
+    struct mr_ulid id;
+    struct mr_movie
+        *movie; /* a reference; NULL: DISCARD of one that was not opened since the start */
+    const struct mr_end *end;   /* COMMIT; borrowed until the answer */
+    const struct mr_fail *fail; /* FAIL; borrowed until the answer */
+    char *event;                /* LOG; owned text */
+};
+
+struct mr_seal_answer { /* seal -> control */
+    struct mr_ulid id;
+    struct mr_message *message; /* owned (free): COMMITTED, FAILED, ABANDONED or HOLD */
+};
+
+struct mr_seal;
+
+/* All borrowed until _free. fatal(ctx): log or catalogue is broken, the server has to end; called
+ * once. Returns owned. */
+int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr_queue *answers,
+                void (*fatal)(void *ctx), void *ctx, struct mr_seal **ret) MR_MUST_USE;
+void mr_seal_free(struct mr_seal *seal);
+
+extern const struct mr_stage mr_seal_stage;
+
+struct mr_seal_counts {
+    uint64_t committed, failed, discarded, known;
+    int64_t last_commit_ns; /* how long the last one took */
+};
+void mr_seal_count(struct mr_seal *seal, struct mr_seal_counts *ret); /* any thread */
+
+#endif
