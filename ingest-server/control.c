@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pump around intake. Decides nothing about sessions or movies; owns the control socket and the
+ * reading end of three queues.
+ */
+#include "control.h"
+
+#include "announce.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGE          "control"
+#define BATCH          256
+#define WAIT_MS        50
+#define SNAPSHOT_NS    (200 * MR_NS_PER_MS)
+#define COMMITTED_TEXT 8192
+
+struct leaving { /* a movie that some lanes still hold */
+    struct leaving *next;
+    struct mr_movie *movie;
+    uint16_t lanes_left;
+};
+
+struct mr_control {
+    struct mr_control_config config;
+    struct mr_router *router;
+    struct mr_intake *intake;
+    uint16_t port, lanes;
+    struct leaving *leaving;
+    uint8_t *scratch; /* one control message */
+    _Atomic bool stop;
+    bool stopping;
+    pthread_mutex_t lock; /* of snapshot */
+    char *snapshot;
+    int64_t snapshot_ns;
+};
+
+/* ---- what intake asks for
+ * ------------------------------------------------------------------------- */
+
+static void op_send(void *ctx, const struct mr_route *to, const struct mr_message *m)
+{
+    struct mr_control *c = ctx;
+    size_t bytes;
+    int r = mr_message_encode(m, c->scratch, MR_CONTROL_BYTES_MAX, &bytes);
+    assert(r == 0);
+    r = mr_router_send(c->router, to, c->scratch, bytes);
+    if (r < 0) /* gone or not reading: its silence, or the gap it will see, ends the session */
+        mr_debug(STAGE, "%s not sent: %s", mr_message_name(m->type), mr_err_name(r));
+}
+
+static void push(struct mr_queue *queue, const void *item)
+{
+    int r = mr_queue_try_push(queue, item);
+    assert(r == 0 || r == -EPIPE); /* capacity: MR_CONTROL_JOBS */
+}
+
+static void op_berth(void *ctx, const struct mr_sender *from, const struct mr_open *open)
+{
+    struct mr_control *c = ctx;
+    struct mr_berth_job job = {.kind = MR_BERTH_OPEN, .clock_offset_ms = from->clock_offset_ms};
+    job.open = malloc(sizeof(*open));
+    if (job.open == NULL)
+        abort(); /* nobody would ever answer this movie */
+    *job.open = *open;
+    snprintf(job.agent, sizeof(job.agent), "%s", from->agent);
+    push(c->config.berth_jobs, &job);
+}
+
+static void command(struct mr_control *c, const struct mr_lane_command *command)
+{
+    for (uint16_t i = 0; i < c->lanes; i++)
+        push(mr_lane_commands(c->config.lanes[i]), command);
+}
+
+static void op_attach(void *ctx, struct mr_movie *movie, uint64_t session)
+{
+    command(ctx,
+            &(struct mr_lane_command){.kind = MR_LANE_ATTACH, .movie = movie, .session = session});
+}
+
+static void op_detach(void *ctx, struct mr_movie *movie)
+{
+    struct mr_control *c = ctx;
+    struct leaving *l = calloc(1, sizeof(*l));
+    if (l == NULL)
+        abort();
+    *l = (struct leaving){.next = c->leaving, .movie = movie, .lanes_left = c->lanes};
+    c->leaving = l;
+    command(c, &(struct mr_lane_command){.kind = MR_LANE_DETACH, .movie = movie});
+}
+
+static void op_finish(void *ctx, enum mr_finish how, const struct mr_sender *from,
+                      const struct mr_ulid *id, struct mr_movie *movie, const struct mr_end *end,
+                      const struct mr_fail *fail)
+{
+    static const enum mr_seal_kind kinds[] = {[MR_FINISH_COMMIT] = MR_SEAL_COMMIT,
+                                              [MR_FINISH_FAIL] = MR_SEAL_FAIL,
+                                              [MR_FINISH_DISCARD] = MR_SEAL_DISCARD};
+    struct mr_control *c = ctx;
+    (void)from;
+    push(c->config.seal_jobs,
+         &(struct mr_seal_job){
+             .kind = kinds[how], .id = *id, .movie = movie, .end = end, .fail = fail});
+}
+
+static void op_release(void *ctx, struct mr_movie *movie, bool tainted)
+{
+    struct mr_control *c = ctx;
+    push(c->config.berth_jobs,
+         &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = movie, .tainted = tainted});
+}
+
+static void log_event(struct mr_control *c, char *event)
+{
+    push(c->config.seal_jobs, &(struct mr_seal_job){.kind = MR_SEAL_LOG, .event = event});
+}
+
+static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
+{
+    struct mr_control *c = ctx;
+    char *event;
+    mr_info(STAGE, "agent %s on %s is %s", hello->name, hello->host, online ? "online" : "offline");
+    if (mr_announce_presence(c->config.store, hello, online, mr_clock_real_ns(), &event) == 0)
+        log_event(c, event);
+}
+
+/* ---- what the others answer
+ * ------------------------------------------------------------------------ */
+
+struct started { /* who opened a movie, found in intake's list */
+    struct mr_control *c;
+    const struct mr_movie *movie;
+};
+
+static void say_started(void *ctx, const struct mr_intake_movie_view *view)
+{
+    struct started *s = ctx;
+    char *event;
+    if (view->movie == s->movie && view->open->kind == MR_KIND_MOVIE &&
+        mr_announce_started(s->c->config.store, view->open, view->agent, mr_clock_real_ns(),
+                            &event) == 0)
+        log_event(s->c, event);
+}
+
+static void take_berth_answers(struct mr_control *c, int64_t now_ns)
+{
+    struct mr_berth_answer a;
+    while (mr_queue_pop(c->config.berth_answers, 0, &a) == 0) {
+        if (a.movie == NULL) {
+            mr_intake_unberthed(c->intake, &a.id, a.message);
+        } else {
+            struct mr_movie *movie = a.movie;
+            mr_intake_berthed(c->intake, movie, a.resumed, a.durable, a.durable_count, now_ns);
+            if (!a.resumed)
+                mr_intake_each_movie(c->intake, say_started, &(struct started){c, movie});
+        }
+        free(a.durable);
+        free(a.message);
+    }
+}
+
+static void take_seal_answers(struct mr_control *c)
+{
+    struct mr_seal_answer a;
+    while (mr_queue_pop(c->config.seal_answers, 0, &a) == 0) {
+        mr_intake_finished(c->intake, &a.id, a.message);
+        free(a.message);
+    }
+}
+
+static void take_detached(struct mr_control *c, struct mr_movie *movie)
+{
+    struct leaving **at = &c->leaving;
+    while ((*at)->movie != movie)
+        at = &(*at)->next;
+    struct leaving *l = *at;
+    if (--l->lanes_left > 0)
+        return;
+    *at = l->next;
+    free(l);
+    mr_intake_detached(c->intake, movie);
+}
+
+static uint16_t reason_of(int code)
+{
+    switch (-code) {
+    case ENOSPC:
+        return MR_REASON_NO_SPACE;
+    case EROFS:
+        return MR_REASON_READ_ONLY;
+    case EDQUOT:
+        return MR_REASON_PERMISSION;
+    default:
+        return MR_REASON_IO;
+    }
+}
+
+static void take_stuck(struct mr_control *c, const struct mr_lane_news *n)
+{
+    mr_error(STAGE, "%s: %s", n->movie->part_name, n->text);
+    bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
+    mr_intake_stuck(c->intake, n->movie, tainted, reason_of(n->code), n->text);
+}
+
+static void take_news(struct mr_control *c, const struct mr_lane_news *n)
+{
+    switch (n->kind) {
+    case MR_LANE_USED:
+        mr_intake_used(c->intake, n->session, n->lane, n->bytes);
+        return;
+    case MR_LANE_DURABLE:
+        mr_intake_durable(c->intake, n->movie, n->slab);
+        return;
+    case MR_LANE_DAMAGED:
+        mr_warn(STAGE, "slab %llu of %s arrived damaged and is asked for again",
+                (unsigned long long)n->slab, n->movie->part_name);
+        mr_intake_damaged(c->intake, n->movie, n->slab);
+        return;
+    case MR_LANE_GAP:
+        mr_intake_lane_gap(c->intake, n->session, n->lane);
+        return;
+    case MR_LANE_STUCK:
+        take_stuck(c, n);
+        return;
+    case MR_LANE_DETACHED:
+        take_detached(c, n->movie);
+        return;
+    case MR_LANE_BROKEN:
+        mr_error(STAGE, "lane %u is broken (%s): the server ends", n->lane, mr_err_name(n->code));
+        c->config.fatal(c->config.ctx);
+        return;
+    }
+}
+
+static void take_all_news(struct mr_control *c)
+{
+    struct mr_lane_news news;
+    for (int i = 0; i < 8 * BATCH && mr_queue_pop(c->config.news, 0, &news) == 0; i++)
+        take_news(c, &news);
+}
+
+/* ---- what agents say
+ * ------------------------------------------------------------------------------- */
+
+static void take_message(struct mr_control *c, const struct mr_route *from, struct mr_part *part,
+                         int64_t now_ns, int64_t real_ns)
+{
+    struct mr_message *m = malloc(sizeof(*m));
+    struct mr_err err = {0};
+    if (m == NULL)
+        return; /* the gap in its sequence ends the session */
+    if (mr_message_decode(mr_part_data(part), mr_part_bytes(part), m, &err) < 0) {
+        mr_warn(STAGE, "a peer sent what is not a message: %s", err.text);
+        mr_intake_garbage(c->intake, from, err.text);
+    } else {
+        mr_intake_receive(c->intake, from, m, now_ns, real_ns);
+    }
+    free(m);
+}
+
+static void take_messages(struct mr_control *c, int64_t now_ns, int64_t real_ns)
+{
+    struct mr_route from;
+    struct mr_part part;
+    for (int i = 0; i < BATCH && mr_router_receive(c->router, &from, &part) == 0; i++) {
+        take_message(c, &from, &part, now_ns, real_ns);
+        mr_part_close(&part);
+    }
+}
+
+/* ---- status
+ * ---------------------------------------------------------------------------------------- */
+
+static void add_session(void *ctx, const struct mr_intake_session_view *v)
+{
+    struct mr_json *session = mr_json_object();
+    mr_json_put_string(session, "agent", v->hello->name);
+    mr_json_put_string(session, "host", v->hello->host);
+    mr_json_put_string(session, "software", v->hello->software);
+    mr_json_put_bool(session, "push", v->hello->ephemeral);
+    mr_json_put_int(session, "movies", (int64_t)v->movies);
+    mr_json_add(ctx, session);
+}
+
+static void add_movie(void *ctx, const struct mr_intake_movie_view *v)
+{
+    char id[MR_ULID_TEXT];
+    struct mr_json *movie = mr_json_object();
+    struct mr_span span;
+    mr_slab_span(&v->open->geometry, NULL, 0, &span);
+    mr_json_put_string(movie, "movie", mr_ulid_text(&v->open->movie, id));
+    mr_json_put_string(movie, "agent", v->agent);
+    mr_json_put_string(movie, "path", v->open->path);
+    mr_json_put_string(movie, "output", mr_output_name(v->open->output));
+    mr_json_put_string(movie, "state", v->state);
+    mr_json_put_int(movie, "durable_slabs", (int64_t)v->durable);
+    mr_json_put_int(movie, "slabs", (int64_t)v->slabs);
+    mr_json_put_int(movie, "durable_bytes", (int64_t)(v->durable * span.raw_bytes));
+    mr_json_put_int(movie, "age_ms", (mr_clock_monotonic_ns() - v->opened_ns) / MR_NS_PER_MS);
+    mr_json_add(ctx, movie);
+}
+
+static void take_snapshot(struct mr_control *c, int64_t now_ns)
+{
+    if (now_ns - c->snapshot_ns < SNAPSHOT_NS)
+        return;
+    c->snapshot_ns = now_ns;
+    struct mr_json *json = mr_json_object();
+    struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
+    mr_intake_each_session(c->intake, add_session, sessions);
+    mr_intake_each_movie(c->intake, add_movie, movies);
+    mr_json_put(json, "sessions", sessions);
+    mr_json_put(json, "movies", movies);
+    char *text = mr_json_dump(json);
+    mr_json_free(json);
+    pthread_mutex_lock(&c->lock);
+    free(c->snapshot);
+    c->snapshot = text;
+    pthread_mutex_unlock(&c->lock);
+}
+
+char *mr_control_status(struct mr_control *c)
+{
+    pthread_mutex_lock(&c->lock);
+    char *copy = strdup(c->snapshot == NULL ? "{\"sessions\":[],\"movies\":[]}" : c->snapshot);
+    pthread_mutex_unlock(&c->lock);
+    return copy;
+}
+
+/* ---- the loop
+ * -------------------------------------------------------------------------------------- */
+
+static void run(void *stage)
+{
+    struct mr_control *c = stage;
+    const int fds[3] = {mr_queue_fd(c->config.news), mr_queue_fd(c->config.berth_answers),
+                        mr_queue_fd(c->config.seal_answers)};
+    while (!(c->stopping && mr_intake_idle(c->intake))) {
+        int64_t now_ns = mr_clock_monotonic_ns(), real_ns = mr_clock_real_ns();
+        if (atomic_load(&c->stop) && !c->stopping) {
+            c->stopping = true;
+            mr_intake_stop(c->intake);
+        }
+        take_all_news(c);
+        take_berth_answers(c, now_ns);
+        take_seal_answers(c);
+        take_messages(c, now_ns, real_ns);
+        mr_intake_tick(c->intake, now_ns, real_ns);
+        take_snapshot(c, now_ns);
+        int r = mr_router_wait(c->router, fds, 3, WAIT_MS);
+        (void)r; /* a signal: the loop looks again */
+    }
+}
+
+const struct mr_stage mr_control_stage = {.name = STAGE, .run = run};
+
+/* ---- making
+ * ---------------------------------------------------------------------------------------- */
+
+int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
+                   struct mr_control **ret, struct mr_err *err)
+{
+    struct mr_control *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return mr_err_errno(err, -ENOMEM, "control");
+    c->config = *config;
+    c->lanes = config->intake.lanes;
+    pthread_mutex_init(&c->lock, NULL);
+    for (uint16_t i = 0; i < c->lanes; i++)
+        c->config.intake.ports[i] = mr_lane_port(config->lanes[i]);
+    const struct mr_intake_ops ops = {.ctx = c,
+                                      .send = op_send,
+                                      .berth = op_berth,
+                                      .attach = op_attach,
+                                      .detach = op_detach,
+                                      .finish = op_finish,
+                                      .release = op_release,
+                                      .presence = op_presence};
+    c->scratch = malloc(MR_CONTROL_BYTES_MAX);
+    int r = c->scratch == NULL ? -ENOMEM : mr_intake_new(&c->config.intake, &ops, &c->intake);
+    if (r < 0)
+        mr_err_errno(err, r, "control");
+    else
+        r = mr_router_bind(link, config->endpoint, &c->router, &c->port, err);
+    if (r < 0) {
+        mr_control_free(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+void mr_control_free(struct mr_control *c)
+{
+    if (c == NULL)
+        return;
+    if (c->router != NULL)
+        mr_router_close(c->router);
+    mr_intake_free(c->intake);
+    pthread_mutex_destroy(&c->lock);
+    free(c->snapshot);
+    free(c->scratch);
+    free(c);
+}
+
+uint16_t mr_control_port(const struct mr_control *c)
+{
+    return c->port;
+}
+
+void mr_control_stop(struct mr_control *c)
+{
+    atomic_store(&c->stop, true);
+}
