@@ -14,7 +14,8 @@
 
 struct mr_h5out;
 
-/* placed: borrowed until the close. user_block: bytes in front of the superblock, 0 or a power of
+/* Switches libhdf5's plugin loading off for the process, and its messages off for the thread.
+ * placed: borrowed until the close. user_block: bytes in front of the superblock, 0 or a power of
  * two from 512. reach: the file's end is there or later. Returns owned. -ENOMEM, -EIO. */
 int mr_h5out_create(struct mr_placed *placed, uint64_t user_block, uint64_t reach,
                     struct mr_h5out **ret, struct mr_err *err) MR_MUST_USE;

@@ -68,7 +68,9 @@ int mr_seal_hdf5_chunked(const struct mr_geometry *g, const struct mr_extent *ex
                          struct mr_image *ret, struct mr_err *err) MR_MUST_USE;
 
 /* STREAM: contiguous dataset over the pixels at g->data_offset, all metadata between 1024 and there
- * (user block 1024 left to the MRC header). Notes that do not fit are left out and named. */
+ * (user block 1024 left to the MRC header). Notes that do not fit are left out and named.
+ * U4: readers know no 4-bit type, so the dataset is of bytes, (frames, height, width / 2), with the
+ * attribute packing = "uint4, low nibble first" and without dim3. */
 int mr_seal_hdf5_contiguous(const struct mr_geometry *g, const struct mr_extent *extent,
                             const struct mr_movie_notes *notes, struct mr_image *ret,
                             struct mr_err *err) MR_MUST_USE;
