@@ -184,6 +184,21 @@ static int set_bool(const char *text, bool *field, struct mr_text *why)
     return 0;
 }
 
+/* Controls of ASCII and Latin-1, and what YAML takes for a line break or not at all: U+2028,
+ * U+2029, U+FEFF, U+FFFE, U+FFFF. The text is UTF-8, libyaml saw to that. */
+static bool has_control(const char *text)
+{
+    static const char *const others[] = {"\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf",
+                                         "\xef\xbf\xbe", "\xef\xbf\xbf"};
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
+        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0))
+            return true;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strstr(text, others[i]) != NULL)
+            return true;
+    return false;
+}
+
 int mr_config_value_check_string(const struct mr_config_key *key, const char *text,
                                  struct mr_text *why)
 {
@@ -195,11 +210,10 @@ int mr_config_value_check_string(const struct mr_config_key *key, const char *te
         mr_text_appendf(why, "has %zu bytes; must have %zu to %zu", bytes, min, max);
         return -EINVAL;
     }
-    for (const char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            mr_text_append(why, "contains a control character");
-            return -EINVAL;
-        }
+    if (has_control(text)) {
+        mr_text_append(why, "contains a control character");
+        return -EINVAL;
+    }
     const char *reason = key->refuse == NULL ? NULL : key->refuse(text);
     if (reason == NULL)
         return 0;
