@@ -235,6 +235,14 @@ bool mr_link_wants_ipv6(const char *host)
     return false;
 }
 
+/* libzmq would take the low 16 bits of a larger number. */
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return strcmp(text, "*") == 0 ||
+           (digits >= 1 && digits <= 5 && text[digits] == '\0' && strtol(text, NULL, 10) <= 65535);
+}
+
 /* Host of an endpoint to bind, whose port may be "*" or 0, which mr_endpoint_parse refuses. */
 static int bind_host(const char *endpoint, char *ret, size_t size, struct mr_err *err)
 {
@@ -242,7 +250,7 @@ static int bind_host(const char *endpoint, char *ret, size_t size, struct mr_err
     size_t prefix = sizeof(scheme) - 1;
     const char *colon = strrchr(endpoint, ':');
     if (strncmp(endpoint, scheme, prefix) != 0 || colon <= endpoint + prefix ||
-        (size_t)(colon - endpoint) - prefix >= size) {
+        (size_t)(colon - endpoint) - prefix >= size || !is_port(colon + 1)) {
         return mr_err_set(err, -EINVAL, "%s: an endpoint is tcp://host:port", endpoint);
     }
     size_t length = (size_t)(colon - endpoint) - prefix;
