@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Reads the movies that seal_probe made with programs that are not ours: h5py (with the bitshuffle
-plugin), silx, HyperSpy, h5ls, h5dump, mrcfile, RELION; and compares every pixel with the .raw beside
-each. Status 77: a reader is missing (it is named), and what the others could check is right.
+plugin), silx, HyperSpy, h5ls, h5dump, mrcfile, RELION; and compares every pixel with the .raw
+beside each. Status 77: a reader is missing (it is named), and what the others could check is right.
 
 usage: check_seal.py PROBE
 """
@@ -144,14 +144,16 @@ def check_tree(name, file, left_out, bare, dtype):
     check(name, file.attrs["NX_class"] == b"NXroot", "NX_class")
     check(name, file["entry/acquisition/complete"][()] == 1, "complete")
     check(name, file["entry/title"][()].decode() == ("movie" if bare else name), "title")
+    acquisition = file["entry/acquisition"]
     header = file.get("entry/acquisition/source_header")
     check(name, (header is None) == (bare or "source_header" in left_out), "source_header")
     if header is not None:
         n = len(header)
         check(name, np.array_equal(header[()], (np.arange(n) * 7 % 256).astype("u1")), "header")
-    check(name, ("mdoc" in file["entry/acquisition"]) == (not bare and "mdoc" not in left_out), "mdoc")
+    check(name, ("mdoc" in acquisition) == (not bare and "mdoc" not in left_out), "mdoc")
     for i, dim in enumerate(("dim1", "dim2", "dim3")):
-        absent = dim in left_out or dtype == "uint4" and dim == "dim3" and name.startswith("stream")
+        packed = dtype == "uint4" and name.startswith("stream")
+        absent = dim in left_out or packed and dim == "dim3"
         axis = file["entry/data"].get(dim)
         check(name, (axis is None) == absent, dim)
         if axis is not None:
@@ -160,9 +162,10 @@ def check_tree(name, file, left_out, bare, dtype):
             check(name, np.allclose(axis[()], np.arange(len(axis)) * scale), f"values of {dim}")
     if not bare:
         times = file["entry/instrument/detector/frame_time"]
-        check(name, np.all(times[()] == 0.04) and len(times) == len(file["entry/data/data"]), "times")
-        check(name, file["entry/acquisition/digest"][()] == b"9242280E488DAD9A", "digest")
-        check(name, file["entry/acquisition/source_path"][()].decode().count("grün"), "source_path")
+        check(name, np.all(times[()] == 0.04), "frame_time")
+        check(name, len(times) == len(file["entry/data/data"]), "length of frame_time")
+        check(name, acquisition["digest"][()] == b"9242280E488DAD9A", "digest")
+        check(name, "grün" in acquisition["source_path"][()].decode(), "source_path")
 
 
 def check_nexus(name, file):
@@ -181,7 +184,8 @@ def check_hyperspy(name, path, want):
     check(name, np.array_equal(signal.data, want), "pixels differ in HyperSpy")
     axes = signal.axes_manager
     check(name, axes.navigation_dimension == 1 and axes.signal_dimension == 2, "HyperSpy's axes")
-    check(name, axes.signal_axes[0].name.startswith("x") and axes.signal_axes[1].name == "y", "names")
+    x, y = axes.signal_axes
+    check(name, x.name.startswith("x") and y.name == "y", "names of HyperSpy's axes")
 
 
 def check_hdf5_tools(name, path):
@@ -195,8 +199,9 @@ def check_hdf5_tools(name, path):
 
 def check_mrc(name, path, dtype, want):
     if dtype == "uint4":
-        check(name, struct.unpack_from("<iiii", open(path, "rb").read(16))[0] == 2 * want.shape[2],
-              "NX")
+        with open(path, "rb") as file:
+            nx, = struct.unpack("<i", file.read(4))
+        check(name, nx == 2 * want.shape[2], "NX")
     elif mrcfile:
         done = run("mrcfile-validate", path)
         check(name, done.returncode == 0, done.stdout[:300])
@@ -209,8 +214,8 @@ def check_mrc(name, path, dtype, want):
 
 
 def check_relion(name, path, dtype, want):
-    """RELION reads only stacks called .mrcs; it prints six digits of each frame's statistics. It takes
-    mode 6 for signed (3.1.3), which is right as long as no count passes 32767."""
+    """RELION reads only stacks called .mrcs; it prints six digits of each frame's statistics. It
+    takes mode 6 for signed (3.1.3), which is right as long as no count passes 32767."""
     if dtype == "uint4":
         want = np.stack((want & 15, want >> 4), axis=3).reshape(*want.shape[:2], -1)
     if dtype == "uint16":
@@ -219,11 +224,11 @@ def check_relion(name, path, dtype, want):
     os.symlink(path, stack)
     done = run("relion_image_handler", "--i", stack, "--stats")
     os.unlink(stack)
-    said = re.findall(r"\(x,y,z,n\)= (\d+) x (\d+) x .*avg= (\S+) .*minval= (\S+) maxval= ([^;\s]+)",
-                      done.stdout)
+    line_form = r"\(x,y,z,n\)= (\d+) x (\d+) x .*avg= (\S+) .*minval= (\S+) maxval= ([^;\s]+)"
+    said = re.findall(line_form, done.stdout)
     check(name, done.returncode == 0 and len(said) == len(want), done.stdout[-300:])
     for frame, line in zip(want, said):
-        values = [frame.shape[1], frame.shape[0], frame.mean(dtype="f8"), frame.min(), frame.max()]
+        values = [*frame.shape[::-1], frame.mean(dtype="f8"), frame.min(), frame.max()]
         check(name, np.allclose([float(v) for v in line], values, rtol=1e-4, atol=1e-5),
               f"RELION says {line}, not {values}")
 
@@ -268,8 +273,9 @@ def main():
         first, second = f"{top}/a", f"{top}/b"
         os.mkdir(first)
         make(probe, first, HDF5_PLUGIN_PATH="/nonexistent", MALLOC_PERTURB_="165")
-        for movie in [line.rstrip("\n").split("\t") for line in open(f"{first}/movies.tsv")]:
-            check_movie(first, movie)
+        with open(f"{first}/movies.tsv") as movies:
+            for line in movies:
+                check_movie(first, line.rstrip("\n").split("\t"))
         os.mkdir(second)
         make(probe, second, MALLOC_PERTURB_="90")
         check_equal(first, second, "other plugins, other garbage in memory, other bytes")
