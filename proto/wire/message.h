@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control messages. Each is one ZeroMQ part: an envelope (magic, type, sequence, session, body bytes,
- * body, CRC-64) and a body of little-endian fields, strings as u16 length + UTF-8. Bytes behind the
- * fields a receiver knows are ignored, so a newer minor version may append. Normative: docs/PROTOCOL.md.
+ * The control messages. Each is one ZeroMQ part: an envelope (magic, type, sequence, session, body
+ * bytes, body, CRC-64) and a body of little-endian fields, strings as u16 length + UTF-8. Bytes
+ * behind the fields a receiver knows are ignored, so a newer minor version may append. Normative:
+ * docs/PROTOCOL.md.
  *
  * Decoded messages borrow nothing: strings are copied into the struct, but for the views marked
  * "borrowed", which point into the buffer that was decoded.
@@ -25,26 +26,26 @@
 #define MR_LANES_MAX            64
 #define MR_RANGES_MAX           65536 /* durable ranges in one message */
 
-enum mr_message_type { /* on the wire; A: from agent, S: from server */
-    MR_HELLO = 1,      /* A who I am */
-    MR_WELCOME = 2,    /* S your session */
-    MR_REFUSED = 3,    /* S no session, and why */
-    MR_OPEN = 4,       /* A this movie is coming */
-    MR_OPENED = 5,     /* S send it; these slabs are durable already */
-    MR_ACK = 6,        /* S these slabs are durable */
-    MR_CREDIT = 7,     /* S so much may be sent, in total, per lane */
-    MR_DEMAND = 8,     /* A I want credit / I give so much back */
-    MR_RESEND = 9,     /* S that slab arrived damaged */
-    MR_END = 10,       /* A the movie is complete: totals */
-    MR_COMMITTED = 11, /* S it is final; the source may be freed */
-    MR_HOLD = 12,      /* S not now: open it again later */
-    MR_FAIL = 13,      /* A the movie is broken: keep what came, publish failed */
-    MR_FAILED = 14,    /* S it is failed, for good */
-    MR_ABANDON = 15,   /* A forget it: it begins again under another id */
-    MR_ABANDONED = 16, /* S forgotten */
-    MR_PING = 17,      /* both */
-    MR_PONG = 18,      /* both */
-    MR_BYE = 19,       /* both: end of session */
+enum mr_message_type {                    /* on the wire; A: from agent, S: from server */
+                       MR_HELLO = 1,      /* A who I am */
+                       MR_WELCOME = 2,    /* S your session */
+                       MR_REFUSED = 3,    /* S no session, and why */
+                       MR_OPEN = 4,       /* A this movie is coming */
+                       MR_OPENED = 5,     /* S send it; these slabs are durable already */
+                       MR_ACK = 6,        /* S these slabs are durable */
+                       MR_CREDIT = 7,     /* S so much may be sent, in total, per lane */
+                       MR_DEMAND = 8,     /* A I want credit / I give so much back */
+                       MR_RESEND = 9,     /* S that slab arrived damaged */
+                       MR_END = 10,       /* A the movie is complete: totals */
+                       MR_COMMITTED = 11, /* S it is final; the source may be freed */
+                       MR_HOLD = 12,      /* S not now: open it again later */
+                       MR_FAIL = 13,    /* A the movie is broken: keep what came, publish failed */
+                       MR_FAILED = 14,  /* S it is failed, for good */
+                       MR_ABANDON = 15, /* A forget it: it begins again under another id */
+                       MR_ABANDONED = 16, /* S forgotten */
+                       MR_PING = 17,      /* both */
+                       MR_PONG = 18,      /* both */
+                       MR_BYE = 19,       /* both: end of session */
 };
 
 struct mr_hello {
@@ -60,7 +61,8 @@ struct mr_hello {
 
 struct mr_welcome { /* the session is in the envelope */
     uint16_t version;
-    uint32_t heartbeat_ms; /* each side sends something at least so often; 3 missed end the session */
+    uint32_t
+        heartbeat_ms; /* each side sends something at least so often; 3 missed end the session */
     uint16_t lanes;
     uint16_t ports[MR_LANES_MAX]; /* on the control endpoint's host */
     char server[MR_NAME_MAX + 1], site[MR_NAME_MAX + 1];
@@ -68,20 +70,20 @@ struct mr_welcome { /* the session is in the envelope */
 };
 
 enum mr_reason { /* codes of REFUSED, HOLD, FAILED */
-    MR_REASON_VERSION = 1,
-    MR_REASON_NAME_IN_USE = 2, /* another live instance of the agent's name */
-    MR_REASON_STALE_EPOCH = 3,
-    MR_REASON_STOPPING = 4,
-    MR_REASON_BUSY = 5, /* limits of sessions or movies */
-    MR_REASON_NO_SPACE = 6,
-    MR_REASON_READ_ONLY = 7,
-    MR_REASON_IO = 8,
-    MR_REASON_BAD_NAME = 9,
-    MR_REASON_BAD_REQUEST = 10,
-    MR_REASON_UNSUPPORTED = 11, /* output, codec, pixel type */
-    MR_REASON_MISMATCH = 12,    /* totals or digests disagree */
-    MR_REASON_PERMISSION = 13,  /* group, quota, access */
-    MR_REASON_SOURCE = 14,      /* the agent said FAIL */
+                 MR_REASON_VERSION = 1,
+                 MR_REASON_NAME_IN_USE = 2, /* another live instance of the agent's name */
+                 MR_REASON_STALE_EPOCH = 3,
+                 MR_REASON_STOPPING = 4,
+                 MR_REASON_BUSY = 5, /* limits of sessions or movies */
+                 MR_REASON_NO_SPACE = 6,
+                 MR_REASON_READ_ONLY = 7,
+                 MR_REASON_IO = 8,
+                 MR_REASON_BAD_NAME = 9,
+                 MR_REASON_BAD_REQUEST = 10,
+                 MR_REASON_UNSUPPORTED = 11, /* output, codec, pixel type */
+                 MR_REASON_MISMATCH = 12,    /* totals or digests disagree */
+                 MR_REASON_PERMISSION = 13,  /* group, quota, access */
+                 MR_REASON_SOURCE = 14,      /* the agent said FAIL */
 };
 const char *mr_reason_name(uint16_t code);
 
@@ -90,8 +92,12 @@ struct mr_refused {
     char text[MR_TEXT_MAX];
 };
 
-enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 };                         /* wire */
-enum mr_output { MR_OUTPUT_KEEP = 1, MR_OUTPUT_MRC = 2, MR_OUTPUT_HDF5 = 3 }; /* wire; layout BYTES, STREAM, CHUNKS */
+enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 }; /* wire */
+enum mr_output {
+    MR_OUTPUT_KEEP = 1,
+    MR_OUTPUT_MRC = 2,
+    MR_OUTPUT_HDF5 = 3
+}; /* wire; layout BYTES, STREAM, CHUNKS */
 const char *mr_output_name(enum mr_output output);
 
 struct mr_open {
@@ -100,14 +106,14 @@ struct mr_open {
     enum mr_kind kind;
     enum mr_output output;
     enum mr_codec_id codec;
-    char format[16];                  /* of the source: "mrc", "file" */
-    char path[MR_PATH_MAX + 1];       /* below the watch, '/'-separated, source's own name */
-    char source_path[4096];           /* whole, on the agent's host; informative */
-    char session[MR_NAME_MAX + 1];    /* "" none */
-    char day[11];                     /* for {date}: 2026-11-22 */
+    char format[16];               /* of the source: "mrc", "file" */
+    char path[MR_PATH_MAX + 1];    /* below the watch, '/'-separated, source's own name */
+    char source_path[4096];        /* whole, on the agent's host; informative */
+    char session[MR_NAME_MAX + 1]; /* "" none */
+    char day[11];                  /* for {date}: 2026-11-22 */
     struct mr_geometry geometry;
-    double pixel_size_angstrom;       /* 0 unknown */
-    uint64_t source_bytes_expected;   /* 0 unknown */
+    double pixel_size_angstrom;     /* 0 unknown */
+    uint64_t source_bytes_expected; /* 0 unknown */
 };
 
 struct mr_range {
@@ -117,9 +123,9 @@ struct mr_range {
 struct mr_opened {
     struct mr_ulid movie;
     uint32_t generation;
-    bool resumed;           /* the store knew this movie */
-    uint32_t range_count;   /* durable slabs, ascending, not touching */
-    const uint8_t *ranges;  /* borrowed: mr_message_range(ranges, i) */
+    bool resumed;          /* the store knew this movie */
+    uint32_t range_count;  /* durable slabs, ascending, not touching */
+    const uint8_t *ranges; /* borrowed: mr_message_range(ranges, i) */
 };
 
 struct mr_ack {
@@ -152,14 +158,14 @@ struct mr_end {
     struct mr_extent extent;
     uint64_t slabs;
     int64_t source_mtime_ns;
-    uint64_t crc_file;   /* of the source as sent (BYTES); 0 otherwise */
-    uint64_t crc_pixels; /* of all pixels; 0 where there are none */
+    uint64_t crc_file;    /* of the source as sent (BYTES); 0 otherwise */
+    uint64_t crc_pixels;  /* of all pixels; 0 where there are none */
     char complete_by[32]; /* "close", "mdoc", "header", "quiet", "push" ... */
     double pixel_size_angstrom;
-    double frame_time_s;     /* 0 unknown */
+    double frame_time_s;                       /* 0 unknown */
     int64_t started_real_ns, finished_real_ns; /* agent's clock: first seen, complete */
     char warnings[MR_TEXT_MAX];                /* newline-separated */
-    const uint8_t *metadata; /* borrowed: JSON object text; NULL where none */
+    const uint8_t *metadata;                   /* borrowed: JSON object text; NULL where none */
     uint32_t metadata_bytes;
     const uint8_t *source_header; /* borrowed: header + extended header, for STREAM and CHUNKS */
     uint32_t source_header_bytes;
@@ -168,10 +174,10 @@ struct mr_end {
 struct mr_committed {
     struct mr_ulid movie;
     uint32_t revision;
-    uint64_t sequence;      /* of the event in the log */
-    char event[64];         /* its id */
-    char path[4096];        /* final, on the server */
-    bool known;             /* same content was there already: no second copy, no new event */
+    uint64_t sequence; /* of the event in the log */
+    char event[64];    /* its id */
+    char path[4096];   /* final, on the server */
+    bool known;        /* same content was there already: no second copy, no new event */
 };
 
 struct mr_hold {
@@ -235,14 +241,15 @@ struct mr_message {
 
 const char *mr_message_name(enum mr_message_type type); /* "HELLO" */
 
-/* Encodes into ret (capacity size): -ENOSPC. For OPENED and ACK, ranges must point at range_count pairs
- * already encoded with mr_message_put_range (16 bytes each). *ret_bytes: whole message. */
-int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t *ret_bytes) MR_MUST_USE;
+/* Encodes into ret (capacity size): -ENOSPC. For OPENED and ACK, ranges must point at range_count
+ * pairs already encoded with mr_message_put_range (16 bytes each). *ret_bytes: whole message. */
+int mr_message_encode(const struct mr_message *m, void *ret, size_t size,
+                      size_t *ret_bytes) MR_MUST_USE;
 
-/* -EBADMSG: not ours, cut or damaged; -EPROTO: a field out of range; err names message and field. Never
- * reads outside data. Geometry is checked by mr_geometry_check, names for NUL, control characters and
- * UTF-8 are not checked here (naming's affair). A HELLO decodes whatever version it is of, as far as
- * version_min and version_max, so that it can be refused in words. */
+/* -EBADMSG: not ours, cut or damaged; -EPROTO: a field out of range; err names message and field.
+ * Never reads outside data. Geometry is checked by mr_geometry_check, names for NUL, control
+ * characters and UTF-8 are not checked here (naming's affair). A HELLO decodes whatever version it
+ * is of, as far as version_min and version_max, so that it can be refused in words. */
 int mr_message_decode(const void *data, size_t bytes, struct mr_message *ret,
                       struct mr_err *err) MR_MUST_USE;
 
@@ -251,7 +258,9 @@ void mr_message_put_range(uint8_t *ranges, uint32_t index, struct mr_range range
 
 /* An OPEN's body alone, as a placement journal keeps it. */
 #define MR_OPEN_BODY_MAX 8192
-int mr_open_encode(const struct mr_open *open, void *ret, size_t size, size_t *ret_bytes) MR_MUST_USE;
-int mr_open_decode(const void *data, size_t bytes, struct mr_open *ret, struct mr_err *err) MR_MUST_USE;
+int mr_open_encode(const struct mr_open *open, void *ret, size_t size,
+                   size_t *ret_bytes) MR_MUST_USE;
+int mr_open_decode(const void *data, size_t bytes, struct mr_open *ret,
+                   struct mr_err *err) MR_MUST_USE;
 
 #endif
