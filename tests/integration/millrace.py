@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real programs on loopback, for tests: start, watch, stop, kill. Standard library only.
+
+A test is a function whose name begins with test_; it takes a Workspace. run(globals()) runs them
+all. Nothing here sleeps for a fixed time: wait_for() polls a condition and has a bound.
+
+    def test_movie_arrives(work):
+        server = work.server()
+        agent = work.agent(server)
+        movie, = work.camera(nx=64, ny=64, frames=4).results()
+        event = server.wait_for_event("millrace.movie.ready.v1")
+        assert event["data"]["digest"]["file"] == movie.file_crc
+"""
+import collections
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.error
+import urllib.request
+
+TIMEOUT = 30.0  # seconds; a sanitized build on a busy machine is slow
+SKIP = 77
+
+
+def binary(name):
+    """Path of a program of the build under test."""
+    folder = os.environ.get("MILLRACE_BIN_DIR")
+    if not folder:
+        raise RuntimeError("MILLRACE_BIN_DIR is not set: run by ctest, or name the build's bin")
+    return os.path.join(folder, name)
+
+
+class Skipped(Exception):
+    """Something this machine lacks; its text is the reason."""
+
+
+def need_programs(*names):
+    for name in names:
+        if not os.access(binary(name), os.X_OK):
+            raise Skipped(f"{name} is not built")
+
+
+def wait_for(condition, timeout=TIMEOUT, what=None):
+    """The first true value of condition(); AssertionError after timeout seconds."""
+    end = time.monotonic() + timeout
+    pause = 0.005
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout:g} s: {what or condition.__name__}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+
+
+def free_ports(count):
+    """`count` loopback ports in a row that nobody listens on; returns the first. Another process
+    may take one before it is used: a program that then fails to start says so."""
+    for _ in range(200):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            first = s.getsockname()[1]
+        if first + count > 65535:
+            continue
+        held = []
+        try:
+            for port in range(first, first + count):
+                s = socket.socket()
+                held.append(s)
+                s.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for s in held:
+                s.close()
+    raise AssertionError(f"no {count} free ports in a row")
+
+
+def crc64(path):
+    """CRC-64/XZ of a file as 7z tells it: 16 hexadecimal digits."""
+    try:
+        out = subprocess.run(["7z", "h", "-scrcCRC64", path], capture_output=True, text=True,
+                             check=True, timeout=600).stdout
+    except FileNotFoundError:
+        raise Skipped("7z is not installed (p7zip-full)") from None
+    return re.search(r"CRC64 +for data: +([0-9A-F]{16})", out)[1]
+
+
+def same_file(a, b):
+    """Byte for byte."""
+    if os.path.getsize(a) != os.path.getsize(b):
+        return False
+    with open(a, "rb") as x, open(b, "rb") as y:
+        while True:
+            p, q = x.read(1 << 20), y.read(1 << 20)
+            if p != q:
+                return False
+            if not p:
+                return True
+
+
+def files_below(folder):
+    """Paths relative to folder, sorted; what lies in .millrace is left out."""
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [d for d in folders if d != ".millrace"]
+        found += [os.path.relpath(os.path.join(base, n), folder) for n in names]
+    return sorted(found)
+
+
+def yaml(value):
+    """YAML in flow style; keys stay plain words."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {yaml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(yaml, value)) + "]"
+    return json.dumps(value)
+
+
+def merged(base, extra):
+    """base with extra's keys over it, section by section."""
+    result = dict(base)
+    for key, value in (extra or {}).items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+class Program:
+    """One run of a program after the other; each appends its stderr to the same log."""
+
+    results_in_log = False  # stdout too: a daemon's is never read and must not fill a pipe
+
+    def __init__(self, work, name, words):
+        self.work, self.name, self.words = work, name, [str(w) for w in words]
+        self.log = os.path.join(work.path, f"{name}-{len(work.programs)}.log")
+        self.process = None
+        work.programs.append(self)
+
+    def start(self, env=None):
+        assert self.process is None or self.process.poll() is not None, f"{self.name} runs"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [binary(self.name), *self.words], stdin=subprocess.PIPE,
+                stdout=log if self.results_in_log else subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})}, text=True, bufsize=1)
+        return self
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=TIMEOUT):
+        """Exit status; -9 after a kill."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {timeout:g} s") from None
+
+    def stop(self, timeout=TIMEOUT):
+        """SIGTERM, which drains; returns the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def kill(self):
+        """SIGKILL: the plug is pulled."""
+        self.signal(signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL
+
+    def rss_bytes(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1]) * 1024
+
+    def messages(self):
+        """All it has said on stderr, over all runs."""
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def wait_for_message(self, pattern, timeout=TIMEOUT):
+        return wait_for(lambda: self.check_alive() and re.search(pattern, self.messages()),
+                        timeout, f"{self.name} says '{pattern}'")
+
+    def check_alive(self):
+        assert self.alive(), f"{self.name} ended with {self.process.returncode}"
+        return True
+
+    def end(self):
+        """For the workspace: whatever runs is ended."""
+        if self.process is not None:
+            if self.alive():
+                self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+
+
+class Server(Program):
+    """millrace-ingest on ports of its own, with a store in the workspace."""
+
+    LANES = 2
+    results_in_log = True
+
+    def __init__(self, work, config=None, name="storage1"):
+        need_programs("millrace-ingest", "millrace-events")
+        first = free_ports(self.LANES + 4)
+        self.port = first
+        control, events, http = first, first + self.LANES + 1, first + self.LANES + 3
+        self.control = f"tcp://127.0.0.1:{control}"
+        self.events_endpoint = f"tcp://127.0.0.1:{events}"
+        self.http = f"http://127.0.0.1:{http}"
+        self.config = merged({
+            "ingest": {"name": name, "state_dir": work.folder(f"{name}-state")},
+            "listen": {"control": self.control, "lanes": self.LANES,
+                       "events": self.events_endpoint, "http": f"127.0.0.1:{http}"},
+            "store": {"root": work.folder(f"{name}-store"), "keep_free": "0%"},
+            "memory": {"pool": "64MiB"},
+        }, config)
+        self.store = self.config["store"]["root"]
+        self.file = work.write(f"{name}.yaml", yaml(self.config) + "\n")
+        super().__init__(work, "millrace-ingest", ["--config", self.file])
+
+    def start(self, env=None):
+        super().start(env)
+        wait_for(self.ready, what="the server's /readyz")
+        return self
+
+    def get(self, path):
+        """Body of a GET, or None where it is refused or the server is not there."""
+        try:
+            with urllib.request.urlopen(self.http + path, timeout=5) as reply:
+                return reply.read().decode()
+        except (urllib.error.URLError, OSError):
+            return None
+
+    def ready(self):
+        self.check_alive()
+        return self.get("/readyz") is not None
+
+    def status(self):
+        body = self.get("/v1/status")
+        return None if body is None else json.loads(body)
+
+    def events(self, since=1):
+        """All events of the log from number `since` on, as a subscriber gets them."""
+        words = ["--server", self.events_endpoint, "--since", str(since), "--timeout", "1"]
+        done = subprocess.run([binary("millrace-events"), *words], capture_output=True, text=True,
+                              timeout=TIMEOUT)
+        assert done.returncode in (0, 75), f"millrace-events: {done.returncode}: {done.stderr}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def logged(self, since=1):
+        """The same over HTTP, without waiting for more."""
+        body = self.get(f"/v1/events?since={since}&limit=1000")
+        if body is None:
+            return []
+        answer = json.loads(body)
+        return answer["events"] if isinstance(answer, dict) else answer
+
+    def wait_for_event(self, kind, subject=None, since=1, timeout=TIMEOUT):
+        """The first event of type `kind` (whose subject ends so)."""
+        def found():
+            for event in self.logged(since):
+                if event["type"] == kind and (event.get("subject") or "").endswith(subject or ""):
+                    return event
+            return None
+        return wait_for(found, timeout, f"event {kind} {subject or ''}")
+
+
+class Agent(Program):
+    """millrace-agent over one watched folder of the workspace."""
+
+    results_in_log = True
+
+    def __init__(self, work, server, config=None, name="k3-krios1"):
+        need_programs("millrace-agent")
+        watch = merged({"path": work.movies, "complete": {"quiet": "1s", "give_up": "3s"},
+                        "rescan": "1s"}, (config or {}).pop("watch", None))
+        self.config = merged({
+            "agent": {"name": name, "state_dir": work.folder(f"{name}-state")},
+            "server": {"endpoint": server.control},
+            "memory": {"pool": "64MiB"},
+            "watch": [watch],
+        }, config)
+        self.file = work.write(f"{name}.yaml", yaml(self.config) + "\n")
+        super().__init__(work, "millrace-agent", ["--config", self.file])
+
+    def run_once(self, timeout=120):
+        """--once; returns the exit status."""
+        once = Program(self.work, self.name, [*self.words, "--once"]).start()
+        return once.wait(timeout)
+
+
+Movie = collections.namedtuple("Movie", "path bytes frames pixels_crc file_crc")
+
+
+class Camera(Program):
+    """millrace-sim; options by name, '_' for '-', True for one without a value."""
+
+    def __init__(self, work, out=None, **options):
+        words = ["--out", out or work.movies]
+        for key, value in {"fps": 0, **options}.items():
+            option = "--" + key.replace("_", "-")
+            words += [option] if value is True else [f"{option}={value}"]
+        super().__init__(work, "millrace-sim", words)
+
+    def step(self, lines=1):
+        """Lets it go on: a frame with --step, the end with --hold."""
+        self.process.stdin.write("\n" * lines)
+        self.process.stdin.flush()
+
+    def results(self, timeout=TIMEOUT, status=0):
+        """Waits for the end; a Movie per movie. For runs of fewer than some 500 movies."""
+        code = self.wait(timeout)
+        assert code == status, f"millrace-sim: {code}: {self.messages()}"
+        movies = []
+        for line in self.process.stdout.read().splitlines():
+            path, size, frames, pixels, whole = line.split("\t")
+            movies.append(Movie(path, int(size), int(frames), pixels, whole))
+        return movies
+
+
+class Workspace:
+    """A temporary folder and what runs in it; on leaving, everything is ended and removed.
+    MILLRACE_KEEP=1 keeps the folder. MILLRACE_TEST_DIR says where (default /tmp)."""
+
+    def __init__(self):
+        base = os.environ.get("MILLRACE_TEST_DIR")
+        self.temporary = tempfile.TemporaryDirectory(prefix="millrace-test-", dir=base)
+        self.path = self.temporary.name
+        self.programs = []
+        self.movies = self.folder("movies")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for program in reversed(self.programs):
+            program.end()
+        if kind is not None and kind is not Skipped:
+            self.show_logs()
+        if os.environ.get("MILLRACE_KEEP"):
+            print(f"kept: {self.path}")
+            self.temporary._finalizer.detach()
+        else:
+            self.temporary.cleanup()
+
+    def show_logs(self, lines=40):
+        for program in self.programs:
+            if os.path.exists(program.log):
+                tail = program.messages().splitlines()[-lines:]
+                print(f"--- {os.path.basename(program.log)}", *tail, sep="\n")
+
+    def folder(self, name):
+        path = os.path.join(self.path, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def write(self, name, content):
+        path = os.path.join(self.path, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(content)
+        return path
+
+    def server(self, config=None, **more):
+        return Server(self, config, **more).start()
+
+    def agent(self, server, config=None, **more):
+        return Agent(self, server, config, **more).start()
+
+    def camera(self, **options):
+        return Camera(self, **options).start()
+
+    def push(self, server, *words, timeout=120):
+        """millrace-agent push; the finished program."""
+        need_programs("millrace-agent")
+        program = Program(self, "millrace-agent", ["push", "--server", server.control, *words])
+        program.start().wait(timeout)
+        return program
+
+
+def run(names):
+    """Runs names' test_ functions (those on the command line); the process's exit status."""
+    tests = {k: v for k, v in names.items() if k.startswith("test_") and callable(v)}
+    chosen = sys.argv[1:] or list(tests)
+    failed, skipped = [], []
+    for name in chosen:
+        begun = time.monotonic()
+        try:
+            with Workspace() as work:
+                tests[name](work)
+            verdict = "ok"
+        except Skipped as reason:
+            skipped.append(name)
+            verdict = f"skipped: {reason}"
+        except Exception:  # the next test runs whatever this one did
+            traceback.print_exc(file=sys.stdout)
+            failed.append(name)
+            verdict = "FAILED"
+        print(f"{name}: {verdict} ({time.monotonic() - begun:.1f} s)", flush=True)
+    if failed:
+        return 1
+    return SKIP if skipped and len(skipped) == len(chosen) else 0
