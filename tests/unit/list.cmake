@@ -1,6 +1,7 @@
 # One line per unit test, in alphabetical order: mr_unit_test(<name> <libraries it links>)
 mr_unit_test(bitshuffle mr_wire)
 mr_unit_test(bytes mr_base)
+mr_unit_test(catalogue mr_ingest)
 mr_unit_test(clock mr_base)
 mr_unit_test(codec mr_wire)
 mr_unit_test(config mr_base)
