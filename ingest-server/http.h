@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The status server: GET (and HEAD) of /healthz, /readyz, /metrics, /v1/status, /v1/events and a
- * status page at /. The only file that knows libmicrohttpd. Its threads are its own and it never
- * takes a lock that the data path holds: what it shows comes from providers that return quickly.
+ * The status server: GET (and HEAD) of /healthz, /readyz, /metrics (base/counter.h), /v1/status,
+ * /v1/events and a status page at /. The only file that knows libmicrohttpd. Its threads are its
+ * own and it never takes a lock that the data path holds: what it shows comes from providers that
+ * return quickly.
  */
 #ifndef MR_HTTP_H
 #define MR_HTTP_H
@@ -14,7 +15,6 @@
 struct mr_http_provider {
     void *ctx;                                    /* borrowed */
     char *(*status)(void *ctx);                   /* JSON object */
-    char *(*metrics)(void *ctx);                  /* Prometheus text */
     bool (*ready)(void *ctx, struct mr_err *err); /* false: err says why */
 };
 
