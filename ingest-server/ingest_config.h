@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ingest.yaml: its keys, their meaning, and the sums that follow from them. */
+#ifndef MR_INGEST_CONFIG_H
+#define MR_INGEST_CONFIG_H
+
+#include "base/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct mr_ingest_config {
+    char *name, *site, *state_dir;
+    char *control, *events, *http; /* endpoints; http is host:port */
+    int64_t lanes;                 /* -1: auto */
+    char *root, *path, *group;
+    int direct_io; /* enum mr_direct_io */
+    int mtime;     /* 0 source, 1 commit */
+    uint32_t keep_free_hundredths, file_mode, dir_mode;
+    int64_t keep_revisions_ns;
+    uint64_t pool_bytes;
+    int security; /* 0 none, 1 curve */
+    bool allow_plaintext;
+    struct mr_config_maps webhooks;
+};
+
+extern const struct mr_config_key mr_ingest_config_table[];
+
+/* What follows from a configuration. */
+struct mr_ingest_plan {
+    uint16_t lanes;
+    uint32_t lane_buffers; /* landing buffers of a lane */
+    uint64_t buffer_bytes; /* of one */
+    uint64_t lane_budget;  /* bytes of credit a lane gives out: what libzmq may hold */
+    uint64_t pool_used;    /* lanes x (buffers + budget); at most the pool */
+    char control[300], events[300], replay[300], http[300];
+    char lane[64][300]; /* endpoints to bind */
+};
+
+/* Reads the file, or (file NULL) takes the defaults with store.root = store. Checks what no single
+ * key can tell: ports that overlap, plaintext beyond loopback, a pool too small. err:
+ * file:line:column. */
+int mr_ingest_config_load(const char *file, const char *store, struct mr_ingest_config *ret,
+                          struct mr_ingest_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
+void mr_ingest_config_free(struct mr_ingest_config *config);
+
+/* --check-config: every key, every limit with its sum, every port. */
+void mr_ingest_config_print(const struct mr_ingest_config *config,
+                            const struct mr_ingest_plan *plan, FILE *out);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Composition: reading mr_server_start is reading the server's pipeline. Only this file knows the
+ * order of the stages.
+ */
+#include "server.h"
+
+#include "base/clock.h"
+#include "base/counter.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "control.h"
+#include "http.h"
+#include "publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define STAGE        "server"
+#define NEWS         8192
+#define HEARTBEAT_MS 1000
+#define IO_THREADS   1
+
+enum queue_name { NEWS_Q, BERTH_JOBS, BERTH_ANSWERS, SEAL_JOBS, SEAL_ANSWERS, QUEUES };
+
+struct mr_server {
+    const struct mr_ingest_config *config;
+    const struct mr_ingest_plan *plan;
+    void (*fatal)(void *ctx);
+    void *ctx;
+    int64_t started_ns;
+    struct mr_store store;
+    bool store_open;
+    struct mr_eventlog *eventlog;
+    struct mr_catalogue *catalogue;
+    struct mr_commit commit;
+    struct mr_link *link;
+    struct mr_queue *queues[QUEUES];
+    struct mr_berth *berth;
+    struct mr_seal *seal;
+    struct mr_lane *lanes[MR_LANES_MAX];
+    struct mr_control *control;
+    struct mr_publish *publish;
+    struct mr_http *http;
+    struct mr_thread *berth_thread, *seal_thread, *control_thread, *publish_thread;
+    struct mr_thread *lane_threads[MR_LANES_MAX];
+};
+
+/* ---- status
+ * -------------------------------------------------------------------------------------- */
+
+static void put_lanes(struct mr_json *status, const struct mr_server *s)
+{
+    struct mr_json *lanes = mr_json_array();
+    for (uint16_t i = 0; i < s->plan->lanes; i++) {
+        struct mr_lane_counts n;
+        mr_lane_count(s->lanes[i], &n);
+        struct mr_json *lane = mr_json_object();
+        mr_json_put_int(lane, "received_slabs", (int64_t)n.slabs);
+        mr_json_put_int(lane, "received_bytes", (int64_t)n.bytes);
+        mr_json_put_int(lane, "raw_bytes", (int64_t)n.raw_bytes);
+        mr_json_put_int(lane, "durable_slabs", (int64_t)n.durable);
+        mr_json_put_int(lane, "stale_slabs", (int64_t)n.stale);
+        mr_json_put_int(lane, "damaged_slabs", (int64_t)n.damaged);
+        mr_json_put_int(lane, "buffers", (int64_t)n.buffers);
+        mr_json_put_int(lane, "buffers_free", (int64_t)n.buffers_free);
+        mr_json_put_string(lane, "engine", mr_lane_engine(s->lanes[i]));
+        mr_json_add(lanes, lane);
+    }
+    mr_json_put(status, "lanes", lanes);
+}
+
+static char *status(void *ctx)
+{
+    struct mr_server *s = ctx;
+    char *inner = mr_control_status(s->control);
+    MR_CLEANUP(mr_json_freep) struct mr_json *json = NULL;
+    if (inner == NULL || mr_json_parse(inner, strlen(inner), &json, NULL) < 0)
+        json = mr_json_object();
+    free(inner);
+    struct mr_seal_counts sealed;
+    mr_seal_count(s->seal, &sealed);
+    mr_json_put_string(json, "server", s->config->name);
+    mr_json_put_string(json, "version", MILLRACE_VERSION);
+    mr_json_put_string(json, "root", s->config->root);
+    mr_json_put_int(json, "uptime_ms", (mr_clock_monotonic_ns() - s->started_ns) / MR_NS_PER_MS);
+    put_lanes(json, s);
+    mr_json_put_int(json, "committed", (int64_t)sealed.committed);
+    mr_json_put_int(json, "failed", (int64_t)sealed.failed);
+    mr_json_put_int(json, "discarded", (int64_t)sealed.discarded);
+    mr_json_put_int(json, "known", (int64_t)sealed.known);
+    mr_json_put_int(json, "last_commit_ms", sealed.last_commit_ns / MR_NS_PER_MS);
+    mr_json_put_int(json, "last_event", (int64_t)mr_eventlog_last(s->eventlog));
+    return mr_json_dump(json);
+}
+
+static void print_lane_metric(FILE *out, const struct mr_server *s, const char *name,
+                              const char *help, size_t offset)
+{
+    fprintf(out, "# HELP %s %s\n# TYPE %s counter\n", name, help, name);
+    for (uint16_t i = 0; i < s->plan->lanes; i++) {
+        struct mr_lane_counts n;
+        mr_lane_count(s->lanes[i], &n);
+        uint64_t value;
+        memcpy(&value, (const char *)&n + offset, sizeof(value));
+        fprintf(out, "%s{lane=\"%u\"} %llu\n", name, i, (unsigned long long)value);
+    }
+}
+
+static void print_metric(FILE *out, const char *name, const char *help, const char *type,
+                         uint64_t v)
+{
+    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
+            (unsigned long long)v);
+}
+
+static char *metrics(void *ctx)
+{
+    struct mr_server *s = ctx;
+    char *text = NULL;
+    size_t bytes;
+    struct mr_seal_counts n;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        return NULL;
+#define LANE(field) offsetof(struct mr_lane_counts, field)
+    print_lane_metric(out, s, "millrace_lane_received_slabs_total", "Slabs received.", LANE(slabs));
+    print_lane_metric(out, s, "millrace_lane_received_bytes_total", "Bytes received.", LANE(bytes));
+    print_lane_metric(out, s, "millrace_lane_durable_slabs_total", "Slabs made durable.",
+                      LANE(durable));
+    print_lane_metric(out, s, "millrace_lane_damaged_slabs_total", "Slabs that arrived damaged.",
+                      LANE(damaged));
+#undef LANE
+    mr_seal_count(s->seal, &n);
+    print_metric(out, "millrace_movies_committed_total", "Movies committed.", "counter",
+                 n.committed);
+    print_metric(out, "millrace_movies_failed_total", "Movies failed.", "counter", n.failed);
+    print_metric(out, "millrace_events_last", "Sequence of the last event.", "gauge",
+                 mr_eventlog_last(s->eventlog));
+    mr_counter_print(out);
+    fclose(out);
+    return text;
+}
+
+static bool ready(void *ctx, struct mr_err *err)
+{
+    const struct mr_server *s = ctx;
+    if (!mr_store_is_full(&s->store))
+        return true;
+    mr_err_set(err, -ENOSPC, "%s has less free than store.keep_free", s->config->root);
+    return false;
+}
+
+/* ---- the store
+ * ------------------------------------------------------------------------------------ */
+
+static int check_state_dir(const char *dir, struct mr_err *err)
+{
+    if (access(dir, W_OK) == 0)
+        return 0;
+    MR_CLEANUP(mr_fs_close) int root = open("/", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    int fd = mr_fs_mkdirs_durable(root, dir + strspn(dir, "/"), 0750, (gid_t)-1);
+    if (fd < 0)
+        return mr_err_errno(err, fd, "ingest.state_dir: %s cannot be made or written", dir);
+    int r = faccessat(fd, ".", W_OK, AT_EACCESS) < 0 ? -errno : 0;
+    close(fd);
+    return r < 0 ? mr_err_errno(err, r, "ingest.state_dir: %s cannot be written", dir) : 0;
+}
+
+static void say_cut(const struct mr_mend_note *note)
+{
+    if (note->cut_bytes > 0)
+        mr_warn(STAGE, "%s ended in a torn record: %llu bytes cut, %llu kept", note->file,
+                (unsigned long long)note->cut_bytes, (unsigned long long)note->kept_bytes);
+}
+
+static int open_store(struct mr_server *s, struct mr_err *err)
+{
+    const struct mr_ingest_config *c = s->config;
+    struct mr_mend_note log_note = {0}, catalogue_note = {0};
+    const struct mr_store_config config = {
+        .root = c->root,
+        .path_template = c->path,
+        .site = c->site,
+        .server = c->name,
+        .direct_io = (enum mr_direct_io)c->direct_io,
+        .file_mode = c->file_mode,
+        .dir_mode = c->dir_mode,
+        .group = c->group,
+        .source_mtime = c->mtime == 0,
+        .keep_revisions_ns = c->keep_revisions_ns,
+        .keep_free_hundredths = c->keep_free_hundredths,
+    };
+    int r = mr_store_open(&config, &s->store, err);
+    if (r < 0)
+        return r;
+    s->store_open = true;
+    r = mr_eventlog_open(s->store.millrace_fd, MR_EVENTLOG_SEGMENT_BYTES, &s->eventlog, &log_note,
+                         err);
+    if (r == 0)
+        r = mr_catalogue_open(s->store.millrace_fd, &s->catalogue, &catalogue_note, err);
+    say_cut(&log_note);
+    say_cut(&catalogue_note);
+    s->commit =
+        (struct mr_commit){.store = &s->store, .eventlog = s->eventlog, .catalogue = s->catalogue};
+    return r;
+}
+
+static void doubt(void *ctx, const struct mr_ulid *id)
+{
+    struct mr_server *s = ctx;
+    char text[MR_ULID_TEXT];
+    if (mr_berth_doubt(s->berth, id) < 0)
+        abort();
+    mr_info(STAGE, "movie %s is unfinished; its agent will resume it", mr_ulid_text(id, text));
+}
+
+/* ---- stages
+ * --------------------------------------------------------------------------------------- */
+
+static int make_queues(struct mr_server *s, struct mr_err *err)
+{
+    static const struct {
+        size_t item_bytes, capacity;
+    } sizes[QUEUES] = {[NEWS_Q] = {sizeof(struct mr_lane_news), NEWS},
+                       [BERTH_JOBS] = {sizeof(struct mr_berth_job), MR_CONTROL_JOBS},
+                       [BERTH_ANSWERS] = {sizeof(struct mr_berth_answer), MR_CONTROL_JOBS},
+                       [SEAL_JOBS] = {sizeof(struct mr_seal_job), 4 * MR_CONTROL_JOBS},
+                       [SEAL_ANSWERS] = {sizeof(struct mr_seal_answer), MR_CONTROL_JOBS}};
+    for (int i = 0; i < QUEUES; i++) {
+        int r = mr_queue_new(sizes[i].item_bytes, sizes[i].capacity, &s->queues[i]);
+        if (r < 0)
+            return mr_err_errno(err, r, "queues");
+    }
+    return 0;
+}
+
+static int make_lanes(struct mr_server *s, struct mr_err *err)
+{
+    for (uint16_t i = 0; i < s->plan->lanes; i++) {
+        struct mr_err notice = {0};
+        const struct mr_lane_config config = {.index = i,
+                                              .lanes = s->plan->lanes,
+                                              .buffers = s->plan->lane_buffers,
+                                              .endpoint = s->plan->lane[i],
+                                              .news = s->queues[NEWS_Q]};
+        int r = mr_lane_new(s->link, &config, &s->lanes[i], &notice);
+        if (r < 0) {
+            *err = notice;
+            return r;
+        }
+        if (notice.code != 0 && i == 0)
+            mr_warn(STAGE, "%s", notice.text);
+    }
+    return 0;
+}
+
+static int make_control(struct mr_server *s, struct mr_err *err)
+{
+    struct mr_control_config config = {
+        .endpoint = s->plan->control,
+        .intake = {.lanes = s->plan->lanes,
+                   .lane_budget = s->plan->lane_budget,
+                   .heartbeat_ms = HEARTBEAT_MS,
+                   .movies_max = MR_CONTROL_MOVIES_MAX},
+        .lanes = s->lanes,
+        .store = &s->store,
+        .news = s->queues[NEWS_Q],
+        .berth_jobs = s->queues[BERTH_JOBS],
+        .berth_answers = s->queues[BERTH_ANSWERS],
+        .seal_jobs = s->queues[SEAL_JOBS],
+        .seal_answers = s->queues[SEAL_ANSWERS],
+        .fatal = s->fatal,
+        .ctx = s->ctx,
+    };
+    if (getrandom(&config.intake.session_seed, sizeof(uint64_t), 0) < 0)
+        return mr_err_errno(err, -errno, "getrandom");
+    config.intake.session_seed >>= 16; /* sessions count up from here and never wrap */
+    snprintf(config.intake.server, sizeof(config.intake.server), "%s", s->config->name);
+    snprintf(config.intake.site, sizeof(config.intake.site), "%s", s->config->site);
+    snprintf(config.intake.software, sizeof(config.intake.software), "millrace %s",
+             MILLRACE_VERSION);
+    return mr_control_new(s->link, &config, &s->control, err);
+}
+
+static int make_stages(struct mr_server *s, struct mr_err *err)
+{
+    int r = mr_link_new(IO_THREADS, &s->link);
+    if (r < 0)
+        return mr_err_errno(err, r, "ZeroMQ");
+    r = mr_publish_new(s->link, s->eventlog, s->plan->events, s->plan->replay, &s->publish, err);
+    if (r == 0)
+        r = make_queues(s, err);
+    if (r == 0)
+        r = mr_berth_new(&s->store, s->catalogue, s->queues[BERTH_JOBS], s->queues[BERTH_ANSWERS],
+                         &s->berth);
+    if (r == 0)
+        r = mr_commit_recover(&s->commit, doubt, s, err);
+    if (r == 0)
+        r = mr_seal_new(&s->commit, s->queues[SEAL_JOBS], s->queues[SEAL_ANSWERS], s->fatal, s->ctx,
+                        &s->seal);
+    if (r == 0)
+        r = make_lanes(s, err);
+    if (r == 0)
+        r = make_control(s, err);
+    return r;
+}
+
+static int start_threads(struct mr_server *s, struct mr_err *err)
+{
+    const struct mr_http_provider provider = {
+        .ctx = s, .status = status, .metrics = metrics, .ready = ready};
+    int r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
+    if (r == 0)
+        r = mr_thread_start(&mr_berth_stage, s->berth, err, &s->berth_thread);
+    if (r == 0)
+        r = mr_thread_start(&mr_seal_stage, s->seal, err, &s->seal_thread);
+    for (uint16_t i = 0; r == 0 && i < s->plan->lanes; i++)
+        r = mr_thread_start(&mr_lane_stage, s->lanes[i], err, &s->lane_threads[i]);
+    if (r == 0)
+        r = mr_http_start(s->plan->http, &provider, s->eventlog, &s->http, err);
+    if (r == 0)
+        r = mr_thread_start(&mr_control_stage, s->control, err, &s->control_thread);
+    return r;
+}
+
+int mr_server_start(const struct mr_ingest_config *config, const struct mr_ingest_plan *plan,
+                    void (*fatal)(void *ctx), void *ctx, struct mr_server **ret, struct mr_err *err)
+{
+    struct mr_server *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return mr_err_errno(err, -ENOMEM, "server");
+    s->config = config;
+    s->plan = plan;
+    s->fatal = fatal;
+    s->ctx = ctx;
+    s->started_ns = mr_clock_monotonic_ns();
+    int r = config->state_dir[0] == '\0' ? 0 : check_state_dir(config->state_dir, err);
+    if (r == 0)
+        r = open_store(s, err);
+    if (r == 0)
+        r = make_stages(s, err);
+    if (r == 0)
+        r = start_threads(s, err);
+    if (r < 0) {
+        if (err->code == 0)
+            mr_err_errno(err, r, "start");
+        mr_server_stop(s);
+        return r;
+    }
+    mr_info(STAGE, "%s: store %s, %u lanes (%s), control %s, events %s, http %s", config->name,
+            config->root, plan->lanes, mr_lane_engine(s->lanes[0]), plan->control, plan->events,
+            plan->http);
+    *ret = s;
+    return 0;
+}
+
+/* ---- the end
+ * -------------------------------------------------------------------------------------- */
+
+static void close_queue(struct mr_queue *queue)
+{
+    if (queue != NULL)
+        mr_queue_close(queue);
+}
+
+static void free_all(struct mr_server *s)
+{
+    mr_control_free(s->control);
+    for (uint16_t i = 0; i < s->plan->lanes; i++)
+        mr_lane_free(s->lanes[i]);
+    mr_seal_free(s->seal);
+    mr_berth_free(s->berth);
+    mr_publish_free(s->publish);
+    for (int i = 0; i < QUEUES; i++)
+        mr_queue_free(s->queues[i]);
+    mr_link_free(s->link);
+    mr_catalogue_close(s->catalogue);
+    mr_eventlog_close(s->eventlog);
+    if (s->store_open)
+        mr_store_close(&s->store);
+    free(s);
+}
+
+void mr_server_stop(struct mr_server *s)
+{
+    mr_http_stop(s->http);
+    if (s->control_thread != NULL)
+        mr_control_stop(s->control);
+    mr_thread_join(s->control_thread);
+    close_queue(s->queues[BERTH_JOBS]);
+    mr_thread_join(s->berth_thread);
+    close_queue(s->queues[SEAL_JOBS]);
+    mr_thread_join(s->seal_thread);
+    close_queue(s->queues[NEWS_Q]);
+    for (uint16_t i = 0; i < s->plan->lanes; i++) {
+        if (s->lanes[i] != NULL)
+            mr_queue_close(mr_lane_commands(s->lanes[i]));
+        mr_thread_join(s->lane_threads[i]);
+    }
+    if (s->publish_thread != NULL)
+        mr_publish_stop(s->publish);
+    mr_thread_join(s->publish_thread);
+    free_all(s);
+}
