@@ -7,13 +7,13 @@
 #include "lane.h"
 
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/crc64.h"
 #include "base/log.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,19 @@
 #define COPY_STEP     (128u * 1024) /* copied and summed while still in the L2 cache */
 #define BATCH         16            /* slabs received before landing gets its step */
 #define STAGE         "lane"
+
+enum counter { SLABS, BYTES, RAW_BYTES, DURABLE, STALE, DAMAGED, COUNTERS };
+
+static const struct {
+    const char *name, *help;
+} counters[COUNTERS] = {
+    [SLABS] = {"millrace_lane_received_slabs_total", "Slabs received."},
+    [BYTES] = {"millrace_lane_received_bytes_total", "Bytes of slabs as they travelled."},
+    [RAW_BYTES] = {"millrace_lane_raw_bytes_total", "Bytes of slabs uncompressed."},
+    [DURABLE] = {"millrace_lane_durable_slabs_total", "Slabs made durable."},
+    [STALE] = {"millrace_lane_stale_slabs_total", "Slabs of ended sessions or movies, dropped."},
+    [DAMAGED] = {"millrace_lane_damaged_slabs_total", "Slabs that arrived damaged."},
+};
 
 struct attached {
     struct mr_movie *movie; /* NULL: free */
@@ -45,7 +58,8 @@ struct mr_lane {
     size_t movie_count; /* slots in use lie below */
     struct heard heard[SESSIONS_KEPT];
     bool stopping;
-    _Atomic uint64_t slabs, bytes, raw_bytes, durable, stale, damaged;
+    struct mr_counter counters[COUNTERS];
+    char label[8];
 };
 
 /* ---- news --------------------------------------------------------------------------------------
@@ -77,7 +91,7 @@ static void on_durable(void *ctx, struct mr_movie *movie, const struct mr_placem
     for (size_t i = 0; i < count; i++)
         tell(lane,
              &(struct mr_lane_news){.kind = MR_LANE_DURABLE, .movie = movie, .slab = list[i].slab});
-    atomic_fetch_add_explicit(&lane->durable, count, memory_order_relaxed);
+    mr_counter_add(&lane->counters[DURABLE], count);
 }
 
 static void on_failed(void *ctx, struct mr_movie *movie, int code, enum mr_landing_failure what,
@@ -263,7 +277,7 @@ static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_s
     struct mr_placement placement;
     if (!restore(lane, movie, h, payload, buffer->data)) {
         mr_pool_put(buffer);
-        atomic_fetch_add_explicit(&lane->damaged, 1, memory_order_relaxed);
+        mr_counter_add(&lane->counters[DAMAGED], 1);
         tell(lane,
              &(struct mr_lane_news){.kind = MR_LANE_DAMAGED, .movie = movie, .slab = h->slab});
         return;
@@ -283,19 +297,19 @@ static void receive(struct mr_lane *lane, const uint8_t *header, const uint8_t *
     int r = mr_slab_header_decode(header, MR_SLAB_HEADER_BYTES, &h);
     if (r < 0 || h.wire_bytes != bytes) {
         /* Nobody can be told whose it was; its session notices the gap in the sequence. */
-        atomic_fetch_add_explicit(&lane->damaged, 1, memory_order_relaxed);
+        mr_counter_add(&lane->counters[DAMAGED], 1);
         mr_pool_put(buffer);
         return;
     }
     struct mr_movie *movie = in_sequence(lane, &h) ? movie_of(lane, &h) : NULL;
     if (movie == NULL || !fits(lane, movie, &h)) {
-        atomic_fetch_add_explicit(&lane->stale, 1, memory_order_relaxed);
+        mr_counter_add(&lane->counters[STALE], 1);
         mr_pool_put(buffer);
         return;
     }
-    atomic_fetch_add_explicit(&lane->slabs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&lane->bytes, h.wire_bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&lane->raw_bytes, h.raw_bytes, memory_order_relaxed);
+    mr_counter_add(&lane->counters[SLABS], 1);
+    mr_counter_add(&lane->counters[BYTES], h.wire_bytes);
+    mr_counter_add(&lane->counters[RAW_BYTES], h.raw_bytes);
     land(lane, movie, &h, payload, buffer);
 }
 
@@ -385,6 +399,19 @@ static int make_parts(struct mr_lane *lane, struct mr_link *link,
     return mr_lane_bind(link, config->endpoint, &lane->socket, &lane->port, notice);
 }
 
+static void register_counters(struct mr_lane *lane)
+{
+    snprintf(lane->label, sizeof(lane->label), "%u", lane->index);
+    for (int i = 0; i < COUNTERS; i++) {
+        lane->counters[i] = (struct mr_counter){.name = counters[i].name,
+                                                .help = counters[i].help,
+                                                .kind = MR_COUNTER,
+                                                .label = "lane",
+                                                .label_value = lane->label};
+        mr_counter_register(&lane->counters[i]);
+    }
+}
+
 int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struct mr_lane **ret,
                 struct mr_err *notice)
 {
@@ -394,6 +421,7 @@ int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struc
     lane->index = config->index;
     lane->lanes = config->lanes;
     lane->news = config->news;
+    register_counters(lane);
     int r = make_parts(lane, link, config, notice);
     if (r < 0) {
         mr_lane_free(lane);
@@ -407,6 +435,8 @@ void mr_lane_free(struct mr_lane *lane)
 {
     if (lane == NULL)
         return;
+    for (int i = 0; i < COUNTERS; i++)
+        mr_counter_unregister(&lane->counters[i]);
     mr_landing_free(lane->landing); /* waits for writes in flight, so before their buffers go */
     if (lane->socket != NULL)
         mr_lane_close(lane->socket);
@@ -433,13 +463,12 @@ struct mr_queue *mr_lane_commands(struct mr_lane *lane)
 
 void mr_lane_count(struct mr_lane *lane, struct mr_lane_counts *ret)
 {
-    *ret = (struct mr_lane_counts){
-        .slabs = atomic_load_explicit(&lane->slabs, memory_order_relaxed),
-        .bytes = atomic_load_explicit(&lane->bytes, memory_order_relaxed),
-        .raw_bytes = atomic_load_explicit(&lane->raw_bytes, memory_order_relaxed),
-        .durable = atomic_load_explicit(&lane->durable, memory_order_relaxed),
-        .stale = atomic_load_explicit(&lane->stale, memory_order_relaxed),
-        .damaged = atomic_load_explicit(&lane->damaged, memory_order_relaxed),
-        .buffers = mr_pool_count(lane->pool),
-        .buffers_free = mr_pool_available(lane->pool)};
+    *ret = (struct mr_lane_counts){.slabs = mr_counter_value(&lane->counters[SLABS]),
+                                   .bytes = mr_counter_value(&lane->counters[BYTES]),
+                                   .raw_bytes = mr_counter_value(&lane->counters[RAW_BYTES]),
+                                   .durable = mr_counter_value(&lane->counters[DURABLE]),
+                                   .stale = mr_counter_value(&lane->counters[STALE]),
+                                   .damaged = mr_counter_value(&lane->counters[DAMAGED]),
+                                   .buffers = mr_pool_count(lane->pool),
+                                   .buffers_free = mr_pool_available(lane->pool)};
 }

@@ -7,6 +7,7 @@
 
 #include "announce.h"
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "finish.h"
@@ -26,6 +27,18 @@
 #define RETRY_MS 5000
 #define HOUR_NS  (3600 * MR_NS_PER_S)
 
+enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
+
+static const struct mr_counter counters[COUNTERS] = {
+    [COMMITTED] = {.name = "millrace_movies_committed_total",
+                   .help = "Movies and files committed."},
+    [FAILED] = {.name = "millrace_movies_failed_total", .help = "Movies kept as failed."},
+    [DISCARDED] = {.name = "millrace_movies_discarded_total",
+                   .help = "Movies discarded: begun again, or abandoned by their agent."},
+    [KNOWN] = {.name = "millrace_movies_known_total",
+               .help = "Movies that were in the store already."},
+};
+
 struct work { /* one movie on its way through the batch */
     struct mr_seal_job job;
     struct mr_dossier *d; /* owned; NULL: nothing to record */
@@ -43,7 +56,7 @@ struct mr_seal {
     struct work stuck[BATCH]; /* sealed, but they could not be placed: tried again */
     size_t stuck_count;
     int64_t expired_ns; /* when old revisions were last looked through */
-    _Atomic uint64_t committed, failed, discarded, known;
+    struct mr_counter counters[COUNTERS];
     _Atomic int64_t last_commit_ns;
 };
 
@@ -58,6 +71,9 @@ int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr
     s->answers = answers;
     s->fatal = fatal;
     s->ctx = ctx;
+    memcpy(s->counters, counters, sizeof(counters));
+    for (int i = 0; i < COUNTERS; i++)
+        mr_counter_register(&s->counters[i]);
     *ret = s;
     return 0;
 }
@@ -78,6 +94,8 @@ void mr_seal_free(struct mr_seal *s)
 {
     if (s == NULL)
         return;
+    for (int i = 0; i < COUNTERS; i++)
+        mr_counter_unregister(&s->counters[i]);
     for (size_t i = 0; i < s->stuck_count; i++)
         work_drop(&s->stuck[i]);
     free(s);
@@ -85,10 +103,10 @@ void mr_seal_free(struct mr_seal *s)
 
 void mr_seal_count(struct mr_seal *s, struct mr_seal_counts *ret)
 {
-    *ret = (struct mr_seal_counts){.committed = atomic_load(&s->committed),
-                                   .failed = atomic_load(&s->failed),
-                                   .discarded = atomic_load(&s->discarded),
-                                   .known = atomic_load(&s->known),
+    *ret = (struct mr_seal_counts){.committed = mr_counter_value(&s->counters[COMMITTED]),
+                                   .failed = mr_counter_value(&s->counters[FAILED]),
+                                   .discarded = mr_counter_value(&s->counters[DISCARDED]),
+                                   .known = mr_counter_value(&s->counters[KNOWN]),
                                    .last_commit_ns = atomic_load(&s->last_commit_ns)};
 }
 
@@ -183,7 +201,7 @@ static void discard(struct mr_seal *s, struct work *w)
     }
     if (dir != NULL)
         closedir(dir);
-    atomic_fetch_add(&s->discarded, 1);
+    mr_counter_add(&s->counters[DISCARDED], 1);
     w->message = new_message(MR_ABANDONED, &w->job.id);
 }
 
@@ -214,7 +232,7 @@ static bool is_known(struct mr_seal *s, struct work *w)
     discard(s, w);
     free(w->message);
     w->message = message;
-    atomic_fetch_add(&s->known, 1);
+    mr_counter_add(&s->counters[KNOWN], 1);
     mr_info(STAGE, "%s of %s is in the store already as %s", d->open.path, d->agent, entry->path);
     return true;
 }
@@ -370,13 +388,13 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
         w->message->failed.code = MR_REASON_SOURCE;
         snprintf(w->message->failed.text, sizeof(w->message->failed.text),
                  "%.300s (kept as %.190s)", w->job.fail->text, d->sealed.path);
-        atomic_fetch_add(&s->failed, 1);
+        mr_counter_add(&s->counters[FAILED], 1);
         mr_warn(STAGE, "%s of %s failed: %s; kept as %s", d->open.path, d->agent, w->job.fail->text,
                 d->sealed.path);
         return;
     }
     answer_committed(s->commit->store, w, event, d->sealed.path, sequence, false);
-    atomic_fetch_add(&s->committed, 1);
+    mr_counter_add(&s->counters[COMMITTED], 1);
     atomic_store(&s->last_commit_ns, mr_clock_monotonic_ns() - w->began_ns);
     mr_info(STAGE, "%s: %llu bytes, event %llu", d->sealed.path,
             (unsigned long long)d->sealed.bytes, (unsigned long long)sequence);

@@ -6,7 +6,6 @@
 #include "server.h"
 
 #include "base/clock.h"
-#include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "control.h"
@@ -98,54 +97,6 @@ static char *status(void *ctx)
     mr_json_put_int(json, "last_commit_ms", sealed.last_commit_ns / MR_NS_PER_MS);
     mr_json_put_int(json, "last_event", (int64_t)mr_eventlog_last(s->eventlog));
     return mr_json_dump(json);
-}
-
-static void print_lane_metric(FILE *out, const struct mr_server *s, const char *name,
-                              const char *help, size_t offset)
-{
-    fprintf(out, "# HELP %s %s\n# TYPE %s counter\n", name, help, name);
-    for (uint16_t i = 0; i < s->plan->lanes; i++) {
-        struct mr_lane_counts n;
-        mr_lane_count(s->lanes[i], &n);
-        uint64_t value;
-        memcpy(&value, (const char *)&n + offset, sizeof(value));
-        fprintf(out, "%s{lane=\"%u\"} %llu\n", name, i, (unsigned long long)value);
-    }
-}
-
-static void print_metric(FILE *out, const char *name, const char *help, const char *type,
-                         uint64_t v)
-{
-    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
-            (unsigned long long)v);
-}
-
-static char *metrics(void *ctx)
-{
-    struct mr_server *s = ctx;
-    char *text = NULL;
-    size_t bytes;
-    struct mr_seal_counts n;
-    FILE *out = open_memstream(&text, &bytes);
-    if (out == NULL)
-        return NULL;
-#define LANE(field) offsetof(struct mr_lane_counts, field)
-    print_lane_metric(out, s, "millrace_lane_received_slabs_total", "Slabs received.", LANE(slabs));
-    print_lane_metric(out, s, "millrace_lane_received_bytes_total", "Bytes received.", LANE(bytes));
-    print_lane_metric(out, s, "millrace_lane_durable_slabs_total", "Slabs made durable.",
-                      LANE(durable));
-    print_lane_metric(out, s, "millrace_lane_damaged_slabs_total", "Slabs that arrived damaged.",
-                      LANE(damaged));
-#undef LANE
-    mr_seal_count(s->seal, &n);
-    print_metric(out, "millrace_movies_committed_total", "Movies committed.", "counter",
-                 n.committed);
-    print_metric(out, "millrace_movies_failed_total", "Movies failed.", "counter", n.failed);
-    print_metric(out, "millrace_events_last", "Sequence of the last event.", "gauge",
-                 mr_eventlog_last(s->eventlog));
-    mr_counter_print(out);
-    fclose(out);
-    return text;
 }
 
 static bool ready(void *ctx, struct mr_err *err)
@@ -314,8 +265,7 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
 
 static int start_threads(struct mr_server *s, struct mr_err *err)
 {
-    const struct mr_http_provider provider = {
-        .ctx = s, .status = status, .metrics = metrics, .ready = ready};
+    const struct mr_http_provider provider = {.ctx = s, .status = status, .ready = ready};
     int r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
     if (r == 0)
         r = mr_thread_start(&mr_berth_stage, s->berth, err, &s->berth_thread);
