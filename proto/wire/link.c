@@ -17,6 +17,9 @@
 #include <sys/socket.h>
 
 #define HANDSHAKE_MS 10000
+/* "Do not reconnect" is not spelled -1: with that, 4.3.4 throws away what has arrived and is not
+ * yet read when the connection breaks. A week is never: the peer is closed long before. */
+#define NEVER_MS (7 * 24 * 3600 * 1000)
 /* Above the largest payload, so that received ones come from the heap and keep their pages; libzmq
  * allocates each anew, and pages fresh from mmap cost a fault per 4 KiB. */
 #define MMAP_THRESHOLD (16 * 1024 * 1024)
@@ -163,6 +166,45 @@ void mr_link_drain(void *socket, bool more)
     }
 }
 
+int mr_link_last_receive(void *socket, struct mr_part *ret)
+{
+    struct mr_part part;
+    bool more = false;
+    int rc = mr_link_part_receive(socket, &part, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    if (more) {
+        mr_part_close(&part);
+        mr_link_drain(socket, true);
+        return -EBADMSG;
+    }
+    *ret = part;
+    return 0;
+}
+
+int mr_link_route_receive(void *socket, struct mr_route *ret)
+{
+    struct mr_part id;
+    bool more = false;
+    int rc = mr_link_part_receive(socket, &id, &more);
+    if (rc < 0) {
+        return rc;
+    }
+    size_t size = mr_part_bytes(&id);
+    bool good = more && size <= sizeof(ret->bytes);
+    if (good) {
+        memcpy(ret->bytes, mr_part_data(&id), size);
+        ret->size = (uint8_t)size;
+    }
+    mr_part_close(&id);
+    if (!good) {
+        mr_link_drain(socket, more);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
 int mr_link_part_send(void *socket, const void *data, size_t bytes, bool more)
 {
     int flags = ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0);
@@ -182,15 +224,15 @@ static bool set_options(void *socket, const struct mr_socket_options *o)
         set_int(socket, ZMQ_CONNECT_TIMEOUT, HANDSHAKE_MS) &&
         set_int(socket, ZMQ_HEARTBEAT_IVL, o->heartbeat_ms) &&
         set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, o->heartbeat_timeout_ms) &&
-        set_int(socket, ZMQ_IMMEDIATE, 1) && set_int(socket, ZMQ_LINGER, o->linger_ms) &&
-        set_int(socket, ZMQ_SNDHWM, o->send_hwm) && set_int(socket, ZMQ_RCVHWM, o->receive_hwm) &&
-        set_int(socket, ZMQ_IPV6, o->ipv6);
+        set_int(socket, ZMQ_IMMEDIATE, !o->keep_received) &&
+        set_int(socket, ZMQ_LINGER, o->linger_ms) && set_int(socket, ZMQ_SNDHWM, o->send_hwm) &&
+        set_int(socket, ZMQ_RCVHWM, o->receive_hwm) && set_int(socket, ZMQ_IPV6, o->ipv6);
     ok = ok && (o->type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, 1));
     if (o->reconnect) {
         return ok && set_int(socket, ZMQ_RECONNECT_IVL, 100) &&
                set_int(socket, ZMQ_RECONNECT_IVL_MAX, 5000);
     }
-    return ok && set_int(socket, ZMQ_RECONNECT_IVL, -1);
+    return ok && set_int(socket, ZMQ_RECONNECT_IVL, NEVER_MS);
 }
 
 int mr_link_socket(struct mr_link *link, const struct mr_socket_options *options, void **ret)

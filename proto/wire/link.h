@@ -57,8 +57,10 @@ enum mr_peer_state { MR_PEER_CONNECTING, MR_PEER_UP, MR_PEER_DOWN };
  * -EAGAIN). err: who and why when DOWN. */
 enum mr_peer_state mr_peer_state(struct mr_peer *peer, struct mr_err *err);
 
-int mr_peer_send(struct mr_peer *peer, const void *message, size_t bytes) MR_MUST_USE; /* -EAGAIN */
-/* -EAGAIN; -EBADMSG: not one part (dropped). */
+/* -EAGAIN: no room, not UP yet, or DOWN. */
+int mr_peer_send(struct mr_peer *peer, const void *message, size_t bytes) MR_MUST_USE;
+/* What came before a break can still be received when DOWN. -EAGAIN; -EBADMSG: not one part
+ * (dropped). */
 int mr_peer_receive(struct mr_peer *peer, struct mr_part *ret) MR_MUST_USE;
 
 /* Zero-copy: payload stays in use until done(ctx) is called, on any thread, exactly once, also when

@@ -145,7 +145,8 @@ static int connect_control(struct mr_peer *peer, struct mr_err *err)
         .type = ZMQ_DEALER,
         .message_max = MR_CONTROL_BYTES_MAX,
         .send_hwm = 1000,
-        .receive_hwm = 10000, /* acks must not wait behind acks */
+        .receive_hwm = 10000,  /* acks must not wait behind acks */
+        .keep_received = true, /* a stopping server's BYE, above all */
         .heartbeat_ms = 2000,
         .heartbeat_timeout_ms = 10000,
     };
@@ -282,30 +283,21 @@ enum mr_peer_state mr_peer_state(struct mr_peer *peer, struct mr_err *err)
 
 int mr_peer_send(struct mr_peer *peer, const void *message, size_t bytes)
 {
-    if (peer->down) {
-        return -EAGAIN; /* libzmq would take it for a while yet, and lose it */
+    if (!peer->control.up) {
+        read_events(peer, &peer->control);
+    }
+    if (peer->down || !peer->control.up) {
+        return -EAGAIN; /* libzmq would take it */
     }
     return mr_link_part_send(peer->control.socket, message, bytes, false);
 }
 
 int mr_peer_receive(struct mr_peer *peer, struct mr_part *ret)
 {
-    struct mr_part part;
-    bool more = false;
     if (peer->control.socket == NULL) {
         return -EAGAIN;
     }
-    int rc = mr_link_part_receive(peer->control.socket, &part, &more);
-    if (rc < 0) {
-        return rc;
-    }
-    if (more) {
-        mr_part_close(&part);
-        mr_link_drain(peer->control.socket, true);
-        return -EBADMSG;
-    }
-    *ret = part;
-    return 0;
+    return mr_link_last_receive(peer->control.socket, ret);
 }
 
 /* Header, then payload: when libzmq refuses the payload it has rolled the header back. */

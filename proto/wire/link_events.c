@@ -92,57 +92,29 @@ int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *jso
 }
 
 /* A REQ's message: routing id, an empty part, the body. Anything else is dropped whole. */
-static int receive_envelope(void *socket, struct mr_route *ret)
-{
-    struct mr_part part;
-    bool more = false;
-    int rc = mr_link_part_receive(socket, &part, &more);
-    if (rc < 0) {
-        return rc;
-    }
-    struct mr_route route = {0};
-    bool good = more && mr_part_bytes(&part) <= sizeof(route.bytes);
-    if (good) {
-        route.size = (uint8_t)mr_part_bytes(&part);
-        memcpy(route.bytes, mr_part_data(&part), route.size);
-    }
-    mr_part_close(&part);
-    if (good) {
-        rc = mr_link_part_receive(socket, &part, &more);
-        if (rc < 0) {
-            return rc;
-        }
-        good = more && mr_part_bytes(&part) == 0;
-        mr_part_close(&part);
-    }
-    if (!good) {
-        mr_link_drain(socket, more);
-        return -EBADMSG;
-    }
-    *ret = route;
-    return 0;
-}
-
 int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret)
 {
     struct mr_route client;
-    struct mr_part body;
+    struct mr_part empty;
     bool more = false;
-    int rc = receive_envelope(p->replay, &client);
+    int rc = mr_link_route_receive(p->replay, &client);
     if (rc == 0) {
-        rc = mr_link_part_receive(p->replay, &body, &more);
+        rc = mr_link_part_receive(p->replay, &empty, &more);
     }
     if (rc < 0) {
         return rc;
     }
-    if (more) {
-        mr_part_close(&body);
-        mr_link_drain(p->replay, true);
+    bool good = more && mr_part_bytes(&empty) == 0;
+    mr_part_close(&empty);
+    if (!good) {
+        mr_link_drain(p->replay, more);
         return -EBADMSG;
     }
-    p->client = client;
-    *ret = body;
-    return 0;
+    rc = mr_link_last_receive(p->replay, ret);
+    if (rc == 0) {
+        p->client = client;
+    }
+    return rc;
 }
 
 int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes)
@@ -255,7 +227,7 @@ static int wait_until(void *socket, short events, int64_t deadline_ns)
 
 static int take_event(void *socket, char *ret_topic, size_t topic_size, struct mr_part *ret_json)
 {
-    struct mr_part topic, json;
+    struct mr_part topic;
     bool more = false;
     int rc = mr_link_part_receive(socket, &topic, &more);
     if (rc < 0) {
@@ -268,18 +240,11 @@ static int take_event(void *socket, char *ret_topic, size_t topic_size, struct m
         ret_topic[bytes] = '\0';
     }
     mr_part_close(&topic);
-    if (good) {
-        rc = mr_link_part_receive(socket, &json, &more);
-        if (rc == 0 && !more) {
-            *ret_json = json;
-            return 0;
-        }
-        if (rc == 0) {
-            mr_part_close(&json);
-        }
+    if (!good) {
+        mr_link_drain(socket, more);
+        return -EBADMSG;
     }
-    mr_link_drain(socket, more);
-    return -EBADMSG;
+    return mr_link_last_receive(socket, ret_json);
 }
 
 int mr_subscriber_receive(struct mr_subscriber *s, int timeout_ms, char *ret_topic,
@@ -302,7 +267,6 @@ int mr_subscriber_receive(struct mr_subscriber *s, int timeout_ms, char *ret_top
 static int ask(void *socket, const void *json, size_t bytes, int64_t deadline_ns,
                struct mr_part *ret_reply)
 {
-    bool more = false;
     int rc = wait_until(socket, ZMQ_POLLOUT, deadline_ns);
     if (rc == 0) {
         rc = mr_link_part_send(socket, json, bytes, false);
@@ -311,11 +275,7 @@ static int ask(void *socket, const void *json, size_t bytes, int64_t deadline_ns
         rc = wait_until(socket, ZMQ_POLLIN, deadline_ns);
     }
     if (rc == 0) {
-        rc = mr_link_part_receive(socket, ret_reply, &more);
-    }
-    if (rc == 0 && more) {
-        mr_part_close(ret_reply);
-        return -EBADMSG;
+        rc = mr_link_last_receive(socket, ret_reply);
     }
     return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }

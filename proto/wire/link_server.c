@@ -52,47 +52,17 @@ void mr_router_close(struct mr_router *router)
     free(router);
 }
 
-/* libzmq puts the sender's routing id in front; an id that is not its own choice may be long. */
-static int receive_route(void *socket, struct mr_route *ret, bool *ret_more)
-{
-    struct mr_part id;
-    int rc = mr_link_part_receive(socket, &id, ret_more);
-    if (rc < 0) {
-        return rc;
-    }
-    size_t size = mr_part_bytes(&id);
-    if (!*ret_more || size > sizeof(ret->bytes)) {
-        rc = -EBADMSG;
-    } else {
-        memcpy(ret->bytes, mr_part_data(&id), size);
-        ret->size = (uint8_t)size;
-    }
-    mr_part_close(&id);
-    return rc;
-}
-
 int mr_router_receive(struct mr_router *router, struct mr_route *ret_from, struct mr_part *ret)
 {
     struct mr_route from = {0};
-    struct mr_part part;
-    bool more = false;
-    int rc = receive_route(router->socket, &from, &more);
-    if (rc < 0) {
-        mr_link_drain(router->socket, rc == -EBADMSG && more);
-        return rc;
+    int rc = mr_link_route_receive(router->socket, &from);
+    if (rc == 0) {
+        rc = mr_link_last_receive(router->socket, ret);
     }
-    rc = mr_link_part_receive(router->socket, &part, &more);
-    if (rc < 0) {
-        return rc;
+    if (rc == 0) {
+        *ret_from = from;
     }
-    if (more) {
-        mr_part_close(&part);
-        mr_link_drain(router->socket, true);
-        return -EBADMSG;
-    }
-    *ret_from = from;
-    *ret = part;
-    return 0;
+    return rc;
 }
 
 /* Only the first part can fail for the peer's sake; once it is in, libzmq takes the second. */
@@ -152,7 +122,7 @@ void mr_lane_close(struct mr_lane_socket *lane)
 int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEADER_BYTES],
                     struct mr_part *ret_payload)
 {
-    struct mr_part header, payload;
+    struct mr_part header;
     bool more = false;
     int rc = mr_link_part_receive(lane->socket, &header, &more);
     if (rc < 0) {
@@ -167,17 +137,7 @@ int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEAD
         mr_link_drain(lane->socket, more);
         return -EBADMSG;
     }
-    rc = mr_link_part_receive(lane->socket, &payload, &more);
-    if (rc < 0) {
-        return rc;
-    }
-    if (more) {
-        mr_part_close(&payload);
-        mr_link_drain(lane->socket, true);
-        return -EBADMSG;
-    }
-    *ret_payload = payload;
-    return 0;
+    return mr_link_last_receive(lane->socket, ret_payload);
 }
 
 int mr_lane_wait(struct mr_lane_socket *lane, const int *fds, size_t fd_count, int timeout_ms)

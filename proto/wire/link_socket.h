@@ -44,6 +44,9 @@ struct mr_socket_options {
     int linger_ms;
     int heartbeat_ms, heartbeat_timeout_ms; /* ZMTP's own, below the protocol's */
     bool ipv6;
+    /* What arrived before a break can still be read: ZMQ_IMMEDIATE off. The owner must then send
+     * nothing before the handshake and nothing after the break, for libzmq would queue it. */
+    bool keep_received;
     bool reconnect; /* false: a broken connection stays broken */
 };
 
@@ -68,6 +71,12 @@ void mr_link_loan_over(void *payload, void *loan); /* zmq_free_fn: any thread */
 /* Receives one part without waiting: 0, -EAGAIN ... *ret_more: another part of the same message
  * follows. */
 int mr_link_part_receive(void *socket, struct mr_part *ret, bool *ret_more) MR_MUST_USE;
+/* As above for a part that must be the message's last: -EBADMSG, with the message dropped, where it
+ * is not. */
+int mr_link_last_receive(void *socket, struct mr_part *ret) MR_MUST_USE;
+/* The routing id a ROUTER puts in front. -EBADMSG, with the message dropped: nothing follows it, or
+ * it is the peer's own choice and over-long. */
+int mr_link_route_receive(void *socket, struct mr_route *ret) MR_MUST_USE;
 void mr_link_drain(void *socket, bool more); /* the rest of a message of too many parts */
 int mr_link_part_send(void *socket, const void *data, size_t bytes, bool more) MR_MUST_USE;
 

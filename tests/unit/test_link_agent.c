@@ -30,7 +30,7 @@ static void send_one(struct rig *rig, size_t bytes, atomic_int *done)
 
 START_TEST(library_has_a_version)
 {
-    ck_assert_str_eq(mr_link_library(), "libzmq 4.3.4");
+    ck_assert_int_eq(strncmp(mr_link_library(), "libzmq 4.", 9), 0);
 }
 END_TEST
 
@@ -324,10 +324,32 @@ START_TEST(last_word_is_delivered_within_linger)
 }
 END_TEST
 
+START_TEST(what_came_before_a_break_can_be_read_after_it)
+{
+    struct rig rig = rig_open();
+    struct mr_route from;
+    struct mr_part part;
+    ck_assert_int_eq(mr_peer_send(rig.peer, "hello", 5), 0);
+    UNTIL(mr_router_receive(rig.router, &from, &part) == 0,
+          ck_assert_int_eq(mr_router_wait(rig.router, NULL, 0, 100), 0));
+    mr_part_close(&part);
+    ck_assert_int_eq(mr_router_send(rig.router, &from, "bye", 3), 0);
+    mr_router_close(rig.router);
+    rig.router = NULL;
+    rig_peer_down(rig.peer, NULL);
+    ck_assert_int_eq(mr_peer_send(rig.peer, "x", 1), -EAGAIN);
+    ck_assert_int_eq(mr_peer_receive(rig.peer, &part), 0);
+    ck_assert_mem_eq(mr_part_data(&part), "bye", 3);
+    mr_part_close(&part);
+    ck_assert_int_eq(mr_peer_receive(rig.peer, &part), -EAGAIN);
+    rig_close(&rig);
+}
+END_TEST
+
 MR_SUITE("link_agent", T(library_has_a_version), T(control_goes_both_ways),
          T(slab_arrives_and_payload_comes_back), T(refused_slab_stays_with_the_caller),
          T(room_is_waited_for), T(refused_connection_is_down),
          T(unknown_host_is_down_and_bad_endpoint_is_refused), T(name_is_resolved),
          T(closed_router_is_down_for_good), T(broken_lane_is_down), T(refused_lane_is_down),
          T(killed_server_is_down_and_payloads_come_back), T(wait_ends_for_an_fd),
-         T(last_word_is_delivered_within_linger))
+         T(what_came_before_a_break_can_be_read_after_it), T(last_word_is_delivered_within_linger))
