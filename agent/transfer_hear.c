@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server says, and what it changes. Says nothing itself, picks no slab. */
+#include "base/clock.h"
+#include "transfer_state.h"
+
+#include <errno.h>
+
+static int receive_welcome(struct mr_transfer *t, const struct mr_message *m, struct mr_err *err)
+{
+    if (t->state != GREETED)
+        return mr_err_set(err, -EPROTO, "WELCOME without HELLO");
+    if (m->welcome.version < t->config.hello.version_min ||
+        m->welcome.version > t->config.hello.version_max)
+        return mr_err_set(err, -EPROTO, "server chose protocol version %u", m->welcome.version);
+    t->welcome = m->welcome;
+    t->session = m->session;
+    t->state = READY;
+    return 0;
+}
+
+static int apply_ranges(struct mr_transfer *t, struct movie *m, const uint8_t *ranges,
+                        uint32_t count, struct mr_err *err)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct mr_range range = mr_message_range(ranges, i);
+        if (range.count > MR_SLABS_MAX || range.first > MR_SLABS_MAX - range.count)
+            return mr_err_set(err, -EPROTO, "durable slabs out of range");
+        int r = mr_window_reserve(&m->window, range.first + range.count);
+        if (r < 0)
+            return mr_err_errno(err, r, "durable slabs");
+        for (uint64_t slab = range.first; slab < range.first + range.count; slab++) {
+            uint64_t before = m->window.in_flight;
+            mr_window_set_durable(&m->window, slab);
+            t->in_flight -= before - m->window.in_flight;
+        }
+    }
+    return 0;
+}
+
+static int receive_opened(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                          struct mr_err *err)
+{
+    if (m->state != OPENING)
+        return m->state == FAILING || m->state == ABANDONING
+                   ? 0
+                   : mr_err_set(err, -EPROTO, "OPENED for a movie that was not opened");
+    t->in_flight -= m->window.in_flight;
+    mr_window_reset(&m->window);
+    m->generation = msg->opened.generation;
+    int r = apply_ranges(t, m, msg->opened.ranges, msg->opened.range_count, err);
+    if (r < 0)
+        return r;
+    m->state = LIVE;
+    t->ops.verdict(t->ops.ctx, m->owner, msg);
+    return 0;
+}
+
+static int receive_ack(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                       int64_t now_ns, struct mr_err *err)
+{
+    if (msg->ack.generation != m->generation)
+        return 0; /* of a part that was given up meanwhile */
+    t->progress_ns = now_ns;
+    return apply_ranges(t, m, msg->ack.ranges, msg->ack.range_count, err);
+}
+
+static void receive_resend(struct mr_transfer *t, struct movie *m, const struct mr_resend *resend)
+{
+    if (resend->generation != m->generation || resend->slab >= m->window.capacity)
+        return;
+    uint64_t before = m->window.in_flight;
+    mr_window_unpick(&m->window, resend->slab);
+    t->in_flight -= before - m->window.in_flight;
+    if (m->state == ENDED)
+        m->state = LIVE; /* END is repeated once all slabs are durable again: harmless */
+}
+
+static void receive_hold(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                         int64_t now_ns)
+{
+    t->in_flight -= m->window.in_flight;
+    mr_window_reset(&m->window);
+    m->state = HELD;
+    m->held_until_ns = now_ns + msg->hold.retry_ms * MR_NS_PER_MS;
+    t->ops.verdict(t->ops.ctx, m->owner, msg);
+}
+
+static void finish(struct mr_transfer *t, struct movie *m, const struct mr_message *msg)
+{
+    void *owner = m->owner;
+    mr_transfer_remove(t, m);
+    t->ops.verdict(t->ops.ctx, owner, msg);
+}
+
+static void receive_credit(struct mr_transfer *t, const struct mr_credit *credit)
+{
+    for (uint16_t i = 0; i < credit->lanes && i < t->welcome.lanes; i++)
+        if (credit->granted[i] > t->lanes[i].granted)
+            t->lanes[i].granted = credit->granted[i];
+}
+
+static int receive_movie(struct mr_transfer *t, const struct mr_message *msg, int64_t now_ns,
+                         struct mr_err *err)
+{
+    /* every body that names a movie begins with its id */
+    struct movie *m = mr_transfer_find_id(t, &msg->abandon.movie);
+    if (m == NULL)
+        return 0; /* finished here already */
+    switch ((int)msg->type) {
+    case MR_OPENED:
+        return receive_opened(t, m, msg, err);
+    case MR_ACK:
+        return receive_ack(t, m, msg, now_ns, err);
+    case MR_RESEND:
+        receive_resend(t, m, &msg->resend);
+        return 0;
+    case MR_HOLD:
+        receive_hold(t, m, msg, now_ns);
+        return 0;
+    default:
+        finish(t, m, msg);
+        return 0;
+    }
+}
+
+static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
+                         struct mr_err *err)
+{
+    switch ((int)m->type) {
+    case MR_CREDIT:
+        receive_credit(t, &m->credit);
+        return 0;
+    case MR_PING:
+        t->pong_due = true;
+        t->pong_token = m->ping.token;
+        return 0;
+    case MR_PONG:
+        return 0;
+    case MR_OPENED:
+    case MR_ACK:
+    case MR_RESEND:
+    case MR_COMMITTED:
+    case MR_HOLD:
+    case MR_FAILED:
+    case MR_ABANDONED:
+        return receive_movie(t, m, now_ns, err);
+    default:
+        return mr_err_set(err, -EPROTO, "%s is not for an agent", mr_message_name(m->type));
+    }
+}
+
+int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
+                        struct mr_err *err)
+{
+    if (t->state == DOWN || t->state == CLOSED)
+        return 0;
+    if (m->type == MR_REFUSED) {
+        t->state = CLOSED;
+        return mr_err_set(err, -ECONNREFUSED, "server refuses (%s): %s",
+                          mr_reason_name(m->refused.code), m->refused.text);
+    }
+    if (m->sequence != t->heard_sequence + 1)
+        return mr_err_set(err, -EPROTO, "control messages lost: %s has number %u after %u",
+                          mr_message_name(m->type), m->sequence, t->heard_sequence);
+    t->heard_sequence = m->sequence;
+    t->heard_ns = now_ns;
+    if (m->type == MR_WELCOME)
+        return receive_welcome(t, m, err);
+    if (t->state != READY || m->session != t->session)
+        return mr_err_set(err, -EPROTO, "%s outside a session", mr_message_name(m->type));
+    if (m->type == MR_BYE) {
+        t->state = CLOSED;
+        return mr_err_set(err, -ESHUTDOWN, "server says goodbye: %s", m->bye.text);
+    }
+    return receive_ready(t, m, now_ns, err);
+}

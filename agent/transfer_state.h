@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the agent's protocol core share: the state of a session and of its movies.
+ * Private to transfer*.c: transfer (life, movies), transfer_hear (what the server says),
+ * transfer_say (what we say), transfer_slab (which slab is next).
+ */
+#ifndef MR_TRANSFER_STATE_H
+#define MR_TRANSFER_STATE_H
+
+#include "transfer.h"
+#include "window.h"
+
+enum movie_state {
+    QUEUED, /* OPEN is to be sent */
+    OPENING,
+    LIVE,  /* OPENED: slabs go */
+    ENDED, /* END sent */
+    HELD,  /* until held_until_ns, then QUEUED */
+    FAILING,
+    ABANDONING,
+};
+
+struct movie {
+    struct movie *next;
+    void *owner;
+    struct mr_open open;
+    enum movie_state state;
+    uint32_t generation;
+    int64_t held_until_ns;
+    uint64_t settled_from, settled_to;
+    bool complete, send_fail, unreadable, send_abandon;
+    struct mr_end end; /* once complete */
+    char reason[MR_TEXT_MAX];
+    struct mr_window window;
+};
+
+struct lane_credit {
+    uint64_t granted, spent, reserved, returned; /* bytes, totals but for reserved */
+    bool wanted;
+    int64_t last_pick_ns;
+};
+
+enum session_state { DOWN, CONNECTED, GREETED, READY, CLOSED };
+
+struct mr_transfer {
+    struct mr_transfer_config config;
+    struct mr_transfer_ops ops;
+    enum session_state state;
+    uint64_t session, epoch;
+    uint32_t sent_sequence, heard_sequence;
+    int64_t heard_ns, sent_ns, progress_ns;
+    struct mr_welcome welcome;
+    struct lane_credit lanes[MR_LANES_MAX];
+    bool demand_due, pong_due, bye_due;
+    uint64_t pong_token, ping_token;
+    uint64_t in_flight;   /* slabs, all movies */
+    struct movie *movies; /* in the order they were added */
+    size_t count;
+};
+
+/* NULL: no such movie here. */
+struct movie *mr_transfer_find_owner(const struct mr_transfer *t, const void *owner);
+struct movie *mr_transfer_find_id(const struct mr_transfer *t, const struct mr_ulid *id);
+void mr_transfer_remove(struct mr_transfer *t, struct movie *m); /* frees it */
+
+/* Moves the window's cursor over what needs no attention. */
+void mr_transfer_advance_cursor(struct movie *m);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A movie in flight: what of it is durable, what is said of that, how it leaves. Lands nothing. */
+#include "intake_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACK_RANGES 512
+
+void mr_intake_entry_free(struct entry *e)
+{
+    free(e->durable);
+    free(e->unsaid);
+    free((void *)e->end.metadata);
+    free((void *)e->end.source_header);
+    free(e);
+}
+
+struct entry *mr_intake_find_movie(const struct mr_intake *in, const struct mr_ulid *id)
+{
+    struct entry *e = in->entries;
+    while (e != NULL && !mr_ulid_equal(&e->open.movie, id))
+        e = e->next;
+    return e;
+}
+
+struct mr_sender mr_intake_sender_of(const struct entry *e)
+{
+    return (struct mr_sender){.agent = e->from.name,
+                              .ephemeral = e->from.ephemeral,
+                              .clock_offset_ms = e->clock_offset_ms};
+}
+
+void mr_intake_forget(struct mr_intake *in, struct entry *e)
+{
+    struct entry **at = &in->entries;
+    while (*at != e)
+        at = &(*at)->next;
+    *at = e->next;
+    in->entry_count--;
+    mr_intake_entry_free(e);
+}
+
+void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next after)
+{
+    if (e->state == LEAVING) { /* letting go already: the stronger wish wins */
+        if (e->after == NEXT_RELEASE || after == NEXT_DISCARD)
+            e->after = after;
+        return;
+    }
+    assert(e->state == LIVE);
+    e->state = LEAVING;
+    e->after = after;
+    in->ops.detach(in->ops.ctx, e->movie);
+}
+
+void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e)
+{
+    if (e->state == LIVE && e->complete && e->durable_count == e->end.slabs)
+        mr_intake_leave(in, e, NEXT_COMMIT);
+}
+
+static int grow_bitmap(struct entry *e, uint64_t slab)
+{
+    uint64_t bytes = slab / 8 + 1;
+    if (bytes <= e->durable_bytes)
+        return 0;
+    if (bytes < 2 * e->durable_bytes)
+        bytes = 2 * e->durable_bytes;
+    uint8_t *bigger = realloc(e->durable, bytes);
+    if (bigger == NULL)
+        return -ENOMEM;
+    memset(bigger + e->durable_bytes, 0, bytes - e->durable_bytes);
+    e->durable = bigger;
+    e->durable_bytes = bytes;
+    return 0;
+}
+
+/* True if it was not durable before. */
+bool mr_intake_mark_durable(struct entry *e, uint64_t slab)
+{
+    if (slab >= MR_SLABS_MAX || grow_bitmap(e, slab) < 0)
+        return false;
+    uint8_t bit = (uint8_t)(1u << (slab % 8));
+    if (e->durable[slab / 8] & bit)
+        return false;
+    e->durable[slab / 8] |= bit;
+    e->durable_count++;
+    return true;
+}
+
+void mr_intake_remember_unsaid(struct entry *e, uint64_t slab)
+{
+    if (e->unsaid_count == e->unsaid_capacity) {
+        size_t capacity = e->unsaid_capacity == 0 ? 64 : 2 * e->unsaid_capacity;
+        uint64_t *bigger = realloc(e->unsaid, capacity * sizeof(*bigger));
+        if (bigger == NULL)
+            return; /* not acked: sent again in the next session, which is harmless */
+        e->unsaid = bigger;
+        e->unsaid_capacity = capacity;
+    }
+    e->unsaid[e->unsaid_count++] = slab;
+}
+
+/* Acks as ranges: neighbours that became durable together are said together. */
+void mr_intake_say_acks(struct mr_intake *in, struct session *s, struct entry *e)
+{
+    uint8_t ranges[ACK_RANGES * 16];
+    size_t at = 0;
+    while (at < e->unsaid_count) {
+        struct mr_message m = {
+            .type = MR_ACK,
+            .ack = {.movie = e->open.movie, .generation = e->movie->generation, .ranges = ranges}};
+        while (at < e->unsaid_count && m.ack.range_count < ACK_RANGES) {
+            struct mr_range range = {.first = e->unsaid[at++], .count = 1};
+            while (at < e->unsaid_count && e->unsaid[at] == range.first + range.count) {
+                range.count++;
+                at++;
+            }
+            mr_message_put_range(ranges, m.ack.range_count++, range);
+        }
+        mr_intake_say(in, s, &m);
+    }
+    e->unsaid_count = 0;
+}
+
+void mr_intake_say_opened(struct mr_intake *in, struct session *s, struct entry *e, bool resumed,
+                          const struct mr_range *durable, size_t count)
+{
+    if (count > MR_RANGES_MAX)
+        count = MR_RANGES_MAX; /* the rest is sent again: harmless */
+    uint8_t *ranges = malloc(count * 16 + 1);
+    if (ranges == NULL)
+        count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        mr_message_put_range(ranges, i, durable[i]);
+    struct mr_message m = {.type = MR_OPENED,
+                           .opened = {.movie = e->open.movie,
+                                      .generation = e->movie->generation,
+                                      .resumed = resumed,
+                                      .range_count = (uint32_t)count,
+                                      .ranges = ranges}};
+    mr_intake_say(in, s, &m);
+    free(ranges);
+}
