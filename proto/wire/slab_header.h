@@ -14,7 +14,7 @@
 
 #define MR_SLAB_HEADER_BYTES   256u
 #define MR_SLAB_HEADER_VERSION 1u
-#define MR_SLAB_WIRE_MAX       (MR_SLAB_BYTES) /* a payload is never larger: what would grow goes raw */
+#define MR_SLAB_WIRE_MAX       (MR_SLAB_BYTES) /* of a payload: what would grow goes raw */
 
 struct mr_slab_header {
     uint64_t session;  /* from WELCOME; anything else is stale and dropped */
