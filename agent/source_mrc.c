@@ -23,6 +23,8 @@
 /* A note: the header was seen without statistics, so statistics seen later are the final header. */
 #define NOTE_SEEN_UNFINISHED 1u
 
+#define MAP_AT 208 /* where "MAP " and the machine stamp stand */
+
 static bool ends_with(const char *s, const char *end)
 {
     size_t length = strlen(s), end_length = strlen(end);
@@ -206,12 +208,29 @@ static void judge(const struct mr_mrc_header *h, const struct mr_source_facts *f
         ret->notes |= NOTE_SEEN_UNFINISHED;
 }
 
-/* Complex transforms are MRC files, but no movies: they travel like any other file. */
-static void look_at_transform(const struct mr_mrc_header *h, const struct mr_source_facts *facts,
-                              struct mr_source_view *ret, struct mr_text *why)
+/* Complex transforms, and what was written before MRC2014, are files like any other: kept, not
+ * taken apart. */
+static void look_at_other(const char *what, const struct mr_source_facts *facts,
+                          struct mr_source_view *ret, struct mr_text *why)
 {
+    ret->kind = MR_KIND_FILE;
     mr_source_opaque.look(facts, NULL, ret, why);
-    mr_text_appendf(why, " (MODE %d, complex numbers: not a movie)", h->mode);
+    mr_text_appendf(why, " (%s: kept as it is)", what);
+}
+
+/* An MRC file of before the year 2000, or of a program that knows no better, has no "MAP ". It is
+ * taken for one only where its size is to the byte what its header says. */
+static bool is_old_mrc(const struct mr_source_facts *facts)
+{
+    uint8_t head[MR_MRC_HEADER_BYTES];
+    struct mr_mrc_header h;
+    if (memcmp(facts->head + MAP_AT, "MAP ", 4) == 0)
+        return false;
+    memcpy(head, facts->head, sizeof(head));
+    memcpy(head + MAP_AT, head[MAP_AT + 4] == 0x11 ? "MAP \x11\x11" : "MAP DD", 6);
+    return !mr_mrc_header_unset(head) && mr_mrc_header_decode(head, &h, NULL) == 0 && h.nz > 0 &&
+           h.pixel != MR_PIXEL_NONE &&
+           facts->size == mr_mrc_data_offset(&h) + (uint64_t)h.nz * mr_mrc_frame_bytes(&h);
 }
 
 static void look(const struct mr_source_facts *facts, const struct mr_source_view *before,
@@ -222,15 +241,18 @@ static void look(const struct mr_source_facts *facts, const struct mr_source_vie
     ret->kind = MR_KIND_MOVIE;
     if (await_header(facts, ret, why))
         return;
-    if (mr_mrc_header_unset(facts->head) && memcmp(facts->head + 208, "MAP ", 4) == 0)
+    if (is_old_mrc(facts)) {
+        look_at_other("MRC without \"MAP \" in its header", facts, ret, why);
+        return;
+    }
+    if (mr_mrc_header_unset(facts->head) && memcmp(facts->head + MAP_AT, "MAP ", 4) == 0)
         (void)mr_err_set(&err, -1, "MRC header: NX or NY is 0");
     else
         (void)!mr_mrc_header_decode(facts->head, &header, &err);
     if (err.code != 0) {
         refuse_header(facts, err.text, ret, why);
     } else if (header.mode == 3 || header.mode == 4) {
-        ret->kind = MR_KIND_FILE;
-        look_at_transform(&header, facts, ret, why);
+        look_at_other("complex numbers, not a movie", facts, ret, why);
     } else if (header.pixel == MR_PIXEL_NONE) {
         char text[80];
         struct mr_text t = mr_text_init(text, sizeof(text));

@@ -327,9 +327,8 @@ START_TEST(nonsense_is_broken_with_the_fields_name)
         size_t at;
         int32_t value;
         const char *word;
-    } bad[] = {{0, INT32_MIN, "NX"}, {4, -1, "NY"},     {8, -3, "NZ"},
-               {92, -1, "NSYMBT"},   {12, 7, "MODE"},   {0, 0, "NX"},
-               {208, 0, "MAP"},      {212, 0, "stamp"}, {0, INT32_MAX, "NX"}};
+    } bad[] = {{0, INT32_MIN, "NX"}, {4, -1, "NY"}, {8, -3, "NZ"},     {92, -1, "NSYMBT"},
+               {12, 7, "MODE"},      {0, 0, "NX"},  {212, 0, "stamp"}, {0, INT32_MAX, "NX"}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         write_header(2, 0, true);
         put(bad[i].at, bad[i].value);
@@ -358,6 +357,22 @@ START_TEST(transforms_travel_as_files)
     facts.closed = true;
     look();
     ck_assert_int_eq(view.state, MR_SOURCE_COMPLETE);
+}
+END_TEST
+
+START_TEST(old_mrc_files_travel_as_files_where_their_size_is_right)
+{
+    write_header(2, 0, true);
+    put(208, 0);
+    begin(1024 + 2 * FRAME);
+    facts.as_it_is = true;
+    look();
+    ck_assert_int_eq(view.state, MR_SOURCE_COMPLETE);
+    ck_assert_int_eq(view.kind, MR_KIND_FILE);
+    facts.size++;
+    look_first(true);
+    ck_assert_int_eq(view.state, MR_SOURCE_BROKEN);
+    ck_assert_ptr_nonnull(strstr(why, "MAP"));
 }
 END_TEST
 
@@ -408,4 +423,5 @@ MR_SUITE("source", T(names_decide_the_format), T(the_plugins_movie_grows_frame_b
          T(a_file_of_full_size_at_first_sight_settles_nothing_early), T(push_takes_it_as_it_is),
          T(all_movie_modes_have_their_frame_bytes), T(extended_headers_and_big_endian),
          T(nonsense_is_broken_with_the_fields_name), T(transforms_travel_as_files),
+         T(old_mrc_files_travel_as_files_where_their_size_is_right),
          T(opaque_files_settle_when_complete), T(another_geometry_is_another_movie))
