@@ -30,6 +30,7 @@ struct mr_file {
     bool closed_unseen;  /* that hint came after the last look */
     bool touched;        /* written to since the last look */
     bool old;            /* was there before we came: its own times say when it changed */
+    bool listed_only;    /* no event spoke of it: its close may have been missed */
     bool unreadable;     /* said aloud */
     char path[];
 };

@@ -74,8 +74,6 @@ static void send(struct mr_track *t, const struct mr_file *file, enum mr_growth_
     static const struct mr_source_view none = {.format = "", .kind = MR_KIND_FILE};
     struct mr_growth *g = &t->growth;
     bool decided = kind == MR_GROWTH_COMPLETE || kind == MR_GROWTH_BROKEN;
-    bool reason =
-        kind == MR_GROWTH_BROKEN || kind == MR_GROWTH_REPLACED || kind == MR_GROWTH_CHANGED;
     g->kind = kind;
     g->watch = file->watch;
     g->file = file->number;
@@ -87,7 +85,7 @@ static void send(struct mr_track *t, const struct mr_file *file, enum mr_growth_
     struct mr_text path = mr_text_init(g->path, sizeof(g->path));
     mr_text_append(&path, file->path);
     struct mr_text text = mr_text_init(g->reason, sizeof(g->reason));
-    mr_text_append(&text, reason ? why : "");
+    mr_text_append(&text, kind == MR_GROWTH_COMPLETE || kind == MR_GROWTH_FOUND ? "" : why);
     t->counts.complete += kind == MR_GROWTH_COMPLETE;
     t->counts.broken += kind == MR_GROWTH_BROKEN;
     if (t->out == NULL) {
@@ -300,6 +298,10 @@ static void look(struct mr_track *t, struct mr_file *file)
     struct mr_fs_facts facts;
     int dir = mr_watch_root(t->roots[file->watch].watch);
     mr_filetable_schedule(&t->files, file, MR_SOURCE_NEVER);
+    if (dir >= 0 && file->looked_ns == 0 && file->listed_only && !file->closed &&
+        t->config.mode != MR_TRACK_AS_IT_IS)
+        file->closed = file->closed_unseen =
+            mr_peek_unwritten(dir, file->path); /* then its facts */
     int code = dir < 0 ? 0 : mr_fs_stat(dir, file->path, &facts);
     if (code == -ENOENT || code == -ENOTDIR || (dir >= 0 && code == 0 && !S_ISREG(facts.mode))) {
         drop(t, file);
@@ -328,6 +330,7 @@ static struct mr_file *add(struct mr_track *t, const struct root *root, enum mr_
     }
     file->first_seen_real_ns = t->real_ns;
     file->changed_ns = t->now_ns;
+    file->listed_only = hint == MR_HINT_LISTED;
     file->old = hint == MR_HINT_LISTED && mr_watch_listings_done(root->watch) == 0;
     t->unseen++;
     t->counts.undecided++;
@@ -362,6 +365,7 @@ static void take_hint(void *ctx, enum mr_hint hint, const char *path)
     if (hint == MR_HINT_LISTED) {
         file->listing = mr_watch_listings_begun(root->watch);
     } else if (hint == MR_HINT_CHANGED) {
+        file->listed_only = false;
         file->closed = file->closed_unseen = false;
         file->touched = true;
         if (file->looked_ns != 0)
