@@ -151,7 +151,8 @@ class Program:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [binary(self.name), *self.words], stdin=subprocess.PIPE,
-                stdout=log if self.results_in_log else subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})}, text=True, bufsize=1)
+                stdout=log if self.results_in_log else subprocess.PIPE, stderr=log,
+                env={**os.environ, **(env or {})}, text=True, bufsize=1)
         return self
 
     def alive(self):
