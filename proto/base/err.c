@@ -15,6 +15,7 @@ static void tidy(char *text, size_t size, int wanted)
         memcpy(text + size - 4, "...", 4);
 }
 
+MR_PRINTF(3, 0)
 static int vset(struct mr_err *err, int code, const char *fmt, va_list args)
 {
     if (err == NULL)

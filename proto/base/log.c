@@ -58,6 +58,7 @@ static size_t put_head(char *line, size_t size, enum mr_log_level level, const c
     return (size_t)n;
 }
 
+MR_PRINTF(3, 0)
 static size_t put_text(char *line, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(line, size, fmt, args);

@@ -42,8 +42,8 @@ START_TEST(what_is_no_ulid_is_refused_and_ret_stays)
         "80000000000000000000000000",  /* beyond 128 bits */
         "01ARYZ6S41000000000000000U",  /* no such digit */
         "01ARYZ6S4100000000000000 0",
-        "01ARYZ6S4100000000000000\xff"
-        "0",
+        ("01ARYZ6S4100000000000000\xff"
+         "0"),
     };
     struct mr_ulid id, before;
     memset(&id, 0x5a, sizeof(id));
