@@ -383,6 +383,74 @@ START_TEST(push_ends_by_itself_and_loses_nothing)
 }
 END_TEST
 
+static enum mr_growth_kind pop(void)
+{
+    ck_assert_int_eq(mr_queue_pop(queue, 10000, &got), 0);
+    return got.kind;
+}
+
+START_TEST(the_thread_hears_a_movie_grow)
+{
+    tree_make();
+    struct mr_track_watch watch = watch_config();
+    struct mr_track_config config = {.mode = MR_TRACK_FOLLOW, .watches = &watch, .watch_count = 1};
+    struct mr_err err = {0};
+    struct mr_thread *thread;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_growth), 64, &queue), 0);
+    ck_assert_int_eq(mr_track_new(&config, queue, &err, &track), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_track_stage, track, &err, &thread), 0);
+    tree_mkdir("grid");
+    int fd = tree_open("grid/a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 4, false);
+    ck_assert_int_eq(pop(), MR_GROWTH_FOUND);
+    write_frame(fd, 1, FRAME);
+    ck_assert_int_eq(pop(), MR_GROWTH_GREW);
+    ck_assert_uint_eq(got.view.settled_to, 1024 + FRAME);
+    write_frame(fd, 2, FRAME);
+    ck_assert_int_eq(pop(), MR_GROWTH_GREW);
+    write_header(fd, 3, false);
+    close(fd);
+    ck_assert_int_eq(pop(), MR_GROWTH_COMPLETE);
+    ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_CLOSE);
+    ck_assert_uint_eq(got.view.frames, 3);
+    mr_track_stop(track);
+    mr_thread_join(thread);
+    end();
+}
+END_TEST
+
+START_TEST(once_ends_when_all_is_decided)
+{
+    tree_make();
+    tree_put("a.log", "x");
+    int held = tree_open("held.log"), movie = tree_open("b.mrc");
+    write_frame(movie, 0, FRAME);
+    write_header(movie, 2, false);
+    struct mr_track_watch watch = watch_config();
+    watch.quiet_ns = 20 * MR_NS_PER_MS;
+    watch.give_up_ns = 200 * MR_NS_PER_MS;
+    struct mr_track_config config = {.mode = MR_TRACK_ONCE, .watches = &watch, .watch_count = 1};
+    struct mr_err err = {0};
+    struct mr_thread *thread;
+    struct mr_track_counts counts;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_growth), 64, &queue), 0);
+    ck_assert_int_eq(mr_track_new(&config, queue, &err, &track), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_track_stage, track, &err, &thread), 0);
+    while (mr_queue_pop(queue, 10000, &got) == 0)
+        ;
+    mr_thread_join(thread);
+    mr_track_counts(track, &counts);
+    ck_assert_uint_eq(counts.files, 3);
+    ck_assert_uint_eq(counts.complete, 2);
+    ck_assert_uint_eq(counts.broken, 1);
+    ck_assert_uint_eq(counts.undecided, 0);
+    close(held);
+    close(movie);
+    end();
+}
+END_TEST
+
 START_TEST(stop_ends_it_even_where_it_waits_for_room)
 {
     tree_make();
@@ -409,4 +477,5 @@ MR_SUITE("track", T(a_movie_is_told_as_it_grows), T(a_final_header_completes_wit
          T(opaque_files_complete_on_close_or_quiet), T(what_nobody_writes_any_more_was_closed),
          T(a_log_written_line_by_line_is_one_revision_in_quiet), T(directories_that_come_and_go),
          T(dry_run_explains_and_sends_nothing), T(push_ends_by_itself_and_loses_nothing),
+         T(the_thread_hears_a_movie_grow), T(once_ends_when_all_is_decided),
          T(stop_ends_it_even_where_it_waits_for_room))
