@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does millrace-sim write movies that other programs take, and misbehave as told?"""
 import os
+import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -60,6 +62,48 @@ def test_drift_is_there_to_be_found(work):
         # the specimen is smooth and the counts are noise: one pair of frames tells to a few pixels
         assert max(abs(found[0] - told[i][0]), abs(found[1] - told[i][1])) <= 3, (i, found, told[i])
     assert max(map(abs, told[-1])) >= 20
+
+
+MOVIES_STAR = """
+data_optics
+
+loop_
+_rlnOpticsGroupName #1
+_rlnOpticsGroup #2
+_rlnMicrographOriginalPixelSize #3
+_rlnVoltage #4
+_rlnSphericalAberration #5
+_rlnAmplitudeContrast #6
+opticsGroup1 1 1.08 300 2.7 0.1
+
+data_movies
+
+loop_
+_rlnMicrographMovieName #1
+_rlnOpticsGroup #2
+movies/m_0001.mrc 1
+"""
+
+
+def test_relion_finds_the_drift(work):
+    if not shutil.which("relion_run_motioncorr"):
+        raise Skipped("relion is not installed")
+    truth = os.path.join(work.path, "truth")
+    work.camera(prefix="m", nx=1024, ny=1024, frames=12, dose=1, drift=20, pixel_size=1.08,
+                truth=truth).results()
+    work.write("movies.star", MOVIES_STAR)
+    subprocess.run(["relion_run_motioncorr", "--i", "movies.star", "--o", "MC/", "--use_own",
+                    "--j", "2", "--patch_x", "1", "--patch_y", "1", "--bin_factor", "1",
+                    "--bfactor", "150", "--angpix", "1.08", "--voltage", "300",
+                    "--skip_logfile"], cwd=work.path, capture_output=True, timeout=120)
+    with open(os.path.join(work.path, "MC/movies/m_0001.star"), encoding="ascii") as f:
+        block = f.read().split("data_global_shift")[1].split("data_")[0]
+    found = [tuple(map(float, x)) for x in re.findall(r"^ *\d+ +(\S+) +(\S+) *$", block, re.M)]
+    with open(truth, encoding="utf-8") as f:
+        told = [tuple(map(int, line.split("\t")[2:])) for line in f]
+    assert len(found) == len(told) == 12
+    for shift, drift in zip(found, told):  # the shift takes the drift back
+        assert max(abs(shift[0] + drift[0]), abs(shift[1] + drift[1])) < 0.5, (shift, drift)
 
 
 def test_tiff_is_read(work):
