@@ -240,7 +240,7 @@ START_TEST(without_watches_rescans_do_the_work)
 {
     tree_make();
     for (int i = 0; i < 10; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "d%d", i);
         tree_mkdir(name);
     }
@@ -252,7 +252,7 @@ START_TEST(without_watches_rescans_do_the_work)
     start();
     listen();
     for (int i = 0; i < 10; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "d%d/x", i);
         tree_put(name, "");
     }
