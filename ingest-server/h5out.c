@@ -413,3 +413,12 @@ void mr_h5out_chunk(struct mr_h5out *out, int64_t dataset, const uint64_t at[3],
     checked(out,
             H5Dwrite_chunk(dataset, H5P_DEFAULT, skipped, first, chunk->stored_bytes, &nothing));
 }
+
+const char *mr_h5out_library(void)
+{
+    static _Thread_local char text[48];
+    unsigned major = 0, minor = 0, release = 0;
+    (void)H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof(text), "hdf5 %u.%u.%u", major, minor, release);
+    return text;
+}

@@ -61,4 +61,6 @@ int64_t mr_h5out_chunked(struct mr_h5out *out, int64_t at, const char *name, enu
 void mr_h5out_chunk(struct mr_h5out *out, int64_t dataset, const uint64_t at[3],
                     const struct mr_chunk *chunk);
 
+const char *mr_h5out_library(void); /* "hdf5 1.10.8" */
+
 #endif

@@ -331,3 +331,9 @@ const char *mr_uring_name(const struct mr_uring *u)
 {
     return u->ops->name;
 }
+
+/* liburing tells no version before 2.4: CMake asks pkg-config. */
+const char *mr_uring_library(void)
+{
+    return "liburing " MR_URING_VERSION;
+}

@@ -81,4 +81,6 @@ bool mr_uring_advance(struct mr_uring_write *w, size_t written);
 /* For engines: fruitless attempts (EINTR, EAGAIN, no progress) at one write before it fails. */
 #define MR_URING_ATTEMPTS 100u
 
+const char *mr_uring_library(void); /* "liburing 2.3" */
+
 #endif

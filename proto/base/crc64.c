@@ -6,6 +6,7 @@
  */
 #include "base/crc64.h"
 
+#include <isa-l.h>
 #include <isa-l/crc64.h>
 #include <pthread.h>
 
@@ -80,4 +81,14 @@ uint64_t mr_crc64_combine(uint64_t crc_a, uint64_t crc_b, uint64_t bytes_b)
 uint64_t mr_crc64_zeros(uint64_t crc, uint64_t bytes)
 {
     return ~multiply(~crc, x_to_8_times(bytes));
+}
+
+#define TEXT(number)  TEXT_(number)
+#define TEXT_(number) #number
+
+/* ISA-L tells no version at run time: this is what the program was built with. */
+const char *mr_crc64_library(void)
+{
+    return "isa-l " TEXT(ISAL_MAJOR_VERSION) "." TEXT(ISAL_MINOR_VERSION) "." TEXT(
+        ISAL_PATCH_VERSION);
 }

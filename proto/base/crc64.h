@@ -22,4 +22,6 @@ uint64_t mr_crc64_combine(uint64_t crc_a, uint64_t crc_b, uint64_t bytes_b);
 /* CRC of the bytes that gave `crc`, followed by that many zeros; as long as a combination. */
 uint64_t mr_crc64_zeros(uint64_t crc, uint64_t bytes);
 
+const char *mr_crc64_library(void); /* "isa-l 2.30.0" */
+
 #endif

@@ -508,3 +508,10 @@ int mr_json_each(const struct mr_json *object, mr_json_visit visit, void *ctx)
     }
     return 0;
 }
+
+const char *mr_json_library(void)
+{
+    static _Thread_local char text[32];
+    snprintf(text, sizeof(text), "jansson %s", jansson_version_str());
+    return text;
+}

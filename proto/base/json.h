@@ -104,4 +104,6 @@ int64_t mr_json_int_value(const struct mr_json *value); /* 0 where it is no inte
 typedef int (*mr_json_visit)(void *ctx, const char *key, const struct mr_json *value);
 int mr_json_each(const struct mr_json *object, mr_json_visit visit, void *ctx);
 
+const char *mr_json_library(void); /* "jansson 2.14" */
+
 #endif

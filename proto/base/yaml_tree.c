@@ -6,6 +6,7 @@
 #include "base/yaml_tree.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -215,4 +216,11 @@ void mr_yaml_tree_free(struct mr_yaml_tree *tree)
         node = before;
     }
     free(tree);
+}
+
+const char *mr_yaml_tree_library(void)
+{
+    static _Thread_local char text[32];
+    snprintf(text, sizeof(text), "libyaml %s", yaml_get_version_string());
+    return text;
 }

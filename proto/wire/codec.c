@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <lz4.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -267,4 +268,11 @@ int mr_codec_unpack(struct mr_codec *codec, enum mr_codec_id id, uint32_t elemen
     }
     memcpy(c.out, c.in, c.in_left);
     return 0;
+}
+
+const char *mr_codec_library(void)
+{
+    static _Thread_local char text[64];
+    snprintf(text, sizeof(text), "zstd %s, lz4 %s", ZSTD_versionString(), LZ4_versionString());
+    return text;
 }

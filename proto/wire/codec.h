@@ -45,4 +45,6 @@ int mr_codec_unpack(struct mr_codec *codec, enum mr_codec_id id, uint32_t elemen
 /* Block size in elements that pack uses for that element size (the filter's cd_values[3]). */
 uint32_t mr_codec_block_elements(uint32_t element_bytes);
 
+const char *mr_codec_library(void); /* "zstd 1.5.4, lz4 1.9.4" */
+
 #endif
