@@ -21,6 +21,7 @@ enum { PATH_BYTES = 256, ROWS_MAX = 128, WHY_BYTES = 400 };
 struct place {
     char *path;
     size_t line, column;
+    const char *option; /* what set it over the file, or NULL */
 };
 
 struct mr_config_places {
@@ -75,7 +76,7 @@ static int add_place(struct mr_config_places *places, const char *path,
 
 static const struct place *find_place(const struct mr_config_places *places, const char *path)
 {
-    for (size_t i = 0; places != NULL && i < places->count; i++)
+    for (size_t i = places == NULL ? 0 : places->count; i-- > 0;) /* the last one counts */
         if (strcmp(places->items[i].path, path) == 0)
             return &places->items[i];
     return NULL;
@@ -95,6 +96,8 @@ int mr_config_error(const struct mr_config_places *places, struct mr_err *err, c
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    if (place != NULL && place->option != NULL)
+        return mr_err_set(err, -EINVAL, "%s: %s: %s", place->option, path, text);
     if (place != NULL)
         return mr_err_set(err, -EINVAL, "%s:%zu:%zu: %s: %s", places->file, place->line,
                           place->column, path, text);
@@ -108,6 +111,7 @@ int mr_config_error(const struct mr_config_places *places, struct mr_err *err, c
 struct loading {
     struct mr_config_places *places;
     struct mr_err *err;
+    const char *option; /* stands for file, line and column in errors; NULL: a file is read */
 };
 
 /* One map of the file on its way into one struct; a section is the same struct under a longer
@@ -148,6 +152,8 @@ static int fail(struct loading *l, const struct mr_yaml_node *node, const char *
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    if (l->option != NULL)
+        return mr_err_set(l->err, -EINVAL, "%s: %s: %s", l->option, path, text);
     return mr_err_set(l->err, -EINVAL, "%s:%zu:%zu: %s: %s", l->places->file,
                       node == NULL ? (size_t)1 : node->line,
                       node == NULL ? (size_t)1 : node->column, path, text);
@@ -480,6 +486,60 @@ int mr_config_parse(const char *name, const char *text, size_t bytes,
         mr_config_places_free(l.places);
     else
         *ret_places = l.places;
+    return r;
+}
+
+/* The value of a list is YAML; all others are taken as they stand ("{agent}/{path}" needs no
+ * quotes). */
+static int override_row(struct loading *l, const struct mr_config_key *row, void *field,
+                        const char *value)
+{
+    struct mr_yaml_node scalar = {.kind = MR_YAML_SCALAR, .text = (char *)(uintptr_t)value};
+    struct mr_yaml_tree *tree = NULL;
+    if (row->type != MR_CONFIG_STRINGS && row->type != MR_CONFIG_MAPS)
+        return set_scalar(l, row, field, &scalar, row->path);
+    int r = mr_yaml_tree_parse(l->option, value, strlen(value), &tree, l->err);
+    if (r == 0)
+        r = mr_yaml_tree_root(tree) == NULL
+                ? fail(l, &scalar, row->path, "has no value (an empty list is written [])")
+                : set_field(l, row, field, mr_yaml_tree_root(tree), row->path);
+    mr_yaml_tree_free(tree);
+    return r;
+}
+
+static int no_such_key(const struct mr_config_key *table, const char *option, const char *path,
+                       struct mr_err *err)
+{
+    const char *names[ROWS_MAX] = {NULL};
+    size_t count = count_rows(table);
+    for (size_t i = 0; i < count; i++)
+        names[i] = table[i].path;
+    const char *nearest = mr_text_nearest(path, names, count);
+    if (nearest == NULL)
+        return mr_err_set(err, -EINVAL, "%s: %s: unknown key", option, path);
+    return mr_err_set(err, -EINVAL, "%s: %s: unknown key; did you mean %s?", option, path, nearest);
+}
+
+int mr_config_override(const struct mr_config_key *table, void *target,
+                       struct mr_config_places *places, const char *option, const char *assignment,
+                       struct mr_err *err)
+{
+    char path[PATH_BYTES];
+    const struct mr_yaml_node nowhere = {.kind = MR_YAML_SCALAR};
+    struct loading l = {.places = places, .err = err, .option = option};
+    const char *equals = strchr(assignment, '=');
+    if (equals == NULL)
+        return mr_err_set(err, -EINVAL, "%s: %s: is no key=value", option, assignment);
+    snprintf(path, sizeof(path), "%.*s", (int)(equals - assignment), assignment);
+    const struct mr_config_key *row = find_row(table, path);
+    if (row == NULL)
+        return no_such_key(table, option, path, err);
+    size_t count = places->count;
+    int r = override_row(&l, row, mr_config_field(row, target), equals + 1);
+    if (r == 0 && add_place(places, path, &nowhere) < 0)
+        r = no_memory(&l);
+    for (size_t i = count; i < places->count; i++)
+        places->items[i].option = option;
     return r;
 }
 

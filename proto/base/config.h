@@ -80,6 +80,14 @@ int mr_config_defaults(const struct mr_config_key *table, void *target) MR_MUST_
 /* Frees what target's fields own and zeroes them. An all-zero target is allowed. */
 void mr_config_free(const struct mr_config_key *table, void *target);
 
+/* Sets one key over what was loaded, checked like a file's: assignment is "memory.pool=64MiB", the
+ * value as it stands, without quotes; of a list, YAML in flow style. option ("--set", borrowed
+ * until places are freed) stands for the file in errors, also in later ones about this key.
+ * Required keys must be in the file all the same. -EINVAL; -ENOMEM. */
+int mr_config_override(const struct mr_config_key *table, void *target,
+                       struct mr_config_places *places, const char *option, const char *assignment,
+                       struct mr_err *err) MR_MUST_USE;
+
 /* Sets a STRING field: owned strings of a target are changed only so. -ENOMEM. */
 int mr_config_set_string(char **field, const char *value) MR_MUST_USE;
 
