@@ -92,8 +92,7 @@ static bool take_doubt(struct mr_berth *b, const struct mr_ulid *id)
     return false;
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers */
 
 struct why {
     uint16_t code;
@@ -153,8 +152,7 @@ static struct mr_message *message_committed(const struct mr_store *store,
     return m;
 }
 
-/* ---- journals of a movie ------------------------------------------------------------------------
- */
+/* ---- journals of a movie */
 
 /* The newest generation of a movie's journal; 0 where there is none. */
 static uint32_t newest_generation(const struct mr_store *store, const struct mr_ulid *id)
@@ -177,8 +175,7 @@ static uint32_t newest_generation(const struct mr_store *store, const struct mr_
     return newest;
 }
 
-/* ---- the part -----------------------------------------------------------------------------------
- */
+/* ---- the part */
 
 static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
 {
@@ -284,8 +281,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
     return r;
 }
 
-/* ---- reading back
- * -------------------------------------------------------------------------------- */
+/* ---- reading back */
 
 static bool reads_back(struct mr_berth *b, const struct mr_movie *movie,
                        const struct mr_placement *p)
@@ -336,8 +332,7 @@ static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, siz
     return 0;
 }
 
-/* ---- the job ------------------------------------------------------------------------------------
- */
+/* ---- the job */
 
 static bool same_movie(const struct mr_open *a, const struct mr_open *b)
 {

@@ -19,8 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- digests
- * ------------------------------------------------------------------------------------- */
+/* ---- digests */
 
 struct sums {
     uint64_t raw, pixels; /* CRC-64/XZ of everything, of the pixels */
@@ -93,8 +92,7 @@ static int digest_of(const struct mr_dossier *d, uint64_t slabs, const struct mr
     return r;
 }
 
-/* ---- the image
- * ----------------------------------------------------------------------------------- */
+/* ---- the image */
 
 struct words { /* texts that the notes borrow */
     char title[256], id[MR_ULID_TEXT], start[MR_TIME_TEXT], end[MR_TIME_TEXT], pixels[17];
@@ -164,8 +162,7 @@ static int make_image(const struct mr_dossier *d, const struct mr_end *end, cons
     return mr_err_set(err, -EINVAL, "unknown layout");
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------ */
+/* ---- the file */
 
 /* Zeros what lies between placed slabs and the image: a slab that was sent twice may have left
  * bytes. */

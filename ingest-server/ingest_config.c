@@ -38,7 +38,7 @@ static const char *refuse_name(const char *text)
 
 static const char *refuse_relative(const char *text)
 {
-    return text[0] == '/' ? NULL : "must be an absolute path";
+    return text[0] == '/' || text[0] == '\0' ? NULL : "must be an absolute path";
 }
 
 static const struct mr_config_key webhook_table[] = {
@@ -70,10 +70,9 @@ const struct mr_config_key mr_ingest_config_table[] = {
      .type = MR_CONFIG_STRING,
      .offset = F(state_dir),
      .default_text = "/var/lib/millrace-ingest",
-     .min = 1,
      .max = 1024,
      .refuse = refuse_relative,
-     .help = "caches that can be rebuilt; all else lies in the store"},
+     .help = "caches that can be rebuilt; all else lies in the store. \"\": none"},
     {.path = "listen.control",
      .type = MR_CONFIG_STRING,
      .offset = F(control),
@@ -189,8 +188,7 @@ const struct mr_config_key mr_ingest_config_table[] = {
     {.path = NULL},
 };
 
-/* ---- ports
- * --------------------------------------------------------------------------------------- */
+/* ---- ports */
 
 struct span { /* ports a key takes */
     const char *key;
@@ -260,8 +258,7 @@ static int plan_ports(const struct mr_config_places *places, const struct mr_ing
     return r;
 }
 
-/* ---- memory
- * --------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 /* pool >= lanes x (buffers x BUFFER_BYTES + credit in whole slabs): half to write from, half to
  * arrive. */
@@ -290,8 +287,7 @@ static int plan_memory(const struct mr_config_places *places, const struct mr_in
     return 0;
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------ */
+/* ---- the whole */
 
 static int check(const struct mr_config_places *places, const struct mr_ingest_config *c,
                  struct mr_ingest_plan *plan, struct mr_err *err)
@@ -311,16 +307,34 @@ static int check(const struct mr_config_places *places, const struct mr_ingest_c
     return r < 0 ? r : plan_ports(places, c, plan, err);
 }
 
-int mr_ingest_config_load(const char *file, const char *store, struct mr_ingest_config *ret,
+static int read_source(const struct mr_ingest_source *from, struct mr_ingest_config *c,
+                       struct mr_config_places **ret_places, struct mr_err *err)
+{
+    static const char nothing[] = "";
+    const struct mr_config_key *table = mr_ingest_config_table;
+    int r = from->file != NULL
+                ? mr_config_load(from->file, table, c, ret_places, err)
+                : mr_config_parse("built-in defaults", nothing, 0, table, c, ret_places, err);
+    /* a store that is tried out leaves nothing outside itself */
+    if (r == 0 && from->file == NULL && mr_config_set_string(&c->state_dir, "") < 0)
+        r = mr_err_errno(err, -ENOMEM, "configuration");
+    if (r == 0 && from->store != NULL) {
+        char assignment[4200];
+        snprintf(assignment, sizeof(assignment), "store.root=%s", from->store);
+        r = mr_config_override(table, c, *ret_places, "--store", assignment, err);
+    }
+    for (size_t i = 0; r == 0 && i < from->set_count; i++)
+        r = mr_config_override(table, c, *ret_places, "--set", from->sets[i], err);
+    return r;
+}
+
+int mr_ingest_config_load(const struct mr_ingest_source *from, struct mr_ingest_config *ret,
                           struct mr_ingest_plan *ret_plan, struct mr_err *err)
 {
     struct mr_config_places *places = NULL;
     struct mr_ingest_config c = {0};
     memset(ret_plan, 0, sizeof(*ret_plan));
-    int r = file != NULL ? mr_config_load(file, mr_ingest_config_table, &c, &places, err)
-                         : mr_config_defaults(mr_ingest_config_table, &c);
-    if (r == 0 && store != NULL)
-        r = mr_config_set_string(&c.root, store);
+    int r = read_source(from, &c, &places, err);
     if (r == 0)
         r = check(places, &c, ret_plan, err);
     mr_config_places_free(places);

@@ -37,10 +37,16 @@ struct mr_ingest_plan {
     char lane[64][300]; /* endpoints to bind */
 };
 
-/* Reads the file, or (file NULL) takes the defaults with store.root = store. Checks what no single
- * key can tell: ports that overlap, plaintext beyond loopback, a pool too small. err:
- * file:line:column. */
-int mr_ingest_config_load(const char *file, const char *store, struct mr_ingest_config *ret,
+struct mr_ingest_source {    /* where a configuration comes from; texts borrowed for the call */
+    const char *file;        /* NULL: defaults alone, and no state_dir */
+    const char *store;       /* absolute; over store.root. NULL: as it is */
+    const char *const *sets; /* "key=value" of --set, over all else */
+    size_t set_count;
+};
+
+/* Reads it, and checks what no single key can tell: ports that overlap, plaintext beyond loopback,
+ * a pool too small. err: file:line:column, or --set. -EINVAL; -errno of the file. */
+int mr_ingest_config_load(const struct mr_ingest_source *from, struct mr_ingest_config *ret,
                           struct mr_ingest_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
 void mr_ingest_config_free(struct mr_ingest_config *config);
 

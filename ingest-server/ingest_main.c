@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * millrace-ingest: options, signals and exit statuses. What the server is, server.c says.
+ */
+#include "base/clock.h"
+#include "base/crc64.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "base/yaml_tree.h"
+#include "h5out.h"
+#include "http.h"
+#include "probe.h"
+#include "server.h"
+#include "uring.h"
+#include "wire/codec.h"
+#include "wire/link.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define STAGE    "main"
+#define GO_ON    (-1) /* no exit status: there is more to do */
+#define SETS_MAX 64
+
+struct options {
+    const char *file, *check_store;
+    char store[PATH_MAX]; /* absolute; "" none */
+    const char *sets[SETS_MAX];
+    size_t set_count;
+    bool check_config;
+};
+
+/* ---- options */
+
+static const char usage[] =
+    "usage: millrace-ingest --config FILE | --store DIR [options]\n"
+    "Receives movies from millrace-agent and stores them; publishes an event when one is safe.\n"
+    "  --config FILE      run as ingest.yaml says\n"
+    "  --store DIR        run with built-in defaults on loopback, movies below DIR\n"
+    "  --set KEY=VALUE    set a key of the configuration, such as memory.pool=1GiB (repeatable)\n"
+    "  --check-config     print the configuration with all sums and ports, and exit\n"
+    "  --check-store DIR  try out whether DIR is fit to be a store, and exit\n"
+    "  --verbose          say more on stderr\n"
+    "  --help, --version\n"
+    "SIGTERM and SIGINT finish what has begun and exit; a second one exits at once. SIGHUP reads\n"
+    "the configuration again.\n"
+    "exit status: 0 done, 64 wrong usage, 78 wrong configuration, 74 I/O error, 1 other\n";
+
+static int wrong(const char *fmt, ...) MR_PRINTF(1, 2);
+
+static int wrong(const char *fmt, ...)
+{
+    va_list args;
+    fputs("millrace-ingest: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputs("\ntry millrace-ingest --help\n", stderr);
+    return EX_USAGE;
+}
+
+static int print_version(void)
+{
+    printf("millrace-ingest %s (%s, ", MILLRACE_VERSION, mr_link_library());
+    printf("%s, %s, %s, ", mr_uring_library(), mr_h5out_library(), mr_codec_library());
+    printf("%s, %s, ", mr_crc64_library(), mr_yaml_tree_library());
+    printf("%s, %s)\n", mr_json_library(), mr_http_library());
+    return fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+}
+
+/* Events name whole paths, whatever folder the server was started from. */
+static int take_store(struct options *o, const char *dir)
+{
+    char here[PATH_MAX] = "";
+    if (dir[0] == '\0')
+        return wrong("--store: the name is empty");
+    if (dir[0] != '/' && getcwd(here, sizeof(here)) == NULL)
+        return wrong("--store %s: where is the current folder?", dir);
+    while (strncmp(dir, "./", 2) == 0)
+        dir += 2 + strspn(dir + 2, "/");
+    bool is_here = dir[0] == '\0' || strcmp(dir, ".") == 0;
+    int length = dir[0] == '/' ? snprintf(o->store, sizeof(o->store), "%s", dir)
+                               : snprintf(o->store, sizeof(o->store), "%s%s%s", here,
+                                          is_here ? "" : "/", is_here ? "" : dir);
+    return length < (int)sizeof(o->store) ? GO_ON : wrong("--store %.40s...: is too long", dir);
+}
+
+static int read_option(int letter, struct options *o)
+{
+    switch (letter) {
+    case 'c':
+        o->file = optarg;
+        return GO_ON;
+    case 's':
+        return take_store(o, optarg);
+    case 'k':
+        if (o->set_count == SETS_MAX)
+            return wrong("--set %s: too many of them", optarg);
+        if (strchr(optarg, '=') == NULL)
+            return wrong("--set %s: must be KEY=VALUE", optarg);
+        o->sets[o->set_count++] = optarg;
+        return GO_ON;
+    case 'C':
+        o->check_config = true;
+        return GO_ON;
+    case 'S':
+        o->check_store = optarg;
+        return GO_ON;
+    case 'b':
+        mr_log_set_level(MR_LOG_DEBUG);
+        return GO_ON;
+    case 'h':
+        return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+    case 'v':
+        return print_version();
+    default:
+        fputs("try millrace-ingest --help\n", stderr);
+        return EX_USAGE;
+    }
+}
+
+/* GO_ON to go on, else the exit status. */
+static int read_options(int argc, char **argv, struct options *o)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
+                                          {"store", required_argument, NULL, 's'},
+                                          {"set", required_argument, NULL, 'k'},
+                                          {"check-config", no_argument, NULL, 'C'},
+                                          {"check-store", required_argument, NULL, 'S'},
+                                          {"verbose", no_argument, NULL, 'b'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
+    for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        int status = read_option(letter, o);
+        if (status != GO_ON)
+            return status;
+    }
+    if (optind < argc)
+        return wrong("argument '%s': none is expected", argv[optind]);
+    if (o->check_store != NULL)
+        return GO_ON;
+    if (o->file != NULL && o->store[0] != '\0')
+        return wrong("--config and --store: one of them (--set store.root=DIR goes with --config)");
+    if (o->file == NULL && o->store[0] == '\0')
+        return wrong("--config FILE or --store DIR is needed");
+    return GO_ON;
+}
+
+/* ---- configuration */
+
+static int status_of(const struct mr_err *err)
+{
+    switch (-err->code) {
+    case EINVAL:
+    case EADDRNOTAVAIL:
+        return EX_CONFIG;
+    case EADDRINUSE:
+    case EBUSY:
+    case ENOMEM:
+        return EXIT_FAILURE;
+    default:
+        return EX_IOERR;
+    }
+}
+
+struct setting {
+    struct mr_ingest_config config;
+    struct mr_ingest_plan plan;
+};
+
+static int load(const struct options *o, struct setting *ret, struct mr_err *err)
+{
+    const struct mr_ingest_source from = {.file = o->file,
+                                          .store = o->store[0] == '\0' ? NULL : o->store,
+                                          .sets = o->sets,
+                                          .set_count = o->set_count};
+    return mr_ingest_config_load(&from, &ret->config, &ret->plan, err);
+}
+
+static int check_config(const struct setting *setting)
+{
+    mr_ingest_config_print(&setting->config, &setting->plan, stdout);
+    return fflush(stdout) != 0 || ferror(stdout) ? EX_IOERR : EX_OK;
+}
+
+static int check_store(const char *dir)
+{
+    struct mr_err err = {0};
+    int r = mr_probe_store(dir, stdout, &err);
+    if (fflush(stdout) != 0)
+        return EX_IOERR;
+    if (r == 0)
+        return EX_OK;
+    mr_error(STAGE, "%s", err.text);
+    return EX_IOERR;
+}
+
+/* Nothing reloads in this version: what has changed needs a restart, and that is said. */
+static void reload(const struct options *o, const struct setting *running)
+{
+    struct setting fresh = {0};
+    struct mr_err err = {0};
+    if (o->file == NULL) {
+        mr_info(STAGE, "SIGHUP: started without a file, there is nothing to read again");
+        return;
+    }
+    mr_notify_reloading(mr_clock_monotonic_ns());
+    int r = load(o, &fresh, &err);
+    if (r < 0) {
+        mr_error(STAGE, "%s: the running configuration stays", err.text);
+    } else if (mr_config_check_reload(mr_ingest_config_table, &running->config, &fresh.config,
+                                      &err) < 0) {
+        mr_warn(STAGE, "%s: %s; it changes at the next start, the running configuration stays",
+                o->file, err.text);
+    } else {
+        mr_info(STAGE, "%s: read again, nothing has changed", o->file);
+    }
+    if (r == 0)
+        mr_ingest_config_free(&fresh.config);
+    mr_notify_ready(NULL);
+}
+
+/* ---- signals */
+
+/* Blocked before any thread starts, so that all threads have them blocked and main alone takes
+ * them. */
+static int take_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    int r = pthread_sigmask(SIG_BLOCK, ret, NULL);
+    if (r != 0)
+        return -r;
+    int fd = signalfd(-1, ret, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+static void end_now(int number)
+{
+    static const char text[] = "main: ends at once; what was acknowledged is on disk\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)written;
+    raise(number); /* the default by now: it ends the process as this function returns */
+}
+
+/* From here a second SIGTERM or SIGINT ends the process: slower or faster, never less safe. */
+static void allow_end(void)
+{
+    struct sigaction action = {.sa_handler = end_now, .sa_flags = (int)SA_RESETHAND};
+    sigset_t set;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void fatal(void *ctx)
+{
+    (void)ctx;
+    _exit(EX_IOERR); /* the stage has said why; after a failed fsync nothing may be written */
+}
+
+/* Until SIGTERM or SIGINT. */
+static void serve(int signals, const struct options *o, const struct setting *setting)
+{
+    int64_t interval_ns = mr_notify_watchdog_interval_ns();
+    int wait_ms = interval_ns == 0 ? -1 : (int)(interval_ns / 2 / MR_NS_PER_MS);
+    for (;;) {
+        struct pollfd poller = {.fd = signals, .events = POLLIN};
+        struct signalfd_siginfo info;
+        poll(&poller, 1, wait_ms);
+        mr_notify_watchdog();
+        if (read(signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+            continue;
+        if (info.ssi_signo != SIGHUP) {
+            mr_info(STAGE, "%s: finishing what has begun; once more ends at once",
+                    info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+            return;
+        }
+        reload(o, setting);
+    }
+}
+
+/* ---- start */
+
+/* A movie in flight holds three descriptors. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(errno));
+}
+
+static int fail(const struct mr_err *err)
+{
+    mr_error(STAGE, "%s", err->text);
+    return status_of(err);
+}
+
+static int run(const struct options *o, const struct setting *setting)
+{
+    struct mr_err err = {0};
+    struct mr_server *server;
+    sigset_t set;
+    int signals = take_signals(&set);
+    if (signals < 0) {
+        (void)mr_err_errno(&err, signals, "signals");
+        return fail(&err);
+    }
+    raise_file_limit();
+    if (mr_server_start(&setting->config, &setting->plan, fatal, NULL, &server, &err) < 0)
+        return fail(&err);
+    mr_notify_ready(setting->config.root);
+    serve(signals, o, setting);
+    mr_notify_stopping("finishing what has begun");
+    allow_end();
+    mr_server_stop(server);
+    mr_info(STAGE, "stopped");
+    close(signals);
+    return EX_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    struct setting setting = {0};
+    struct mr_err err = {0};
+    int status = read_options(argc, argv, &options);
+    if (status != GO_ON)
+        return status;
+    if (options.check_store != NULL)
+        return check_store(options.check_store);
+    if (load(&options, &setting, &err) < 0) {
+        mr_error(STAGE, "%s", err.text);
+        return err.code == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;
+    }
+    status = options.check_config ? check_config(&setting) : run(&options, &setting);
+    mr_ingest_config_free(&setting.config);
+    return status;
+}
