@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From bytes as read to a slab as it travels. Reads no file and sends nothing. */
+#include "pack.h"
+
+#include "base/crc64.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGE   "pack"
+#define SCRATCH (MR_SLAB_BYTES + 4096)
+
+struct mr_pack {
+    struct mr_pack_queues queues;
+    struct mr_codec *codec;
+    uint8_t *scratch; /* one slab, for what cannot be done in place */
+};
+
+int mr_pack_new(const struct mr_pack_queues *queues, struct mr_pack **ret)
+{
+    struct mr_pack *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return -ENOMEM;
+    p->queues = *queues;
+    p->scratch = aligned_alloc(4096, SCRATCH);
+    if (p->scratch == NULL || mr_codec_new(MR_SLAB_BYTES, &p->codec) < 0) {
+        mr_pack_free(p);
+        return -ENOMEM;
+    }
+    *ret = p;
+    return 0;
+}
+
+void mr_pack_free(struct mr_pack *p)
+{
+    if (p == NULL)
+        return;
+    mr_codec_free(p->codec);
+    free(p->scratch);
+    free(p);
+}
+
+/* ---- the pixels as they are to lie in the store
+ * --------------------------------------------------- */
+
+static void swap_bytes(const uint8_t *from, uint8_t *to, size_t bytes, uint32_t element)
+{
+    for (size_t i = 0; i + element <= bytes; i += element)
+        for (uint32_t b = 0; b < element; b++)
+            to[i + b] = from[i + element - 1 - b];
+}
+
+/* 4-bit pixels to bytes, left pixel in the low nibble; widths are even here (mr_geometry_frames).
+ */
+static void unpack_nibbles(const uint8_t *from, uint8_t *to, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        to[2 * i] = from[i] & 15;
+        to[2 * i + 1] = from[i] >> 4;
+    }
+}
+
+/* Makes buffer hold span.raw_bytes as the layout wants them: little-endian, unpacked, padded. */
+static void arrange(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    const struct mr_geometry *g = &parcel->geometry;
+    const struct mr_span *span = &parcel->pick.span;
+    uint8_t *data = parcel->buffer->data;
+    if (g->layout == MR_LAYOUT_BYTES)
+        return;
+    if (g->source_pixel == MR_PIXEL_U4 && g->pixel == MR_PIXEL_U8) {
+        memcpy(p->scratch, data, span->source_bytes);
+        unpack_nibbles(p->scratch, data, span->source_bytes);
+    } else if (g->swap_bytes && mr_pixel_bytes(g->pixel) > 1) {
+        memcpy(p->scratch, data, span->source_bytes);
+        swap_bytes(p->scratch, data, span->source_bytes, mr_pixel_bytes(g->pixel));
+    }
+    memset(data + span->pixel_bytes, 0, span->raw_bytes - span->pixel_bytes);
+}
+
+/* A kept big-endian movie stays as it is; its pixels' digest is that of the little-endian ones. A
+ * cut through a pixel is no matter: slabs and data offset are multiples of every pixel's size, or
+ * the whole digest is not offered. */
+static uint64_t crc_of_pixels(struct mr_pack *p, const struct mr_parcel *parcel, uint64_t crc_raw)
+{
+    const struct mr_geometry *g = &parcel->geometry;
+    const struct mr_span *span = &parcel->pick.span;
+    const uint8_t *pixels = parcel->buffer->data + span->pixel_offset;
+    uint32_t element = mr_pixel_bytes(g->pixel);
+    if (span->pixel_bytes == 0)
+        return 0;
+    if (g->layout == MR_LAYOUT_BYTES && g->swap_bytes && element > 1 &&
+        span->pixel_bytes % element == 0) {
+        swap_bytes(pixels, p->scratch, span->pixel_bytes, element);
+        return mr_crc64(0, p->scratch, span->pixel_bytes);
+    }
+    if (span->pixel_bytes == span->raw_bytes)
+        return crc_raw;
+    return mr_crc64(0, pixels, span->pixel_bytes);
+}
+
+/* The buffer changes places with the scratch only in content: what travels is always in the buffer.
+ */
+static void compress(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    struct mr_slab_header *h = &parcel->header;
+    size_t bytes = 0;
+    h->codec = MR_CODEC_NONE;
+    h->wire_bytes = h->raw_bytes;
+    h->crc_wire = h->crc_raw;
+    if (parcel->codec == MR_CODEC_NONE || !parcel->pick.send)
+        return;
+    int r = mr_codec_pack(p->codec, parcel->codec, mr_pixel_bytes(parcel->geometry.pixel),
+                          parcel->buffer->data, h->raw_bytes, p->scratch, h->raw_bytes - 1, &bytes);
+    if (r < 0) /* it does not shrink: it goes raw */
+        return;
+    memcpy(parcel->buffer->data, p->scratch, bytes);
+    h->codec = parcel->codec;
+    h->wire_bytes = (uint32_t)bytes;
+    h->crc_wire = mr_crc64(0, parcel->buffer->data, bytes);
+}
+
+void mr_pack_do(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    const struct mr_span *span = &parcel->pick.span;
+    struct mr_slab_header *h = &parcel->header;
+    assert(span->raw_bytes <= parcel->buffer->capacity);
+    arrange(p, parcel);
+    *h = (struct mr_slab_header){.movie = parcel->pick.movie,
+                                 .generation = parcel->pick.generation,
+                                 .slab = parcel->pick.slab,
+                                 .raw_bytes = span->raw_bytes,
+                                 .pixel_offset = span->pixel_offset,
+                                 .pixel_bytes = span->pixel_bytes};
+    h->crc_raw = mr_crc64(0, parcel->buffer->data, span->raw_bytes);
+    h->crc_pixels = crc_of_pixels(p, parcel, h->crc_raw);
+    if (parcel->geometry.layout == MR_LAYOUT_STREAM)
+        mr_stats_of(parcel->geometry.pixel, parcel->geometry.width, parcel->buffer->data,
+                    span->raw_bytes, &h->stats);
+    compress(p, parcel);
+}
+
+static void run(void *stage)
+{
+    struct mr_pack *p = stage;
+    struct mr_parcel parcel;
+    while (mr_queue_pop(p->queues.in, -1, &parcel) == 0) {
+        mr_pack_do(p, &parcel);
+        const struct mr_packed note = {.pick = parcel.pick,
+                                       .crc_raw = parcel.header.crc_raw,
+                                       .crc_pixels = parcel.header.crc_pixels,
+                                       .wire_bytes = parcel.header.wire_bytes};
+        if (mr_queue_push(p->queues.notes, &note) < 0)
+            mr_debug(STAGE, "a slab was packed while the agent stops");
+        if (!parcel.pick.send || mr_queue_push(p->queues.out, &parcel) < 0)
+            mr_pool_put(parcel.buffer);
+    }
+}
+
+const struct mr_stage mr_pack_stage = {.name = STAGE, .run = run};

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One slab on its way through the agent: read by tail, packed by pack, sent by uplink. Passed by
+ * value through queues; its buffer is owned by whoever holds the parcel.
+ */
+#ifndef MR_AGENT_PARCEL_H
+#define MR_AGENT_PARCEL_H
+
+#include "base/pool.h"
+#include "transfer.h"
+#include "wire/slab_header.h"
+
+struct mr_parcel {
+    struct mr_pick pick;
+    struct mr_geometry geometry;
+    enum mr_codec_id codec;       /* wished for */
+    struct mr_buffer *buffer;     /* pick.span.source_bytes as read; later what travels */
+    struct mr_slab_header header; /* filled by pack */
+};
+
+/* What pack tells tail about a parcel it passed on. */
+struct mr_packed {
+    struct mr_pick pick;
+    uint64_t crc_raw, crc_pixels;
+    uint32_t wire_bytes;
+};
+
+#endif
