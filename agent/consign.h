@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From files to movies: which file is which movie (by the journal), what it is opened as, when it
+ * enters the transfer, and what a verdict means for it. Used by the tail thread; does no reading of
+ * pixels.
+ */
+#ifndef MR_AGENT_CONSIGN_H
+#define MR_AGENT_CONSIGN_H
+
+#include "journal.h"
+#include "shipment.h"
+#include "transfer.h"
+
+enum mr_wish { MR_WISH_AUTO, MR_WISH_KEEP, MR_WISH_MRC, MR_WISH_HDF5 }; /* output */
+enum mr_codec_wish {
+    MR_CODEC_WISH_AUTO,
+    MR_CODEC_WISH_NONE,
+    MR_CODEC_WISH_BSLZ4,
+    MR_CODEC_WISH_BSZSTD
+};
+
+struct mr_consign_config {
+    const enum mr_wish *outputs; /* per watch; borrowed */
+    enum mr_codec_wish codec;
+    bool push;         /* broken files are the user's to hear of, not the server's */
+    size_t movies_max; /* in the transfer at once */
+};
+
+struct mr_consign_counts {
+    uint64_t files, committed, known, failed, waiting, moving;
+    uint64_t bytes, committed_bytes; /* of complete files; of those committed */
+};
+
+struct mr_consign;
+
+/* journal is borrowed. Returns owned. */
+int mr_consign_new(const struct mr_consign_config *config, struct mr_journal *journal,
+                   struct mr_consign **ret, struct mr_err *err) MR_MUST_USE;
+void mr_consign_free(struct mr_consign *c);
+/* The transfer is made after this, with mr_consign_verdict as its op. Borrowed. */
+void mr_consign_use(struct mr_consign *c, struct mr_transfer *transfer);
+
+/* What track says. -errno: the journal cannot be written, err says why; what was said is kept and
+ * the file waits: call mr_consign_retry later. */
+void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int64_t real_ns);
+/* Moves waiting movies into the transfer. */
+void mr_consign_fill(struct mr_consign *c, int64_t real_ns);
+/* transfer's op; owner is a struct mr_shipment. */
+void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
+
+/* The source is not what it was (other bytes, another file): it begins again under a new id. */
+void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char *why);
+/* The source cannot be read any more. */
+void mr_consign_unreadable(struct mr_consign *c, struct mr_shipment *s, const char *why);
+
+bool mr_consign_idle(const struct mr_consign *c); /* nothing waits, nothing moves */
+void mr_consign_count(const struct mr_consign *c, struct mr_consign_counts *ret);
+
+#endif
