@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tail's loop: take in what others say, keep the session, read what may be read. Packs nothing
+ * and touches no socket.
+ */
+#include "tail.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STAGE          "tail"
+#define BATCH          256
+#define READS          8 /* before the loop looks at its queues again */
+#define WAIT_MS        50
+#define BACKOFF_MIN_NS (100 * MR_NS_PER_MS)
+#define BACKOFF_MAX_NS (5 * MR_NS_PER_S)
+#define CONNECT_NS     (25 * MR_NS_PER_S) /* link's own limit is 20 s */
+#define DRAIN_NS       (5 * MR_NS_PER_S)
+#define READ_TRIES     5
+
+enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_TALKING };
+
+struct mr_tail {
+    struct mr_tail_config config;
+    struct mr_consign *consign;
+    struct mr_transfer *transfer;
+    uint8_t *scratch; /* one control message */
+    struct mr_message *message;
+    enum link_state link;
+    size_t endpoint; /* the one in use or to be tried next */
+    int64_t next_try_ns, backoff_ns, connecting_ns, last_contact_ns;
+    bool lanes_ordered, growth_ended, starved, said_down;
+    int64_t drain_until_ns;
+    unsigned read_failures;
+    pthread_mutex_t lock; /* of status */
+    struct mr_tail_status status;
+};
+
+int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret, struct mr_err *err)
+{
+    struct mr_tail *t = calloc(1, sizeof(*t));
+    if (t == NULL)
+        return mr_err_errno(err, -ENOMEM, "agent");
+    t->config = *config;
+    pthread_mutex_init(&t->lock, NULL);
+    t->scratch = malloc(MR_CONTROL_BYTES_MAX);
+    t->message = malloc(sizeof(*t->message));
+    int r = t->scratch == NULL || t->message == NULL
+                ? mr_err_errno(err, -ENOMEM, "agent")
+                : mr_consign_new(&config->consign, config->journal, &t->consign, err);
+    const struct mr_transfer_ops ops = {.verdict = mr_consign_verdict, .ctx = t->consign};
+    if (r == 0) {
+        r = mr_transfer_new(&config->transfer, &ops, &t->transfer);
+        mr_consign_use(t->consign, t->transfer);
+    }
+    if (r < 0) {
+        mr_tail_free(t);
+        return r;
+    }
+    *ret = t;
+    return 0;
+}
+
+void mr_tail_free(struct mr_tail *t)
+{
+    if (t == NULL)
+        return;
+    mr_transfer_free(t->transfer);
+    mr_consign_free(t->consign);
+    pthread_mutex_destroy(&t->lock);
+    free(t->message);
+    free(t->scratch);
+    free(t);
+}
+
+void mr_tail_status(struct mr_tail *t, struct mr_tail_status *ret)
+{
+    pthread_mutex_lock(&t->lock);
+    *ret = t->status;
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void update_status(struct mr_tail *t)
+{
+    struct mr_consign_counts counts;
+    mr_consign_count(t->consign, &counts);
+    pthread_mutex_lock(&t->lock);
+    t->status.counts = counts;
+    t->status.connected = mr_transfer_ready(t->transfer);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void set_flag(struct mr_tail *t, bool *flag)
+{
+    pthread_mutex_lock(&t->lock);
+    *flag = true;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- the session
+ * ---------------------------------------------------------------------------------- */
+
+static void order(struct mr_tail *t, const struct mr_order *o)
+{
+    if (mr_queue_push(t->config.orders, o) < 0)
+        free(o->data);
+}
+
+/* The session is over: another is tried after a while, with the next server of the list. */
+static void hang_up(struct mr_tail *t, int64_t now_ns, const char *why)
+{
+    if (!t->said_down && mr_transfer_count(t->transfer) + t->status.counts.waiting > 0)
+        mr_warn(STAGE, "no session with %s: %s; trying again", t->config.endpoints[t->endpoint],
+                why);
+    t->said_down = true;
+    mr_transfer_disconnected(t->transfer);
+    order(t, &(struct mr_order){.kind = MR_ORDER_DISCONNECT});
+    t->link = LINK_DOWN;
+    t->lanes_ordered = false;
+    t->endpoint = (t->endpoint + 1) % t->config.endpoint_count;
+    t->next_try_ns = now_ns + t->backoff_ns;
+    t->backoff_ns = t->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : t->backoff_ns * 2;
+}
+
+static void keep_connected(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_err err = {0};
+    if (t->link == LINK_DOWN && now_ns >= t->next_try_ns) {
+        order(t, &(struct mr_order){.kind = MR_ORDER_CONNECT,
+                                    .endpoint = t->config.endpoints[t->endpoint]});
+        t->link = LINK_CONNECTING;
+        t->connecting_ns = now_ns;
+    } else if (t->link == LINK_CONNECTING && now_ns - t->connecting_ns > CONNECT_NS) {
+        hang_up(t, now_ns, "nobody answers");
+    } else if (t->link == LINK_TALKING && mr_transfer_check(t->transfer, now_ns, &err) < 0) {
+        hang_up(t, now_ns, err.text);
+    }
+}
+
+static void on_up(struct mr_tail *t, int64_t now_ns)
+{
+    uint64_t epoch;
+    struct mr_err err = {0};
+    if (t->link != LINK_CONNECTING)
+        return;
+    if (mr_journal_next_epoch(t->config.journal, &epoch, &err) < 0) {
+        mr_error(STAGE, "%s", err.text);
+        hang_up(t, now_ns, err.text);
+        return;
+    }
+    t->link = LINK_TALKING;
+    mr_transfer_connected(t->transfer, epoch, now_ns);
+}
+
+static void on_welcome(struct mr_tail *t)
+{
+    const struct mr_welcome *w = mr_transfer_welcome(t->transfer);
+    struct mr_order lanes = {
+        .kind = MR_ORDER_LANES, .session = mr_transfer_session(t->transfer), .lanes = w->lanes};
+    memcpy(lanes.ports, w->ports, sizeof(lanes.ports));
+    order(t, &lanes);
+    t->lanes_ordered = true;
+    t->said_down = false;
+    t->backoff_ns = BACKOFF_MIN_NS;
+    pthread_mutex_lock(&t->lock);
+    t->status.sessions++;
+    pthread_mutex_unlock(&t->lock);
+    mr_info(STAGE, "session with %s at %s, %u lanes", w->server, t->config.endpoints[t->endpoint],
+            w->lanes);
+}
+
+static void on_message(struct mr_tail *t, struct mr_part *part, int64_t now_ns)
+{
+    struct mr_err err = {0};
+    if (t->link != LINK_TALKING)
+        return;
+    int r = mr_message_decode(mr_part_data(part), mr_part_bytes(part), t->message, &err);
+    if (r == 0)
+        r = mr_transfer_receive(t->transfer, t->message, now_ns, &err);
+    if (r == -ECONNREFUSED) {
+        mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], err.text);
+        set_flag(t, &t->status.refused);
+        t->backoff_ns = BACKOFF_MAX_NS;
+        t->said_down = true;
+    }
+    if (r < 0) {
+        hang_up(t, now_ns, err.text);
+        return;
+    }
+    t->last_contact_ns = now_ns;
+    if (mr_transfer_ready(t->transfer) && !t->lanes_ordered)
+        on_welcome(t);
+}
+
+static void take_reports(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_report r;
+    for (int i = 0; i < BATCH && mr_queue_pop(t->config.reports, 0, &r) == 0; i++) {
+        switch (r.kind) {
+        case MR_REPORT_UP:
+            on_up(t, now_ns);
+            break;
+        case MR_REPORT_DOWN:
+            if (t->link != LINK_DOWN)
+                hang_up(t, now_ns, r.text);
+            break;
+        case MR_REPORT_MESSAGE:
+            on_message(t, &r.part, now_ns);
+            mr_part_close(&r.part);
+            break;
+        }
+    }
+}
+
+static void speak(struct mr_tail *t, int64_t now_ns)
+{
+    while (mr_transfer_next_control(t->transfer, now_ns, mr_clock_real_ns(), t->message)) {
+        size_t bytes;
+        int r = mr_message_encode(t->message, t->scratch, MR_CONTROL_BYTES_MAX, &bytes);
+        assert(r == 0);
+        uint8_t *data = malloc(bytes);
+        if (data == NULL) { /* the gap in the sequence ends the session, and all is told again */
+            hang_up(t, now_ns, "out of memory");
+            return;
+        }
+        memcpy(data, t->scratch, bytes);
+        order(t, &(struct mr_order){.kind = MR_ORDER_MESSAGE, .data = data, .bytes = bytes});
+    }
+}
+
+/* ---- slabs
+ * ----------------------------------------------------------------------------------------- */
+
+static void take_notes(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_packed n;
+    while (mr_queue_pop(t->config.notes, 0, &n) == 0) {
+        int r =
+            mr_transfer_packed(t->transfer, &n.pick, n.crc_raw, n.crc_pixels, n.wire_bytes, now_ns);
+        if (r == -ESTALE)
+            mr_consign_changed(t->consign, n.pick.owner, "it reads back with another checksum");
+    }
+}
+
+static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code)
+{
+    mr_transfer_unpick(t->transfer, pick);
+    if (code == -ENODATA)
+        mr_consign_changed(t->consign, pick->owner, "it shrank while it was read");
+    else if (++t->read_failures >= READ_TRIES)
+        mr_consign_unreadable(t->consign, pick->owner, mr_err_name(code));
+}
+
+/* False: nothing can be read now. */
+static bool read_one(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_parcel parcel = {0};
+    parcel.buffer = mr_pool_try_get(t->config.pool);
+    t->starved = parcel.buffer == NULL;
+    if (parcel.buffer == NULL)
+        return false;
+    if (!mr_transfer_pick(t->transfer, now_ns, &parcel.pick)) {
+        mr_pool_put(parcel.buffer);
+        return false;
+    }
+    const struct mr_shipment *s = parcel.pick.owner;
+    int r = mr_fs_pread_full(s->fd, parcel.buffer->data, parcel.pick.span.source_bytes,
+                             parcel.pick.span.source_offset);
+    if (r < 0) {
+        mr_pool_put(parcel.buffer);
+        could_not_read(t, &parcel.pick, r);
+        return true;
+    }
+    t->read_failures = 0;
+    parcel.geometry = s->geometry;
+    parcel.codec = s->codec;
+    if (mr_queue_push(t->config.parcels, &parcel) < 0)
+        mr_pool_put(parcel.buffer);
+    return true;
+}
+
+/* ---- the loop
+ * -------------------------------------------------------------------------------------- */
+
+static void take_growth(struct mr_tail *t)
+{
+    struct mr_growth growth;
+    int r = 0;
+    for (int i = 0; i < BATCH && !t->growth_ended; i++) {
+        r = mr_queue_pop(t->config.growth, 0, &growth);
+        if (r < 0)
+            break;
+        mr_consign_growth(t->consign, &growth, mr_clock_real_ns());
+    }
+    t->growth_ended |= r == -EPIPE;
+}
+
+static bool unreachable(struct mr_tail *t, int64_t now_ns)
+{
+    if (!t->config.until_done || t->config.unreachable_ns == 0 ||
+        now_ns - t->last_contact_ns < t->config.unreachable_ns)
+        return false;
+    set_flag(t, &t->status.unreachable);
+    return true;
+}
+
+static bool finished(struct mr_tail *t, int64_t now_ns)
+{
+    if (!t->growth_ended)
+        return t->config.until_done && t->status.refused;
+    if (t->config.until_done)
+        return mr_consign_idle(t->consign) || t->status.refused || unreachable(t, now_ns);
+    if (t->drain_until_ns == 0)
+        t->drain_until_ns = now_ns + DRAIN_NS; /* stopped: what is in flight may still be acked */
+    return now_ns >= t->drain_until_ns || mr_transfer_in_flight(t->transfer) == 0;
+}
+
+static void wait_for_work(struct mr_tail *t)
+{
+    struct pollfd fds[4] = {
+        {.fd = mr_queue_fd(t->config.reports), .events = POLLIN},
+        {.fd = mr_queue_fd(t->config.notes), .events = POLLIN},
+        {.fd = t->growth_ended ? -1 : mr_queue_fd(t->config.growth), .events = POLLIN},
+        {.fd = t->starved ? mr_pool_fd(t->config.pool) : -1, .events = POLLIN}};
+    poll(fds, 4, WAIT_MS);
+}
+
+static void run(void *stage)
+{
+    struct mr_tail *t = stage;
+    t->backoff_ns = BACKOFF_MIN_NS;
+    t->last_contact_ns = mr_clock_monotonic_ns();
+    for (;;) {
+        int64_t now_ns = mr_clock_monotonic_ns();
+        take_growth(t);
+        take_reports(t, now_ns);
+        take_notes(t, now_ns);
+        keep_connected(t, now_ns);
+        mr_consign_fill(t->consign, mr_clock_real_ns());
+        bool more = true;
+        for (int i = 0; i < READS && more && t->drain_until_ns == 0; i++)
+            more = read_one(t, now_ns);
+        speak(t, now_ns);
+        update_status(t);
+        if (finished(t, now_ns))
+            break;
+        if (!more || t->drain_until_ns != 0)
+            wait_for_work(t);
+    }
+    mr_transfer_bye(t->transfer);
+    speak(t, mr_clock_monotonic_ns());
+    mr_queue_close(t->config.parcels);
+    mr_queue_close(t->config.orders);
+}
+
+const struct mr_stage mr_tail_stage = {.name = STAGE, .run = run};

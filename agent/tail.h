@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tail stage, thread "tail": what track found becomes movies (consign), the session with a
+ * server is kept (transfer), and slabs that are settled and have credit are read into pool buffers.
+ * No buffer or no credit: nothing is read, and the detector's own file is the spool.
+ */
+#ifndef MR_AGENT_TAIL_H
+#define MR_AGENT_TAIL_H
+
+#include "base/pool.h"
+#include "base/queue.h"
+#include "base/thread.h"
+#include "consign.h"
+#include "parcel.h"
+#include "uplink.h"
+
+struct mr_tail_config { /* all borrowed until _free */
+    struct mr_consign_config consign;
+    struct mr_transfer_config transfer;
+    struct mr_journal *journal;
+    const char *const *endpoints; /* of servers, tried in turn */
+    size_t endpoint_count;
+    bool until_done; /* --once, push: end when track has ended and everything has its verdict */
+    int64_t unreachable_ns; /* until_done: give up when no server answers for so long; 0: never */
+    struct mr_pool *pool;
+    struct mr_queue *growth;  /* struct mr_growth, from track */
+    struct mr_queue *reports; /* struct mr_report, from uplink */
+    struct mr_queue *notes;   /* struct mr_packed, from pack */
+    struct mr_queue *parcels; /* struct mr_parcel, to pack; closed at the end */
+    struct mr_queue *orders;  /* struct mr_order, to uplink; closed at the end */
+};
+
+struct mr_tail;
+
+int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret,
+                struct mr_err *err) MR_MUST_USE;
+void mr_tail_free(struct mr_tail *tail);
+
+extern const struct mr_stage mr_tail_stage;
+
+/* Any thread. */
+struct mr_tail_status {
+    struct mr_consign_counts counts;
+    bool connected;
+    bool unreachable; /* it ended for want of a server */
+    bool refused; /* the server does not want this agent; it ended (until_done) or keeps asking */
+    uint64_t sessions;
+};
+void mr_tail_status(struct mr_tail *tail, struct mr_tail_status *ret);
+
+#endif
