@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Composition: reading mr_agent_start is reading the agent's pipeline. Only this file knows the
+ * order of the stages.
+ */
+#include "agent.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "pack.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define STAGE       "agent"
+#define GROWTH      1024
+#define ORDERS      4096
+#define REPORTS     4096
+#define PACKERS_MAX 8
+#define MOVIES_MAX  128
+#define IO_THREADS  1
+
+enum queue_name { GROWTH_Q, PARCELS_Q, PACKED_Q, NOTES_Q, ORDERS_Q, REPORTS_Q, QUEUES };
+
+struct mr_agent {
+    const struct mr_agent_job *job;
+    void (*ended)(void *ctx);
+    void *ctx;
+    struct mr_journal *journal;
+    struct mr_link *link;
+    struct mr_pool *pool;
+    struct mr_queue *queues[QUEUES];
+    struct mr_track *track;
+    struct mr_tail *tail;
+    struct mr_pack *packers[PACKERS_MAX];
+    struct mr_uplink *uplink;
+    struct mr_thread *track_thread, *tail_thread, *uplink_thread, *pack_threads[PACKERS_MAX];
+    struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
+    const char *const *endpoints;
+};
+
+int mr_agent_watches(const struct mr_agent_config *config, struct mr_track_watch **ret,
+                     enum mr_wish **ret_outputs)
+{
+    const struct mr_watch_config *from = config->watches.items;
+    struct mr_track_watch *watches = calloc(config->watches.count + 1, sizeof(*watches));
+    enum mr_wish *outputs = calloc(config->watches.count + 1, sizeof(*outputs));
+    if (watches == NULL || outputs == NULL) {
+        free(watches);
+        free(outputs);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < config->watches.count; i++) {
+        watches[i] = (struct mr_track_watch){
+            .path = from[i].path,
+            .include = (const char *const *)from[i].include.items,
+            .exclude = (const char *const *)from[i].exclude.items,
+            .include_count = from[i].include.count,
+            .exclude_count = from[i].exclude.count,
+            .quiet_ns = from[i].quiet_ns,
+            .give_up_ns = from[i].give_up_ns,
+            .rescan_ns = from[i].rescan_ns,
+        };
+        outputs[i] = (enum mr_wish)from[i].output;
+    }
+    *ret = watches;
+    *ret_outputs = outputs;
+    return 0;
+}
+
+/* ---- making
+ * --------------------------------------------------------------------------------------- */
+
+static int make_queues(struct mr_agent *a, struct mr_err *err)
+{
+    const size_t parcels = a->job->plan->buffers;
+    const struct {
+        size_t item_bytes, capacity;
+    } sizes[QUEUES] = {[GROWTH_Q] = {sizeof(struct mr_growth), GROWTH},
+                       [PARCELS_Q] = {sizeof(struct mr_parcel), parcels},
+                       [PACKED_Q] = {sizeof(struct mr_parcel), parcels},
+                       [NOTES_Q] = {sizeof(struct mr_packed), 4 * parcels},
+                       [ORDERS_Q] = {sizeof(struct mr_order), ORDERS},
+                       [REPORTS_Q] = {sizeof(struct mr_report), REPORTS}};
+    for (int i = 0; i < QUEUES; i++) {
+        int r = mr_queue_new(sizes[i].item_bytes, sizes[i].capacity, &a->queues[i]);
+        if (r < 0)
+            return mr_err_errno(err, r, "queues");
+    }
+    int r = mr_pool_new(MR_PARCEL_BYTES, parcels, 4096, &a->pool);
+    return r < 0 ? mr_err_errno(err, r, "memory.pool: %zu slabs", parcels) : 0;
+}
+
+static int say_hello(const struct mr_agent *a, struct mr_hello *ret, struct mr_err *err)
+{
+    *ret = (struct mr_hello){.version_min = MR_PROTOCOL_VERSION_MIN,
+                             .version_max = MR_PROTOCOL_VERSION_MAX,
+                             .ephemeral = a->job->push};
+    snprintf(ret->name, sizeof(ret->name), "%s", a->job->config->name);
+    snprintf(ret->software, sizeof(ret->software), "millrace %s", MILLRACE_VERSION);
+    if (gethostname(ret->host, sizeof(ret->host) - 1) < 0)
+        return mr_err_errno(err, -errno, "gethostname");
+    memcpy(ret->instance, mr_journal_instance(a->journal), sizeof(ret->instance));
+    return 0;
+}
+
+static int make_tail(struct mr_agent *a, struct mr_err *err)
+{
+    const struct mr_agent_job *job = a->job;
+    struct mr_tail_config config = {
+        .consign = {.outputs = job->outputs,
+                    .codec = (enum mr_codec_wish)job->config->codec,
+                    .push = job->push,
+                    .movies_max = MOVIES_MAX},
+        .transfer = {.ack_timeout_ns = 30 * MR_NS_PER_S, .idle_credit_ns = MR_NS_PER_S},
+        .journal = a->journal,
+        .endpoints = (const char *const *)job->config->endpoints.items,
+        .endpoint_count = job->config->endpoints.count,
+        .until_done = job->mode != MR_TRACK_FOLLOW,
+        .unreachable_ns = job->unreachable_ns,
+        .pool = a->pool,
+        .growth = a->queues[GROWTH_Q],
+        .reports = a->queues[REPORTS_Q],
+        .notes = a->queues[NOTES_Q],
+        .parcels = a->queues[PARCELS_Q],
+        .orders = a->queues[ORDERS_Q],
+    };
+    int r = say_hello(a, &config.transfer.hello, err);
+    return r < 0 ? r : mr_tail_new(&config, &a->tail, err);
+}
+
+static int make_stages(struct mr_agent *a, struct mr_err *err)
+{
+    const struct mr_agent_job *job = a->job;
+    const struct mr_track_config track = {
+        .mode = job->mode, .watches = job->watches, .watch_count = job->watch_count};
+    const struct mr_pack_queues pack = {
+        .in = a->queues[PARCELS_Q], .out = a->queues[PACKED_Q], .notes = a->queues[NOTES_Q]};
+    int r = mr_track_new(&track, a->queues[GROWTH_Q], err, &a->track);
+    if (r == 0)
+        r = make_tail(a, err);
+    for (uint32_t i = 0; r == 0 && i < job->plan->packers; i++)
+        r = mr_pack_new(&pack, &a->packers[i]);
+    if (r == 0)
+        r = mr_link_new(IO_THREADS, &a->link);
+    const struct mr_uplink_config uplink = {.link = a->link,
+                                            .orders = a->queues[ORDERS_Q],
+                                            .parcels = a->queues[PACKED_Q],
+                                            .reports = a->queues[REPORTS_Q],
+                                            .parcels_max = job->plan->buffers};
+    if (r == 0)
+        r = mr_uplink_new(&uplink, &a->uplink);
+    if (r < 0 && err->code == 0)
+        mr_err_errno(err, r, "start");
+    return r;
+}
+
+/* ---- threads
+ * -------------------------------------------------------------------------------------- */
+
+static void run_tail(void *stage)
+{
+    struct mr_agent *a = stage;
+    mr_tail_stage.run(a->tail);
+    if (a->ended != NULL)
+        a->ended(a->ctx);
+}
+
+static int start_threads(struct mr_agent *a, struct mr_err *err)
+{
+    a->tail_stage = (struct mr_stage){.name = mr_tail_stage.name, .run = run_tail};
+    int r = mr_thread_start(&mr_uplink_stage, a->uplink, err, &a->uplink_thread);
+    for (uint32_t i = 0; r == 0 && i < a->job->plan->packers; i++)
+        r = mr_thread_start(&mr_pack_stage, a->packers[i], err, &a->pack_threads[i]);
+    if (r == 0)
+        r = mr_thread_start(&a->tail_stage, a, err, &a->tail_thread);
+    if (r == 0)
+        r = mr_thread_start(&mr_track_stage, a->track, err, &a->track_thread);
+    return r;
+}
+
+int mr_agent_start(const struct mr_agent_job *job, void (*ended)(void *ctx), void *ctx,
+                   struct mr_agent **ret, struct mr_err *err)
+{
+    struct mr_agent *a = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return mr_err_errno(err, -ENOMEM, "agent");
+    a->job = job;
+    a->ended = ended;
+    a->ctx = ctx;
+    int r = mr_journal_open(job->push ? NULL : job->config->state_dir, err, &a->journal);
+    if (r == 0)
+        r = make_queues(a, err);
+    if (r == 0)
+        r = make_stages(a, err);
+    if (r == 0)
+        r = start_threads(a, err);
+    if (r < 0) {
+        a->ended = NULL;
+        mr_agent_stop(a, NULL);
+        return r;
+    }
+    *ret = a;
+    return 0;
+}
+
+void mr_agent_status(struct mr_agent *a, struct mr_tail_status *ret,
+                     struct mr_track_counts *ret_track)
+{
+    mr_tail_status(a->tail, ret);
+    mr_track_counts(a->track, ret_track);
+}
+
+/* ---- the end
+ * -------------------------------------------------------------------------------------- */
+
+static void close_queue(struct mr_queue *queue)
+{
+    if (queue != NULL)
+        mr_queue_close(queue);
+}
+
+static void drop_reports(struct mr_queue *reports)
+{
+    struct mr_report r;
+    while (reports != NULL && mr_queue_pop(reports, 0, &r) == 0)
+        if (r.kind == MR_REPORT_MESSAGE)
+            mr_part_close(&r.part);
+}
+
+void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
+{
+    if (a->track_thread != NULL)
+        mr_track_stop(a->track);
+    close_queue(a->queues[GROWTH_Q]);
+    mr_thread_join(a->track_thread);
+    mr_thread_join(a->tail_thread);
+    close_queue(a->queues[PARCELS_Q]);
+    for (int i = 0; i < PACKERS_MAX; i++)
+        mr_thread_join(a->pack_threads[i]);
+    close_queue(a->queues[ORDERS_Q]);
+    close_queue(a->queues[REPORTS_Q]);
+    mr_thread_join(a->uplink_thread);
+    if (ret_status != NULL)
+        mr_tail_status(a->tail, ret_status);
+    drop_reports(a->queues[REPORTS_Q]);
+    mr_uplink_free(a->uplink);
+    mr_link_free(a->link); /* gives back the last buffers ZeroMQ held */
+    for (int i = 0; i < PACKERS_MAX; i++)
+        mr_pack_free(a->packers[i]);
+    mr_tail_free(a->tail);
+    mr_track_free(a->track);
+    for (int i = 0; i < QUEUES; i++)
+        mr_queue_free(a->queues[i]);
+    mr_pool_free(a->pool);
+    mr_journal_close(a->journal);
+    free(a);
+}

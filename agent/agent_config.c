@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's table of keys, and the plan made of them. Opens nothing but the file itself. */
+#include "agent_config.h"
+
+#include "base/text.h"
+#include "pack.h"
+#include "wire/endpoint.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#define F(field) offsetof(struct mr_agent_config, field)
+#define W(field) offsetof(struct mr_watch_config, field)
+#define MIB      (INT64_C(1024) * 1024)
+#define MS       INT64_C(1000000)
+#define SECOND   INT64_C(1000000000)
+#define DAY      (86400 * SECOND)
+
+#define PACKERS_MAX 2
+#define BUFFERS_MIN 4 /* one read, one packed, one sent, one in ZeroMQ's hands */
+
+static const char *const outputs[] = {"auto", "keep", "mrc", "hdf5", NULL};
+static const char *const codecs[] = {"auto", "none", "bslz4", "bszstd", NULL};
+static const char *const afters[] = {"keep", "delete", NULL};
+
+static const char *refuse_name(const char *text)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return text[strspn(text, allowed)] == '\0' ? NULL
+                                               : "may hold letters, digits, '.', '_' and '-'";
+}
+
+static const char *refuse_relative(const char *text)
+{
+    return text[0] == '/' ? NULL : "must be an absolute path";
+}
+
+static const char *refuse_endpoint(const char *text)
+{
+    struct mr_endpoint endpoint;
+    return mr_endpoint_parse(text, &endpoint, NULL) == 0 ? NULL : "must be tcp://host:port";
+}
+
+static const struct mr_config_key watch_table[] = {
+    {.path = "path",
+     .type = MR_CONFIG_STRING,
+     .offset = W(path),
+     .min = 1,
+     .max = 3000,
+     .refuse = refuse_relative,
+     .help = "the tree to watch"},
+    {.path = "include",
+     .type = MR_CONFIG_STRINGS,
+     .offset = W(include),
+     .default_text = "[\"*\"]",
+     .max = 1000,
+     .help = "globs on the path below `path`: what is shipped"},
+    {.path = "exclude",
+     .type = MR_CONFIG_STRINGS,
+     .offset = W(exclude),
+     .default_text = "[\"*.tmp\", \".*\", \"Thumbs.db\", \"desktop.ini\", \"$RECYCLE.BIN/*\", "
+                     "\"System Volume Information/*\"]",
+     .max = 1000,
+     .help = "globs: what is not"},
+    {.path = "output",
+     .type = MR_CONFIG_ENUM,
+     .offset = W(output),
+     .default_text = "auto",
+     .names = outputs,
+     .help = "how movies are stored"},
+    {.path = "complete.quiet",
+     .type = MR_CONFIG_DURATION,
+     .offset = W(quiet_ns),
+     .default_text = "30s",
+     .min = 10 * MS,
+     .max = DAY,
+     .help = "last resort: unchanged for so long and nothing contradicts"},
+    {.path = "complete.give_up",
+     .type = MR_CONFIG_DURATION,
+     .offset = W(give_up_ns),
+     .default_text = "10min",
+     .min = 10 * MS,
+     .max = 30 * DAY,
+     .help = "header and size still disagree so long after the last change: failed"},
+    {.path = "rescan",
+     .type = MR_CONFIG_DURATION,
+     .offset = W(rescan_ns),
+     .default_text = "10s",
+     .min = 10 * MS,
+     .max = DAY,
+     .help = "list the tree so often whatever inotify says"},
+    {.path = "source_after_commit",
+     .type = MR_CONFIG_ENUM,
+     .offset = W(source_after_commit),
+     .default_text = "keep",
+     .names = afters,
+     .help = "keep; delete is not in this version"},
+    {.path = NULL},
+};
+
+const struct mr_config_key mr_agent_config_table[] = {
+    {.path = "agent.name",
+     .type = MR_CONFIG_STRING,
+     .offset = F(name),
+     .default_text = "k3-krios1",
+     .min = 1,
+     .max = 64,
+     .refuse = refuse_name,
+     .help = "this camera host's name in the store"},
+    {.path = "agent.state_dir",
+     .type = MR_CONFIG_STRING,
+     .offset = F(state_dir),
+     .default_text = "/var/lib/millrace-agent",
+     .min = 1,
+     .max = 1024,
+     .refuse = refuse_relative,
+     .help = "the journal: which file is which movie"},
+    {.path = "agent.timezone",
+     .type = MR_CONFIG_STRING,
+     .offset = F(timezone),
+     .default_text = "local",
+     .min = 1,
+     .max = 64,
+     .help = "of {date}: local, UTC or a name such as Europe/Berlin"},
+    {.path = "server.endpoint",
+     .type = MR_CONFIG_STRINGS,
+     .offset = F(endpoints),
+     .default_text = "[\"tcp://127.0.0.1:5570\"]",
+     .min = 1,
+     .max = 16,
+     .refuse = refuse_endpoint,
+     .help = "the server's control port; several are tried in turn"},
+    {.path = "server.codec",
+     .type = MR_CONFIG_ENUM,
+     .offset = F(codec),
+     .default_text = "auto",
+     .names = codecs,
+     .help = "compression on the way, and of hdf5 in the store"},
+    {.path = "memory.pool",
+     .type = MR_CONFIG_SIZE,
+     .offset = F(pool_bytes),
+     .default_text = "512MiB",
+     .min = 16 * MIB,
+     .max = 1024 * 1024 * MIB,
+     .help = "slabs on their way through the agent"},
+    {.path = "watch",
+     .type = MR_CONFIG_MAPS,
+     .offset = F(watches),
+     .default_text = NULL,
+     .min = 1,
+     .max = 64,
+     .keys = watch_table,
+     .entry_bytes = sizeof(struct mr_watch_config),
+     .help = "the trees to watch"},
+    {.path = NULL},
+};
+
+static void plan(const struct mr_agent_config *c, struct mr_agent_plan *ret)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    ret->buffer_bytes = MR_PARCEL_BYTES;
+    ret->buffers = (uint32_t)(c->pool_bytes / MR_PARCEL_BYTES);
+    if (ret->buffers < BUFFERS_MIN)
+        ret->buffers = BUFFERS_MIN;
+    ret->pool_used = ret->buffers * ret->buffer_bytes;
+    ret->packers = cores < PACKERS_MAX ? 1 : PACKERS_MAX;
+}
+
+static int check_watch(const struct mr_config_places *places, const struct mr_watch_config *watches,
+                       size_t index, struct mr_err *err)
+{
+    char key[64];
+    const struct mr_watch_config *w = &watches[index];
+    for (size_t j = 0; j < index; j++) {
+        snprintf(key, sizeof(key), "watch[%zu].path", index);
+        if (strcmp(watches[j].path, w->path) == 0)
+            return mr_config_error(places, err, key, "%s is watched already by watch[%zu]", w->path,
+                                   j);
+    }
+    snprintf(key, sizeof(key), "watch[%zu].source_after_commit", index);
+    if (w->source_after_commit != 0)
+        return mr_config_error(places, err, key, "delete is not in this version yet");
+    return 0;
+}
+
+int mr_agent_config_load(const char *file, struct mr_agent_config *ret,
+                         struct mr_agent_plan *ret_plan, struct mr_err *err)
+{
+    struct mr_config_places *places = NULL;
+    struct mr_agent_config c = {0};
+    int r = mr_config_load(file, mr_agent_config_table, &c, &places, err);
+    for (size_t i = 0; r == 0 && i < c.watches.count; i++)
+        r = check_watch(places, c.watches.items, i, err);
+    mr_config_places_free(places);
+    if (r < 0) {
+        mr_agent_config_free(&c);
+        return r;
+    }
+    plan(&c, ret_plan);
+    *ret = c;
+    return 0;
+}
+
+/* A host's name may hold what an agent's may not. */
+static void host_name(char *ret, size_t size)
+{
+    if (gethostname(ret, size) < 0 || ret[0] == '\0')
+        snprintf(ret, size, "push");
+    ret[size - 1] = '\0';
+    for (char *c = ret; *c != '\0'; c++) {
+        char one[2] = {*c, '\0'};
+        if (refuse_name(one) != NULL)
+            *c = '-';
+    }
+}
+
+int mr_agent_config_default(const char *name, const char *endpoint, struct mr_agent_config *ret,
+                            struct mr_agent_plan *ret_plan, struct mr_err *err)
+{
+    char host[65];
+    struct mr_agent_config c = {0};
+    host_name(host, sizeof(host));
+    if (name != NULL && (name[0] == '\0' || strlen(name) > 64 || refuse_name(name) != NULL))
+        return mr_err_set(err, -EINVAL, "--agent %s: 1 to 64 letters, digits, '.', '_' and '-'",
+                          name);
+    if (endpoint != NULL && refuse_endpoint(endpoint) != NULL)
+        return mr_err_set(err, -EINVAL, "--server %s: %s", endpoint, refuse_endpoint(endpoint));
+    int r = mr_config_defaults(mr_agent_config_table, &c);
+    if (r == 0)
+        r = mr_config_set_string(&c.name, name == NULL ? host : name);
+    if (r == 0 && endpoint != NULL)
+        r = mr_config_set_string(&c.endpoints.items[0], endpoint);
+    if (r < 0) {
+        mr_agent_config_free(&c);
+        return mr_err_errno(err, r, "configuration");
+    }
+    plan(&c, ret_plan);
+    *ret = c;
+    return 0;
+}
+
+void mr_agent_config_free(struct mr_agent_config *c)
+{
+    mr_config_free(mr_agent_config_table, c);
+}
+
+void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agent_plan *p,
+                           FILE *out)
+{
+    char a[MR_QUANTITY_TEXT], b[MR_QUANTITY_TEXT], d[MR_QUANTITY_TEXT];
+    mr_config_print(mr_agent_config_table, c, out);
+    fprintf(out, "\n# memory: %u slabs x %s = %s of memory.pool %s\n", p->buffers,
+            mr_text_size(p->buffer_bytes, a), mr_text_size(p->pool_used, b),
+            mr_text_size(c->pool_bytes, d));
+    fprintf(out, "# threads: watch, tail, uplink, %u x pack\n", p->packers);
+    for (size_t i = 0; i < c->endpoints.count; i++)
+        fprintf(out, "# ports: to %s and the data lanes it names\n", c->endpoints.items[i]);
+}
+
+static int parse_word(const char *word, const char *const *names, int *ret)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (strcmp(word, names[i]) == 0) {
+            *ret = i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+int mr_agent_parse_output(const char *word, int *ret)
+{
+    return parse_word(word, outputs, ret);
+}
+
+int mr_agent_parse_codec(const char *word, int *ret)
+{
+    return parse_word(word, codecs, ret);
+}

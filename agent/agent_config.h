@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent.yaml: its keys, their meaning, and the sums that follow from them. */
+#ifndef MR_AGENT_CONFIG_H
+#define MR_AGENT_CONFIG_H
+
+#include "base/config.h"
+
+#include <stdio.h>
+
+struct mr_watch_config { /* an entry of `watch` */
+    char *path;
+    struct mr_config_strings include, exclude;
+    int output; /* enum mr_wish */
+    int64_t quiet_ns, give_up_ns, rescan_ns;
+    int source_after_commit; /* 0 keep, 1 delete */
+};
+
+struct mr_agent_config {
+    char *name, *state_dir, *timezone;
+    struct mr_config_strings endpoints;
+    int codec; /* enum mr_codec_wish */
+    uint64_t pool_bytes;
+    struct mr_config_maps watches; /* of struct mr_watch_config */
+};
+
+extern const struct mr_config_key mr_agent_config_table[];
+
+struct mr_agent_plan {
+    uint32_t buffers;      /* slabs that may be in the agent at once */
+    uint64_t buffer_bytes; /* of one */
+    uint64_t pool_used;    /* buffers x buffer_bytes; at most the pool */
+    uint32_t packers;      /* threads */
+};
+
+/* Reads and checks the file; err: file:line:column. */
+int mr_agent_config_load(const char *file, struct mr_agent_config *ret,
+                         struct mr_agent_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
+/* Defaults alone, for push. name: the agent's name; NULL: the host's. */
+int mr_agent_config_default(const char *name, const char *endpoint, struct mr_agent_config *ret,
+                            struct mr_agent_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
+void mr_agent_config_free(struct mr_agent_config *config);
+
+/* --check-config: every key, every limit with its sum, every port. */
+void mr_agent_config_print(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
+                           FILE *out);
+
+/* Words for the command line. -EINVAL. */
+int mr_agent_parse_output(const char *word, int *ret) MR_MUST_USE;
+int mr_agent_parse_codec(const char *word, int *ret) MR_MUST_USE;
+
+#endif
