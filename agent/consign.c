@@ -67,6 +67,7 @@ void mr_consign_count(const struct mr_consign *c, struct mr_consign_counts *ret)
     *ret = c->counts;
     ret->files = c->all.count;
     ret->waiting = c->all.waiting_count;
+    ret->sent_bytes = c->counts.committed_bytes + mr_transfer_durable_bytes(c->transfer);
 }
 
 /* ---- what a file is opened as
@@ -449,6 +450,7 @@ void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int
         leave(c, s);
     }
     mr_shipment_note(s, growth);
+    c->counts.bytes += growth->kind == MR_GROWTH_COMPLETE ? growth->facts.size : 0;
     if (growth->kind == MR_GROWTH_REPLACED)
         s->end = MR_END_NOT_YET;
     if (s->state == MR_SHIPMENT_MOVING)
@@ -490,6 +492,12 @@ static void end(struct mr_consign *c, struct mr_shipment *s, enum mr_shipment_en
 static void on_committed(struct mr_consign *c, struct mr_shipment *s, const struct mr_committed *m)
 {
     bool changed_meanwhile = s->state == MR_SHIPMENT_LEAVING || s->kind == MR_GROWTH_CHANGED;
+    char id[MR_ULID_TEXT];
+    bool ours = strncmp(m->event, mr_ulid_text(&s->id, id), MR_ULID_TEXT - 1) == 0;
+    if (m->known && ours && m->revision != s->revision) { /* touched, but not changed */
+        forget(c, s);
+        s->revision = m->revision;
+    }
     write_end(c, s, MR_JOURNAL_COMMITTED, m->event, "");
     c->counts.committed++;
     c->counts.known += m->known;

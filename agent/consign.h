@@ -29,6 +29,7 @@ struct mr_consign_config {
 struct mr_consign_counts {
     uint64_t files, committed, known, failed, waiting, moving;
     uint64_t bytes, committed_bytes; /* of complete files; of those committed */
+    uint64_t sent_bytes;             /* durable at the server, as far as known */
 };
 
 struct mr_consign;

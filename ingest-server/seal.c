@@ -266,7 +266,7 @@ static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
     int r = mr_finish_part(s->commit->store, w->job.movie, w->d, end, left_out, err);
     if (r < 0)
         return r;
-    if (w->d->open.revision == 1 && is_known(s, w))
+    if (is_known(s, w))
         return 0;
     r = choose_name(s, w->d, err);
     if (r < 0)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of millrace-agent besides running as a service. Each returns an exit status
+ * (sysexits). */
+#ifndef MR_AGENT_PUSH_H
+#define MR_AGENT_PUSH_H
+
+#include "agent_config.h"
+
+struct mr_push_options { /* NULL: the default */
+    const char *server, *agent, *output, *codec;
+    const char *const *paths;
+    size_t path_count; /* > 0 */
+};
+
+/* Ships files or trees as they are now; 0 only when all are COMMITTED. */
+int mr_push(const struct mr_push_options *options);
+
+/* --once: ships all that the watches hold, waits for COMMITTED. */
+int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan);
+
+/* --dry-run: per file what it is, whether complete and why, output and final name; sends nothing.
+ */
+int mr_dry_run(const struct mr_agent_config *config);
+
+#endif
