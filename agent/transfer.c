@@ -200,3 +200,19 @@ bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
                                          .complete = m->complete};
     return true;
 }
+
+uint64_t mr_transfer_in_flight(const struct mr_transfer *t)
+{
+    return t->in_flight;
+}
+
+uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t)
+{
+    uint64_t bytes = 0;
+    for (const struct movie *m = t->movies; m != NULL; m = m->next) {
+        struct mr_span span;
+        mr_slab_span(&m->open.geometry, NULL, 0, &span);
+        bytes += m->window.durable * span.source_bytes;
+    }
+    return bytes;
+}

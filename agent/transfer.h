@@ -102,4 +102,7 @@ struct mr_transfer_progress {
 bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
                           struct mr_transfer_progress *ret);
 
+uint64_t mr_transfer_in_flight(const struct mr_transfer *t);     /* slabs, all movies */
+uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t); /* of the movies inside, about */
+
 #endif
