@@ -21,10 +21,11 @@ static bool slab_settled(const struct movie *m, uint64_t slab, struct mr_span *r
            ret->source_offset + ret->source_bytes <= m->settled_to;
 }
 
-static bool take_credit(struct mr_transfer *t, struct mr_pick *pick)
+static bool take_credit(struct mr_transfer *t, struct mr_pick *pick, int64_t now_ns)
 {
     struct lane_credit *lane = &t->lanes[pick->lane];
     uint64_t cost = mr_slab_cost(pick->span.raw_bytes);
+    lane->last_pick_ns = now_ns; /* a lane that is waited for is not idle */
     if (lane->granted - lane->spent - lane->reserved - lane->returned < cost) {
         if (!lane->wanted)
             t->demand_due = lane->wanted = true;
@@ -87,7 +88,7 @@ static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, stru
             return false;
         fill_pick(t, m, slab, ret);
         uint64_t lane = UINT64_C(1) << ret->lane;
-        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret)))
+        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret, now_ns)))
             return claim(t, m, now_ns, ret);
         no_credit |= lane;
     }
