@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OWN ".millrace"
+#define OWN          ".millrace"
+#define LOCK_WAIT_MS 5000
+#define LOCK_STEP_MS 50
 
 static int find_group(const char *name, gid_t *ret, struct mr_err *err)
 {
@@ -68,8 +71,14 @@ static int take_lock(struct mr_store *s, struct mr_err *err)
     s->lock_fd = openat(s->millrace_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (s->lock_fd < 0)
         return mr_err_errno(err, -errno, "%s/" OWN "/lock: the store cannot be written", s->root);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    /* A server that was killed lets go only when its last write has ended. */
+    for (int waited_ms = 0; flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_STEP_MS) {
+        if (waited_ms < LOCK_WAIT_MS) {
+            poll(NULL, 0, LOCK_STEP_MS);
+            continue;
+        }
         return mr_err_set(err, -EBUSY, "%s: another server has this store open", s->root);
+    }
     return 0;
 }
 
