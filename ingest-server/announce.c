@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -189,8 +190,10 @@ static struct mr_json *movie_data(const struct mr_store *store, const struct mr_
 static int encode(const struct mr_store *store, const char *agent, const char *type, const char *id,
                   const char *subject, int64_t real_ns, struct mr_json *data, char **ret)
 {
-    char source[256];
+    char source[256], escaped[3 * MR_PATH_MAX + 1];
+    struct mr_text readable = mr_text_init(escaped, sizeof(escaped));
     size_t bytes;
+    mr_text_append_escaped(&readable, subject); /* a file's name may be any bytes, JSON may not */
     snprintf(source, sizeof(source), "/millrace/%s/%s", store->server, agent);
     char *text = mr_json_dump(data);
     mr_json_free(data);
@@ -199,7 +202,7 @@ static int encode(const struct mr_store *store, const char *agent, const char *t
     const struct mr_event event = {.type = type,
                                    .id = id,
                                    .source = source,
-                                   .subject = subject,
+                                   .subject = escaped,
                                    .time_real_ns = real_ns,
                                    .data = text};
     int r = mr_event_encode(&event, ret, &bytes);
