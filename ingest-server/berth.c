@@ -244,6 +244,18 @@ static int open_journal(const struct mr_store *store, struct mr_movie *movie, in
     return movie->journal_fd < 0 ? mr_err_errno(err, -errno, "journal %s", movie->journal_name) : 0;
 }
 
+/* A line that a crash cut short would swallow the next one. */
+static int reopen_journal(const struct mr_store *store, struct mr_movie *movie,
+                          const struct mr_dossier *d, struct mr_err *err)
+{
+    int r = open_journal(store, movie, 0, err);
+    if (r < 0 || !d->torn)
+        return r;
+    if (ftruncate(movie->journal_fd, (off_t)d->good_bytes) < 0 || fdatasync(movie->journal_fd) < 0)
+        return mr_err_errno(err, -errno, "journal %s", movie->journal_name);
+    return 0;
+}
+
 static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
                          const struct mr_dossier *d, struct mr_err *err)
 {
@@ -377,6 +389,8 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
         unlinkat(b->store->journal_fd, name, 0);
         return -ENOENT;
     }
+    if (r == -EUCLEAN) /* said at start; the next generation has files of its own */
+        return -ENOENT;
     if (r < 0)
         return r;
     if (d.is_sealed) { /* seal has it, and does not let go before it is committed */
@@ -397,7 +411,7 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     if (r == -ENOENT) /* the part is gone: what its journal says is void */
         remove_generation(b->store, &open->movie, generation, d.path);
     if (r == 0)
-        r = open_journal(b->store, movie, 0, err);
+        r = reopen_journal(b->store, movie, &d, err);
     if (r == 0 && take_doubt(b, &open->movie))
         doubt_slabs(b, movie, &d);
     if (r == 0)

@@ -124,7 +124,8 @@ static int rename_part(const struct mr_dossier *d, const struct places *p)
 static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
     char path[MR_NAMING_PATH_MAX + 1], *event = NULL;
-    int r = mr_commit_free_name(c->store, d->path, path);
+    /* a failed movie stays where failed ones are */
+    int r = mr_commit_free_name(c->store, d->sealed.failed ? d->sealed.path : d->path, path);
     if (r == 0)
         r = mr_announce_moved(c->store, d->sealed.event, path, &event);
     if (r < 0)
@@ -273,6 +274,19 @@ static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct
     return r;
 }
 
+/* A line that a crash cut short would swallow the next one. */
+static int cut_torn(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
+                    struct mr_err *err)
+{
+    if (!d->torn)
+        return 0;
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || ftruncate(fd, (off_t)d->good_bytes) < 0 || fdatasync(fd) < 0)
+        return mr_err_errno(err, -errno, "journal %s", name);
+    return 0;
+}
+
 static int recover_journal(const struct mr_commit *c, const char *name,
                            void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
                            struct mr_err *err)
@@ -292,8 +306,13 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
         unlinkat(c->store->journal_fd, name, 0);
         r = 0;
+    } else if (r == -EUCLEAN) { /* not acknowledged as committed: its agent sends it all again */
+        mr_error(STAGE, "%s: it is left alone, and so is its part", err->text);
+        r = 0;
     } else if (r == 0 && d->is_sealed) {
-        r = finish_sealed(c, d, err);
+        r = cut_torn(c, name, d, err);
+        if (r == 0)
+            r = finish_sealed(c, d, err);
     } else if (r == 0) {
         unfinished(ctx, &id);
     }

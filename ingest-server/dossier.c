@@ -257,12 +257,14 @@ int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret, struct 
     struct mr_recordlog_scan scan;
     int r = mr_recordlog_scan(fd, 0, visit, &reading, &scan);
     if (r == 0 && !reading.opened)
-        r = -ENODATA;
+        r = scan.records > 0 || scan.bad_records > 0 ? -EUCLEAN : -ENODATA;
     if (r < 0) {
         mr_dossier_fini(&d);
         return mr_err_errno(err, r, "journal %s", name);
     }
     d.damaged += scan.bad_records;
+    d.good_bytes = scan.good_bytes;
+    d.torn = scan.torn_tail;
     *ret = d;
     return 0;
 }

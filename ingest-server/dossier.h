@@ -33,11 +33,14 @@ struct mr_dossier {
     uint64_t space_end;         /* first byte behind all placements */
     bool is_sealed;
     struct mr_sealed sealed;
-    uint64_t damaged; /* journal lines that did not verify; their slabs count as not durable */
+    uint64_t damaged;    /* journal lines that did not verify; their slabs count as not durable */
+    uint64_t good_bytes; /* of the journal, to the end of its last good line */
+    bool torn;           /* there is more behind it: cut it before the next line is appended */
 };
 
-/* Reads journal `name` in directory dirfd. -ENODATA: no whole OPEN record, so nothing of it was
- * ever acknowledged; -errno of I/O; err text. *ret is for mr_dossier_fini. */
+/* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so nothing of it was ever
+ * acknowledged; -EUCLEAN: there are records, but what movie it is (OPEN) does not read; -errno of
+ * I/O; err text. *ret is for mr_dossier_fini. */
 int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
                     struct mr_err *err) MR_MUST_USE;
 void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */
