@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commit interrupted behind each of its steps and finished by recovery: one event, one file. */
+#include "commit.h"
+
+#include "announce.h"
+#include "base/json.h"
+#include "finish.h"
+#include "store_rig.h"
+#include "suite.h"
+
+#include <dirent.h>
+
+/* ---- what was logged */
+
+struct logged {
+    uint64_t count;
+    char id[MR_EVENT_ID_MAX + 1], type[MR_EVENT_TYPE_MAX + 1];
+    char path[512], relative[512], file[512];
+};
+
+static int take(void *ctx, const struct mr_eventlog_record *record)
+{
+    struct logged *logged = ctx;
+    MR_CLEANUP(mr_json_freep) struct mr_json *json = NULL;
+    const char *path, *relative;
+    const struct mr_json *data, *files;
+    logged->count++;
+    snprintf(logged->id, sizeof(logged->id), "%s", record->id);
+    snprintf(logged->type, sizeof(logged->type), "%s", record->type);
+    ck_assert_int_eq(mr_json_parse(record->json, record->json_bytes, &json, NULL), 0);
+    ck_assert_int_eq(mr_json_need_object(json, "data", &data, NULL), 0);
+    ck_assert_int_eq(mr_json_need_string(data, "path", &path, NULL), 0);
+    ck_assert_int_eq(mr_json_need_string(data, "relative_path", &relative, NULL), 0);
+    snprintf(logged->path, sizeof(logged->path), "%s", path);
+    snprintf(logged->relative, sizeof(logged->relative), "%s", relative);
+    if (mr_json_get(data, "files") != NULL) {
+        ck_assert_int_eq(mr_json_need_array(data, "files", &files, NULL), 0);
+        ck_assert_int_eq(mr_json_need_string(mr_json_at(files, 0), "path", &path, NULL), 0);
+        snprintf(logged->file, sizeof(logged->file), "%s", path);
+    }
+    return 0;
+}
+
+static struct logged read_log(struct rig *rig)
+{
+    struct logged logged = {0};
+    ck_assert_int_eq(mr_eventlog_read(rig->eventlog, 1, 1000, take, &logged), 0);
+    return logged;
+}
+
+static size_t count_journals(const struct rig *rig)
+{
+    size_t count = 0;
+    int fd = openat(rig->store.journal_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fdopendir(fd);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+/* ---- a movie on its way */
+
+static struct mr_dossier *finished(struct rig *rig, const struct mr_open *open, unsigned seed)
+{
+    char left_out[256];
+    struct mr_err err = {0};
+    struct mr_dossier *d = calloc(1, sizeof(*d));
+    struct mr_extent extent = rig_extent(open, 5000);
+    struct mr_movie *movie = rig_begin(rig, open);
+    rig_land_all(movie, &extent, seed);
+    struct mr_end end = rig_end_of(movie, open, &extent, seed);
+    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, d, &err), 0);
+    ck_assert_msg(mr_finish_part(&rig->store, movie, d, &end, left_out, &err) == 0, "%s", err.text);
+    if (open->revision == 1)
+        ck_assert_int_eq(mr_commit_free_name(&rig->store, d->path, d->sealed.path), 0);
+    else
+        memcpy(d->sealed.path, d->path, sizeof(d->path));
+    const struct mr_announcement a = {
+        .end = &end, .extent = &end.extent, .sealed = &d->sealed, .committed_real_ns = 1};
+    ck_assert_int_eq(mr_announce_movie(&rig->store, d, &a, &d->sealed.event), 0);
+    mr_movie_release(movie);
+    return d;
+}
+
+static void drop(struct mr_dossier *d)
+{
+    mr_dossier_fini(d);
+    free(d);
+}
+
+static void log_alone(struct rig *rig, const struct mr_dossier *d)
+{
+    uint64_t sequence;
+    const char *event = d->sealed.event;
+    ck_assert_int_eq(mr_eventlog_append(rig->eventlog, event, strlen(event), &sequence, NULL), 0);
+    ck_assert_int_eq(mr_eventlog_sync(rig->eventlog, NULL), 0);
+}
+
+enum step { BEFORE, SEALED, PLACED, LOGGED, RECORDED, STEPS };
+
+static void walk(struct rig *rig, struct mr_dossier *d, enum step until)
+{
+    struct mr_err err = {0};
+    uint64_t sequence = 0;
+    if (until >= SEALED)
+        ck_assert_int_eq(mr_commit_seal(&rig->commit, d, &err), 0);
+    if (until >= PLACED)
+        ck_assert_msg(mr_commit_place(&rig->commit, d, &err) == 0, "%s", err.text);
+    if (until == LOGGED)
+        log_alone(rig, d);
+    if (until == RECORDED) {
+        ck_assert_int_eq(mr_commit_record(&rig->commit, &d, 1, &sequence, &err), 0);
+        ck_assert_uint_gt(sequence, 0);
+    }
+}
+
+static int unfinished_count;
+
+static void unfinished(void *ctx, const struct mr_ulid *id)
+{
+    (void)ctx;
+    (void)id;
+    unfinished_count++;
+}
+
+static void recover(struct rig *rig)
+{
+    struct mr_err err = {0};
+    rig_restart(rig);
+    unfinished_count = 0;
+    ck_assert_msg(mr_commit_recover(&rig->commit, unfinished, NULL, &err) == 0, "%s", err.text);
+}
+
+static void check_committed(struct rig *rig, const struct mr_open *open, const char *path,
+                            uint64_t events)
+{
+    uint64_t bytes;
+    struct logged logged = read_log(rig);
+    const struct mr_catalogue_entry *entry =
+        mr_catalogue_find_revision(rig->catalogue, &open->movie, open->revision);
+    ck_assert_ptr_nonnull(entry);
+    ck_assert_str_eq(entry->path, path);
+    ck_assert_str_eq(entry->event, logged.id);
+    ck_assert_uint_eq(entry->sequence, events);
+    ck_assert_uint_eq(logged.count, events);
+    ck_assert_str_eq(logged.relative, path);
+    ck_assert_uint_eq(rig_file_crc(rig, path, &bytes), entry->digest_file);
+    ck_assert_uint_eq(bytes, 5000);
+    ck_assert_uint_eq(count_journals(rig), 0);
+}
+
+START_TEST(every_step_can_be_entered_again)
+{
+    for (int step = SEALED; step < STEPS; step++) {
+        struct rig rig;
+        rig_make(&rig);
+        struct mr_open open = rig_file("grid7/a.log");
+        struct mr_dossier *d = finished(&rig, &open, 1);
+        walk(&rig, d, (enum step)step);
+        drop(d);
+        for (int again = 0; again < 2; again++) { /* and once more over a finished commit */
+            recover(&rig);
+            check_committed(&rig, &open, "k3/grid7/a.log", 1);
+            ck_assert_int_eq(unfinished_count, 0);
+        }
+        ck_assert(!rig_has(&rig, "k3/grid7/.millrace"));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+START_TEST(what_was_not_sealed_is_resumed)
+{
+    struct rig rig;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    drop(d);
+    recover(&rig);
+    ck_assert_int_eq(unfinished_count, 1);
+    ck_assert_uint_eq(read_log(&rig).count, 0);
+    ck_assert(!rig_has(&rig, "k3/a.log"));
+    ck_assert_uint_eq(count_journals(&rig), 1);
+    rig_end(&rig);
+}
+END_TEST
+
+static int count_record(void *ctx, const char *text, size_t bytes, uint64_t offset)
+{
+    (void)ctx, (void)text, (void)bytes, (void)offset;
+    return 0;
+}
+
+static void occupy(const struct rig *rig, const char *path)
+{
+    int fd = openat(rig->store.root_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, "mine", 4), 4);
+    close(fd);
+}
+
+START_TEST(name_taken_meanwhile_is_not_overwritten)
+{
+    for (int recovering = 0; recovering < 2; recovering++) {
+        struct rig rig;
+        uint64_t bytes;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        struct mr_dossier *d = finished(&rig, &open, 1);
+        walk(&rig, d, SEALED);
+        occupy(&rig, "k3/a.log");
+        occupy(&rig, "k3/a_dup2.log");
+        if (recovering == 0)
+            walk(&rig, d, RECORDED);
+        else
+            recover(&rig);
+        drop(d);
+        check_committed(&rig, &open, "k3/a_dup3.log", 1);
+        rig_file_crc(&rig, "k3/a.log", &bytes);
+        ck_assert_uint_eq(bytes, 4);
+        struct logged logged = read_log(&rig);
+        char full[600];
+        snprintf(full, sizeof(full), "%s/k3/a_dup3.log", rig.store.root);
+        ck_assert_str_eq(logged.path, full);
+        ck_assert_str_eq(logged.file, full);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+static void revision_after(enum step crash, bool old_is_there)
+{
+    struct rig rig;
+    uint64_t bytes;
+    rig_make(&rig);
+    struct mr_open open = rig_file("grid7/a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    walk(&rig, d, RECORDED);
+    drop(d);
+    uint64_t old_crc = rig_file_crc(&rig, "k3/grid7/a.log", &bytes);
+    if (!old_is_there)
+        ck_assert_int_eq(unlinkat(rig.store.root_fd, "k3/grid7/a.log", 0), 0);
+    open.revision = 2;
+    d = finished(&rig, &open, 2);
+    walk(&rig, d, crash);
+    drop(d);
+    recover(&rig);
+    check_committed(&rig, &open, "k3/grid7/a.log", 2);
+    ck_assert_uint_ne(rig_file_crc(&rig, "k3/grid7/a.log", &bytes), old_crc);
+    char id[MR_ULID_TEXT], kept[128], event[64];
+    snprintf(kept, sizeof(kept), "k3/grid7/.millrace/old/%s.r1", mr_ulid_text(&open.movie, id));
+    ck_assert_int_eq(rig_has(&rig, kept), old_is_there);
+    if (old_is_there)
+        ck_assert_uint_eq(rig_file_crc(&rig, kept, &bytes), old_crc);
+    snprintf(event, sizeof(event), "%s.ready.r2", id);
+    ck_assert_str_eq(read_log(&rig).id, event);
+    rig_end(&rig);
+}
+
+START_TEST(revision_takes_the_place_and_the_old_one_is_kept)
+{
+    for (int step = SEALED; step < STEPS; step++) {
+        revision_after((enum step)step, true);
+        revision_after((enum step)step, false);
+    }
+}
+END_TEST
+
+/* Between the exchange and putting the old one away. */
+START_TEST(exchange_alone_is_completed)
+{
+    struct rig rig;
+    char part[128], id[MR_ULID_TEXT], kept[128];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    walk(&rig, d, RECORDED);
+    drop(d);
+    open.revision = 2;
+    d = finished(&rig, &open, 2);
+    walk(&rig, d, SEALED);
+    snprintf(part, sizeof(part), "k3/.millrace/%s.g1.part", mr_ulid_text(&open.movie, id));
+    ck_assert_int_eq(mr_fs_exchange(rig.store.root_fd, part, rig.store.root_fd, "k3/a.log"), 0);
+    drop(d);
+    recover(&rig);
+    check_committed(&rig, &open, "k3/a.log", 2);
+    snprintf(kept, sizeof(kept), "k3/.millrace/old/%s.r1", id);
+    ck_assert(rig_has(&rig, kept));
+    ck_assert(!rig_has(&rig, part));
+    rig_end(&rig);
+}
+END_TEST
+
+static struct mr_dossier *failed(struct rig *rig, const struct mr_open *open)
+{
+    struct mr_err err = {0};
+    char dir[128], id[MR_ULID_TEXT];
+    struct mr_dossier *d = calloc(1, sizeof(*d));
+    struct mr_extent extent = rig_extent(open, 5000);
+    struct mr_movie *movie = rig_begin(rig, open);
+    rig_land_all(movie, &extent, 1);
+    const struct mr_fail fail = {.movie = open->movie, .extent = extent, .text = "was cut"};
+    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, d, &err), 0);
+    ck_assert_int_eq(mr_finish_failed(movie, d, &fail, &err), 0);
+    snprintf(dir, sizeof(dir), ".millrace/failed/%s", mr_ulid_text(&open->movie, id));
+    int fd = mr_fs_mkdirs_durable(rig->store.root_fd, dir, 0750, (gid_t)-1);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    snprintf(d->sealed.path, sizeof(d->sealed.path), "%s/a.log", dir);
+    const struct mr_announcement a = {.extent = &extent,
+                                      .sealed = &d->sealed,
+                                      .reason = fail.text,
+                                      .code = MR_REASON_SOURCE,
+                                      .committed_real_ns = 1};
+    ck_assert_int_eq(mr_announce_movie(&rig->store, d, &a, &d->sealed.event), 0);
+    mr_movie_release(movie);
+    return d;
+}
+
+START_TEST(failed_movie_is_kept_apart_and_told_once)
+{
+    for (int step = SEALED; step < STEPS; step++) {
+        struct rig rig;
+        char path[MR_NAMING_PATH_MAX + 1];
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        struct mr_dossier *d = failed(&rig, &open);
+        snprintf(path, sizeof(path), "%s", d->sealed.path);
+        walk(&rig, d, (enum step)step);
+        drop(d);
+        recover(&rig);
+        struct logged logged = read_log(&rig);
+        ck_assert_uint_eq(logged.count, 1);
+        ck_assert_str_eq(logged.type, MR_EVENT_MOVIE_FAILED);
+        ck_assert(rig_has(&rig, path));
+        ck_assert(!rig_has(&rig, "k3/a.log"));
+        ck_assert_uint_eq(mr_catalogue_count(rig.catalogue), 0);
+        ck_assert_uint_eq(count_journals(&rig), 0);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+/* Whatever lies where it should be kept: a failed movie never gets a final name. */
+START_TEST(failed_movie_never_goes_to_a_final_name)
+{
+    struct rig rig;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = failed(&rig, &open);
+    walk(&rig, d, SEALED);
+    occupy(&rig, d->sealed.path);
+    walk(&rig, d, RECORDED);
+    ck_assert(!rig_has(&rig, "k3/a.log"));
+    ck_assert_msg(strncmp(d->sealed.path, ".millrace/failed/", 17) == 0, "%s", d->sealed.path);
+    ck_assert_str_eq(read_log(&rig).relative, d->sealed.path);
+    drop(d);
+    rig_end(&rig);
+}
+END_TEST
+
+/* The crash came while the second SEALED record was being written, and another one takes its place.
+ */
+START_TEST(torn_end_does_not_swallow_what_follows)
+{
+    struct rig rig;
+    char name[64];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    walk(&rig, d, SEALED);
+    drop(d);
+    occupy(&rig, "k3/a.log");
+    mr_dossier_name(&open.movie, 1, "journal", name);
+    int fd = openat(rig.store.journal_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC);
+    ck_assert_int_eq(write(fd, "0123456789abcdef SEALED {", 25), 25);
+    close(fd);
+    int keep = openat(rig.store.journal_fd, name, O_RDONLY | O_CLOEXEC); /* outlives its name */
+    recover(&rig);
+    check_committed(&rig, &open, "k3/a_dup2.log", 1);
+    struct mr_recordlog_scan scan;
+    ck_assert_int_eq(mr_recordlog_scan(keep, 0, count_record, NULL, &scan), 0);
+    ck_assert_uint_eq(scan.bad_records, 0);
+    ck_assert_uint_eq(scan.records, 4); /* OPEN, SLAB, SEALED, SEALED */
+    close(keep);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(sealed_without_any_file_begins_again)
+{
+    struct rig rig;
+    char part[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    walk(&rig, d, SEALED);
+    snprintf(part, sizeof(part), "k3/.millrace/%s.g1.part", mr_ulid_text(&open.movie, id));
+    ck_assert_int_eq(unlinkat(rig.store.root_fd, part, 0), 0);
+    drop(d);
+    recover(&rig);
+    ck_assert_uint_eq(read_log(&rig).count, 0);
+    ck_assert_uint_eq(count_journals(&rig), 0);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(journals_of_nothing)
+{
+    struct rig rig;
+    char id[MR_ULID_TEXT], name[64];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    snprintf(name, sizeof(name), "%s.g1.journal", mr_ulid_text(&open.movie, id));
+    int fd = openat(rig.store.journal_fd, name, O_CREAT | O_WRONLY, 0600);
+    ck_assert_int_eq(write(fd, "0123456789ab", 12), 12); /* an OPEN record cut short */
+    close(fd);
+    fd = openat(rig.store.journal_fd, "notes.txt", O_CREAT | O_WRONLY, 0600);
+    close(fd);
+    recover(&rig);
+    ck_assert_int_eq(unfinished_count, 0);
+    ck_assert_uint_eq(count_journals(&rig), 1); /* what is not ours stays */
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(several_movies_share_a_sync)
+{
+    struct rig rig;
+    struct mr_dossier *d[3];
+    uint64_t sequences[3];
+    struct mr_err err = {0};
+    rig_make(&rig);
+    for (int i = 0; i < 3; i++) {
+        char path[16];
+        snprintf(path, sizeof(path), "%d.log", i);
+        struct mr_open open = rig_file(path);
+        d[i] = finished(&rig, &open, 1);
+        walk(&rig, d[i], PLACED);
+    }
+    ck_assert_int_eq(mr_commit_record(&rig.commit, d, 3, sequences, &err), 0);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(sequences[i], (uint64_t)i + 1);
+        drop(d[i]);
+    }
+    ck_assert_uint_eq(read_log(&rig).count, 3);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(name_that_is_not_utf8_is_committed)
+{
+    struct rig rig;
+    rig_make(&rig);
+    struct mr_open open = rig_file("gr\xff id/a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    walk(&rig, d, RECORDED);
+    drop(d);
+    check_committed(&rig, &open, "k3/gr%FF id/a.log", 1);
+    rig_restart(&rig);
+    check_committed(&rig, &open, "k3/gr%FF id/a.log", 1);
+    rig_end(&rig);
+}
+END_TEST
+
+MR_SUITE("commit", T(every_step_can_be_entered_again), T(what_was_not_sealed_is_resumed),
+         T(name_taken_meanwhile_is_not_overwritten),
+         T(revision_takes_the_place_and_the_old_one_is_kept), T(exchange_alone_is_completed),
+         T(failed_movie_is_kept_apart_and_told_once), T(failed_movie_never_goes_to_a_final_name),
+         T(torn_end_does_not_swallow_what_follows), T(sealed_without_any_file_begins_again),
+         T(journals_of_nothing), T(several_movies_share_a_sync),
+         T(name_that_is_not_utf8_is_committed))
