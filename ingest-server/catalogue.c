@@ -432,7 +432,8 @@ static bool same_content(const struct mr_catalogue_entry *e, const struct mr_cat
 {
     if (e->output != w->output || e->geometry != w->geometry)
         return false;
-    if (e->has_pixels && w->has_pixels)
+    /* kept byte for byte: the same pixels under another header are another file */
+    if (e->output != MR_OUTPUT_KEEP && e->has_pixels && w->has_pixels)
         return e->digest_pixels == w->digest_pixels;
     return w->has_file && e->digest_file == w->digest_file;
 }

@@ -83,10 +83,10 @@ struct mr_catalogue_content { /* what has just arrived; texts borrowed */
     bool has_pixels; /* digest_pixels is known */
     uint64_t digest_file, digest_pixels;
 };
-/* The same content of the same source: equal output and geometry, an equal pixel digest (where both
- * have one; else an equal file digest), not superseded, and the stored file unchanged (a regular
- * file of the size and mtime noted). root: the store's root. Touches the file system: not for the
- * data path. */
+/* The same content of the same source: equal output and geometry, an equal file digest (of `keep`)
+ * or pixel digest (of the others where both have one; else the file's), not superseded, and the
+ * stored file unchanged (a regular file of the size and mtime noted). root: the store's root.
+ * Touches the file system: not for the data path. */
 const struct mr_catalogue_entry *mr_catalogue_find_content(struct mr_catalogue *catalogue, int root,
                                                            const struct mr_catalogue_content *what);
 

@@ -25,7 +25,7 @@ static struct mr_catalogue_entry entry_of(uint32_t n)
                                        .revision = 1,
                                        .agent = "k3",
                                        .source = "grid7/a.mrc",
-                                       .output = MR_OUTPUT_KEEP,
+                                       .output = MR_OUTPUT_MRC,
                                        .geometry = 5,
                                        .path = "k3/grid7/a.mrc",
                                        .bytes = 4,
@@ -173,7 +173,7 @@ START_TEST(the_same_content_is_known)
     add(c, &e);
     struct mr_catalogue_content what = {.agent = "k3",
                                         .source = "grid7/a.mrc",
-                                        .output = MR_OUTPUT_KEEP,
+                                        .output = MR_OUTPUT_MRC,
                                         .geometry = 5,
                                         .has_pixels = true,
                                         .digest_pixels = 7};
@@ -186,7 +186,7 @@ START_TEST(the_same_content_is_known)
     other.geometry = 6;
     ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
     other = what;
-    other.output = MR_OUTPUT_MRC;
+    other.output = MR_OUTPUT_KEEP;
     ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
     other = what;
     other.agent = "k4";
@@ -213,6 +213,30 @@ START_TEST(the_same_content_is_known)
 }
 END_TEST
 
+START_TEST(a_kept_file_with_another_header_is_another)
+{
+    struct scratch s = scratch_make();
+    struct mr_catalogue *c = open_it(&s);
+    struct mr_catalogue_entry e = entry_of(1);
+    e.mtime_ns = make_file(&s);
+    e.output = MR_OUTPUT_KEEP;
+    add(c, &e);
+    struct mr_catalogue_content what = {.agent = "k3",
+                                        .source = "grid7/a.mrc",
+                                        .output = MR_OUTPUT_KEEP,
+                                        .geometry = 5,
+                                        .has_file = true,
+                                        .has_pixels = true,
+                                        .digest_file = UINT64_MAX,
+                                        .digest_pixels = 7};
+    ck_assert_ptr_nonnull(mr_catalogue_find_content(c, s.fd, &what));
+    what.digest_file = 3;
+    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &what));
+    mr_catalogue_close(c);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(a_superseded_revision_is_not_the_same_content)
 {
     struct scratch s = scratch_make();
@@ -225,7 +249,7 @@ START_TEST(a_superseded_revision_is_not_the_same_content)
     add(c, &e);
     struct mr_catalogue_content what = {.agent = "k3",
                                         .source = "grid7/a.mrc",
-                                        .output = MR_OUTPUT_KEEP,
+                                        .output = MR_OUTPUT_MRC,
                                         .geometry = 5,
                                         .has_pixels = true,
                                         .digest_pixels = 7};
@@ -365,6 +389,7 @@ END_TEST
 
 MR_SUITE("catalogue", T(entries_come_back_whole), T(the_newest_revision_counts),
          T(old_revisions_have_their_time), T(the_same_content_is_known),
+         T(a_kept_file_with_another_header_is_another),
          T(a_superseded_revision_is_not_the_same_content), T(a_torn_tail_is_cut_and_damage_refused),
          T(what_cannot_be_a_line_is_refused), T(a_hundred_thousand_lines_load_quickly),
          T(questions_go_along_with_adding), T(geometries_have_keys))
