@@ -279,22 +279,28 @@ class Server(Program):
 
 
 class Agent(Program):
-    """millrace-agent over one watched folder of the workspace."""
+    """millrace-agent over the workspace's watched folder, or over `watches`."""
 
     results_in_log = True
 
-    def __init__(self, work, server, config=None, name="k3-krios1"):
+    def __init__(self, work, server, config=None, name="k3-krios1", watches=None):
         need_programs("millrace-agent")
+        config = dict(config or {})
         watch = merged({"path": work.movies, "complete": {"quiet": "1s", "give_up": "3s"},
-                        "rescan": "1s"}, (config or {}).pop("watch", None))
+                        "rescan": "1s"}, config.pop("watch", None))
         self.config = merged({
             "agent": {"name": name, "state_dir": work.folder(f"{name}-state")},
             "server": {"endpoint": server.control},
             "memory": {"pool": "64MiB"},
-            "watch": [watch],
+            "watch": watches or [watch],
         }, config)
         self.file = work.write(f"{name}.yaml", yaml(self.config) + "\n")
         super().__init__(work, "millrace-agent", ["--config", self.file])
+
+    def run(self, words, timeout=120):
+        """With other words beside --config; the finished process and what it said."""
+        return subprocess.run([binary(self.name), *self.words, *words], capture_output=True,
+                              text=True, timeout=timeout)
 
     def run_once(self, timeout=120):
         """--once; returns the exit status."""
