@@ -102,6 +102,9 @@ int mr_h5out_close(struct mr_h5out *out, struct mr_err *err)
     if (out->file >= 0)
         checked(out, H5Fclose(out->file));
     int code = out->failed ? mr_err_set(err, -EIO, "libhdf5: %s", out->why) : 0;
+    /* What a filter that is not there leaves in this thread's error stack would keep libhdf5 from
+     * ending with the program: "infinite loop closing library". */
+    H5Eclear2(H5E_DEFAULT);
     free(out);
     return code;
 }
