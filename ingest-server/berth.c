@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/crc64.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "dossier.h"
@@ -282,6 +283,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
     if (movie->part_dir_fd < 0)
         return mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
     int r = begin_journal(store, movie, d, err);
+    mr_failpoint("journal-made");
     if (r == 0)
         r = open_part(store, movie, O_CREAT | O_EXCL, err);
     if (r == 0)
@@ -290,6 +292,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
         r = mr_fs_sync_dir(movie->part_dir_fd) < 0
                 ? mr_err_errno(err, -errno, "directory of %s", d->path)
                 : 0;
+    mr_failpoint("part-made");
     return r;
 }
 

@@ -7,6 +7,7 @@
 #include "strip.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/recordlog.h"
 
@@ -180,7 +181,9 @@ static void part_synced(struct mr_strip_shared *s, struct mr_strip *strip, int r
     }
     if (mr_strip_is_dropped(strip))
         return;
+    mr_failpoint("group-synced");
     int r = append_records(s, strip);
+    mr_failpoint("group-journaled");
     if (r != 0)
         fail(s, strip, r, MR_LANDING_JOURNAL);
     else
@@ -189,6 +192,7 @@ static void part_synced(struct mr_strip_shared *s, struct mr_strip *strip, int r
 
 static void journal_synced(struct mr_strip_shared *s, struct mr_strip *strip, int result)
 {
+    mr_failpoint("group-durable");
     strip->state = MR_STRIP_IDLE;
     if (result != 0)
         fail(s, strip, result, MR_LANDING_JOURNAL);
