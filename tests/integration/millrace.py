@@ -14,6 +14,7 @@ all. Nothing here sleeps for a fixed time: wait_for() polls a condition and has 
 import collections
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -62,14 +63,13 @@ def wait_for(condition, timeout=TIMEOUT, what=None):
 
 
 def free_ports(count):
-    """`count` loopback ports in a row that nobody listens on; returns the first. Another process
-    may take one before it is used: a program that then fails to start says so."""
+    """`count` loopback ports in a row that nobody listens on; returns the first. They lie below
+    those the kernel gives to connections, so that none is taken in passing, even while a server
+    is down between two lives."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        end = int(f.read().split()[0])
     for _ in range(200):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            first = s.getsockname()[1]
-        if first + count > 65535:
-            continue
+        first = random.randrange(min(10000, end // 2), end - count)
         held = []
         try:
             for port in range(first, first + count):
@@ -379,8 +379,8 @@ class Workspace:
             f.write(content)
         return path
 
-    def server(self, config=None, **more):
-        return Server(self, config, **more).start()
+    def server(self, config=None, env=None, **more):
+        return Server(self, config, **more).start(env)
 
     def agent(self, server, config=None, **more):
         return Agent(self, server, config, **more).start()
