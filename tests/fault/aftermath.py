@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold in a store once every movie is committed, whatever happened on the way; and how
+the tests of this folder make movies and find the helpers of tests/integration."""
+import glob
+import hashlib
+import os
+import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+
+from millrace import Movie, crc64  # noqa: E402  (found by the line above)
+
+READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
+FAILED = "millrace.movie.failed.v1"
+
+
+def is_long():
+    """--long on the command line: more rounds. Taken out, so that run() sees names only."""
+    if "--long" in sys.argv:
+        sys.argv.remove("--long")
+        os.environ["MILLRACE_TEST_LONG"] = "1"
+    return "MILLRACE_TEST_LONG" in os.environ
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        digest = hashlib.sha256()
+        while data := f.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def events(server):
+    """All events of the log, over HTTP in pages."""
+    found = []
+    while page := server.logged(since=len(found) + 1):
+        found += page
+    return found
+
+
+def below_millrace(store):
+    """Everything in the store's .millrace folders, and these folders, relative to the store."""
+    found = []
+    for base, folders, names in os.walk(store):
+        if ".millrace" in base.split(os.sep) + folders:
+            inside = ".millrace" in base.split(os.sep)
+            wanted = folders + names if inside else [".millrace"]
+            found += [os.path.relpath(os.path.join(base, n), store) for n in wanted]
+    return sorted(set(found))
+
+
+def check_nothing_left(store):
+    """No journal, no part, no .millrace but the root's."""
+    left = [n for n in below_millrace(store)
+            if n.endswith((".part", ".journal"))
+            or (n.endswith(".millrace") and n != ".millrace"
+                and not os.path.isdir(os.path.join(store, n, "old")))]
+    assert not left, f"left behind: {left}"
+
+
+def check_events(server):
+    """Sequence without a gap, no id twice, no movie both ready and failed. Returns the ready ones
+    by their subject."""
+    log = events(server)
+    numbers = [int(e["sequence"]) for e in log]
+    assert numbers == list(range(1, len(log) + 1)), f"gap in {numbers}"
+    ids = [e["id"] for e in log]
+    assert len(ids) == len(set(ids)), f"an id twice: {sorted(ids)}"
+    ready = [e for e in log if e["type"] in READY]
+    both = {e["data"]["movie"] for e in ready} & {
+        e["data"]["movie"] for e in log if e["type"] == FAILED}
+    assert not both, f"ready and failed: {both}"
+    subjects = [(e["subject"], e["data"]["revision"]) for e in ready]
+    assert len(subjects) == len(set(subjects)), f"ready twice: {sorted(subjects)}"
+    return {e["subject"]: e for e in ready}  # of several revisions the last
+
+
+def check_catalogue(server, ready):
+    """A line for every movie of `ready`."""
+    with open(os.path.join(server.store, ".millrace", "catalogue.log"), encoding="utf-8") as f:
+        lines = f.read()
+    for event in ready.values():
+        assert event["data"]["movie"] in lines, f"not in the catalogue: {event['subject']}"
+
+
+def check_file(event, source=None, pixels_crc=None):
+    """What lies in the store is what the event says, and that is what the camera wrote."""
+    path, digest = event["data"]["path"], event["data"]["digest"]
+    assert os.path.getsize(path) == event["data"]["bytes"], event
+    assert crc64(path) == digest["file"], f"{path} is not as announced"
+    if source is not None:
+        assert sha256(path) == sha256(source), f"{path} is not {source}"
+    if pixels_crc is not None:
+        assert digest["pixels"] == pixels_crc, f"{path}: other pixels than the camera's"
+
+
+def check_store(server, movies, output="keep", folder="movies"):
+    """All of it, for Movies of a camera that lie in one folder below the agent's."""
+    ready = check_events(server)
+    check_nothing_left(server.store)
+    check_catalogue(server, ready)
+    for movie in movies:
+        event = ready[os.path.join(folder, os.path.basename(movie.path))]
+        assert event["data"]["output"] == output, event
+        check_file(event, movie.path if output == "keep" else None, movie.pixels_crc)
+    return ready
+
+
+def parts(store):
+    return glob.glob(f"{store}/**/.millrace/*.part", recursive=True, include_hidden=True)
+
+
+def journals(store):
+    return glob.glob(f"{store}/.millrace/journal/*.journal")
+
+
+def make_movies(folder, count, size, rng, first=1):
+    """MRC movies of about `size` bytes made faster than a camera could: no two slabs alike."""
+    side = 1024
+    frames = max(size // (side * side), 1)
+    movies = []
+    for n in range(first, first + count):
+        path = os.path.join(folder, f"movie_{n:04}.mrc")
+        header = bytearray(struct.pack("<10i", side, side, frames, 0, 0, 0, 0, side, side, frames))
+        header += struct.pack("<6f3i3f2i", side, side, frames, 90, 90, 90, 1, 2, 3, 0, 1, 0, 0, 0)
+        header += bytes(208 - len(header)) + b"MAP DD\0\0" + bytes(1024 - 216)
+        noise = rng.randbytes(side * side - 16)
+        with open(path + ".tmp", "wb") as f:
+            f.write(header)
+            for frame in range(frames):
+                f.write(struct.pack("<QQ", n, frame) + noise)
+        os.rename(path + ".tmp", path)
+        movies.append(Movie(path, os.path.getsize(path), frames, None, None))
+    return movies

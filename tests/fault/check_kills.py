@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of the server and of the agent at random moments of a transfer of several movies: what was
+durable is not sent again, and in the end all is as if nothing had happened. MILLRACE_TEST_SEED
+repeats a run; --long kills more often."""
+import os
+import random
+import re
+import sys
+import time
+
+from aftermath import check_store, is_long, make_movies
+from millrace import Agent, Program, run, wait_for
+
+LONG = is_long()
+KILLS = 60 if LONG else 6
+SLABS_IN_FLIGHT = 64 // 4  # a pool of 64 MiB
+
+
+def dice():
+    seed = int(os.environ.get("MILLRACE_TEST_SEED", time.time_ns() % 1000000))
+    print(f"MILLRACE_TEST_SEED={seed}")
+    return random.Random(seed)
+
+
+def total(server, key):
+    """Of all lanes; None while nobody answers."""
+    status = server.status()
+    return status and sum(lane[key] for lane in status["lanes"])
+
+
+def resumed(agent):
+    """Of each movie how many slabs were durable, by its name, as the agent was last told."""
+    found = re.findall(r"(\S+) resumes: (\d+) slabs are durable", agent.messages())
+    return {os.path.basename(path): int(slabs) for path, slabs in found}
+
+
+def sessions(agent):
+    return agent.messages().count("session with")
+
+
+def committed(agent):
+    return set(re.findall(r"(\S+) (?:is committed|was in the store already)", agent.messages()))
+
+
+def wait_for_slabs(server, rng, done):
+    """Until some more slabs have come, or the transfer is done()."""
+    wanted = (total(server, "received_slabs") or 0) + rng.randrange(1, 12)
+    wait_for(lambda: done() or (total(server, "received_slabs") or 0) >= wanted, what="slabs")
+
+
+def check_kept(agent, before):
+    """What was durable in an earlier life is so in this one."""
+    now = resumed(agent)
+    for name, slabs in before.items():
+        assert now[name] >= slabs, f"{name}: {slabs} slabs were durable, now {now[name]}"
+    before.update(now)
+
+
+def kill_servers(agent, server, movies, rng):
+    """Kills until the transfer is done or KILLS were made. Returns how many kills those were."""
+    before = {}
+    for life in range(KILLS):
+        wait_for(lambda: sessions(agent) > life, what="a session")
+        wait_for_slabs(server, rng, lambda: len(committed(agent)) == len(movies))
+        if len(committed(agent)) == len(movies):
+            return life
+        server.kill()
+        server.start()
+        wait_for(lambda: sessions(agent) > life + 1, what="a session")
+        check_kept(agent, before)
+    return KILLS
+
+
+def server_is_killed(work, start_agent):
+    rng = dice()
+    movies = make_movies(work.movies, 4, 64 << 20, rng)
+    server = work.server()
+    agent = start_agent(work, server)
+    kills = kill_servers(agent, server, movies, rng)
+    wait_for(lambda: len(committed(agent)) == len(movies), 60, "all movies are committed")
+    slabs = {os.path.basename(m.path): -(-m.bytes // (4 << 20)) for m in movies}
+    had = resumed(agent)
+    print(f"{kills} kills; resumed with {had} of {slabs}")
+    assert kills >= 3
+    return server, agent, movies
+
+
+def push(work, server):
+    return Program(work, "millrace-agent",
+                   ["push", "--server", server.control, "--agent", "k3", work.movies]).start()
+
+
+def test_push_outlives_servers(work):
+    server, agent, movies = server_is_killed(work, push)
+    assert agent.wait() == 0
+    check_store(server, movies)
+
+
+def test_agent_outlives_servers(work):
+    server, agent, movies = server_is_killed(work, lambda w, s: w.agent(s))
+    check_store(server, movies, folder="")
+    assert agent.stop() == 0 and server.stop() == 0
+
+
+def test_durable_slabs_are_not_sent_again(work):
+    """One kill; then the successor receives what its agent was told is missing, and no slab more."""
+    movie, = make_movies(work.movies, 1, 192 << 20, dice())
+    slabs = -(-movie.bytes // (4 << 20))
+    server = work.server()
+    agent = push(work, server)
+    seen = wait_for(lambda: (total(server, "durable_slabs") or 0) >= 5
+                    and total(server, "durable_slabs"), what="some durable slabs")
+    server.kill()
+    server.start()
+    assert agent.wait() == 0
+    had = sum(resumed(agent).values())
+    assert had >= seen, f"{seen} slabs were durable, {had} are left"
+    received = total(server, "received_slabs")
+    assert received == slabs - had, f"{received} received, {slabs - had} were missing"
+    print(f"{slabs} slabs: {had} durable at the kill, {received} received after it")
+    check_store(server, [movie])
+
+
+def test_killed_agent_goes_on(work):
+    """Half shipped movies, committed ones, and one that came while no agent ran."""
+    rng = dice()
+    movies = make_movies(work.movies, 3, 64 << 20, rng)
+    server = work.server()
+    agent = Agent(work, server)
+    kills = 0
+    for life in range(KILLS):
+        agent.start()
+        wait_for(lambda: sessions(agent) > life, what="a session")
+        wait_for_slabs(server, rng, lambda: len(committed(agent)) == len(movies))
+        kills += len(committed(agent)) < len(movies)
+        agent.kill()
+        if life == 1:
+            movies += make_movies(work.movies, 1, 16 << 20, rng, first=10)
+    agent.start()
+    wait_for(lambda: len(committed(agent)) == len(movies), 60, "all movies are committed")
+    check_store(server, movies, folder="")
+    slabs = sum(-(-m.bytes // (4 << 20)) for m in movies)
+    received = total(server, "received_slabs")
+    print(f"{kills} kills in the midst, {slabs} slabs, {received} received")
+    assert slabs <= received <= slabs + kills * SLABS_IN_FLIGHT
+    agent.stop()
+    agent.start()  # all is committed: nothing is shipped again
+    wait_for(lambda: sessions(agent) > KILLS + 1, what="a session")
+    assert agent.stop() == 0
+    assert total(server, "received_slabs") == received
+    assert server.stop() == 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(globals()))
