@@ -8,6 +8,7 @@
 
 #include "wire/message.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SAMPLE_RANGES 3
