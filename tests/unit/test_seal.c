@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How movies end, as the seal stage decides it: committed, known, renamed, failed, discarded. */
+#include "seal.h"
+
+#include "announce.h"
+#include "store_rig.h"
+#include "suite.h"
+
+static int deaths;
+
+static void fatal(void *ctx)
+{
+    (void)ctx;
+    deaths++;
+}
+
+/* Runs the stage over these jobs and returns when it has answered them all. */
+static void run(struct rig *rig, const struct mr_seal_job *jobs, size_t count,
+                struct mr_message **ret_messages, struct mr_seal_counts *ret_counts)
+{
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_seal_answer answer;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig->commit, in, out, fatal, NULL, &seal), 0);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(mr_queue_push(in, &jobs[i]), 0);
+    mr_queue_close(in);
+    mr_seal_stage.run(seal);
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].kind == MR_SEAL_LOG)
+            continue;
+        ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
+        ck_assert(mr_ulid_equal(&answer.id, &jobs[i].id));
+        ret_messages[i] = answer.message;
+    }
+    mr_seal_count(seal, ret_counts);
+    mr_seal_free(seal);
+    mr_queue_free(in);
+    mr_queue_free(out);
+    ck_assert_int_eq(deaths, 0);
+}
+
+struct shipment {
+    struct mr_open open;
+    struct mr_extent extent;
+    struct mr_end end;
+    struct mr_seal_job job;
+};
+
+static void ship(struct rig *rig, const struct mr_open *open, uint64_t size, unsigned seed,
+                 struct shipment *ret)
+{
+    ret->open = *open;
+    ret->extent = rig_extent(open, size);
+    struct mr_movie *movie = rig_begin(rig, open);
+    rig_land_all(movie, &ret->extent, seed);
+    ret->end = rig_end_of(movie, open, &ret->extent, seed);
+    ret->job = (struct mr_seal_job){
+        .kind = MR_SEAL_COMMIT, .id = open->movie, .movie = movie, .end = &ret->end};
+}
+
+static struct mr_message *seal_one(struct rig *rig, const struct shipment *s)
+{
+    struct mr_message *message;
+    struct mr_seal_counts counts;
+    run(rig, &s->job, 1, &message, &counts);
+    return message;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+START_TEST(movie_is_committed)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_movie(MR_OUTPUT_MRC, 1000, 1001, "grid7/a.mrc");
+    ship(&rig, &open, 5, 1, &s);
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_COMMITTED);
+    ck_assert(!m->committed.known);
+    ck_assert_uint_eq(m->committed.revision, 1);
+    ck_assert_uint_eq(m->committed.sequence, 1);
+    ck_assert(ends_with(m->committed.event, ".ready"));
+    ck_assert(ends_with(m->committed.path, "/k3/grid7/a.mrc"));
+    ck_assert_int_eq(m->committed.path[0], '/');
+    ck_assert(rig_has(&rig, "k3/grid7/a.mrc"));
+    ck_assert(!rig_has(&rig, "k3/grid7/.millrace"));
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(same_content_is_known)
+{
+    static const enum mr_output outputs[] = {MR_OUTPUT_KEEP, MR_OUTPUT_MRC, MR_OUTPUT_HDF5};
+    for (size_t o = 0; o < 3; o++) {
+        struct rig rig;
+        struct shipment s;
+        rig_make(&rig);
+        struct mr_open open = rig_movie(outputs[o], 500, 501, "a.mrc");
+        ship(&rig, &open, 3, 1, &s);
+        struct mr_message *first = seal_one(&rig, &s);
+        ck_assert_int_eq(first->type, MR_COMMITTED);
+        rig_restart(&rig);
+        struct mr_open again = rig_movie(outputs[o], 500, 501, "a.mrc");
+        ship(&rig, &again, 3, 1, &s);
+        struct mr_message *second = seal_one(&rig, &s);
+        ck_assert_int_eq(second->type, MR_COMMITTED);
+        ck_assert(second->committed.known);
+        ck_assert_str_eq(second->committed.event, first->committed.event);
+        ck_assert_str_eq(second->committed.path, first->committed.path);
+        ck_assert_uint_eq(second->committed.sequence, 1);
+        ck_assert(mr_ulid_equal(&second->committed.movie, &again.movie));
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        ck_assert(!rig_has(&rig, "k3/.millrace"));
+        ck_assert(!rig_has(&rig, "k3/a_dup2.mrc"));
+        free(first);
+        free(second);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+static void spoil(const struct rig *rig, const char *path)
+{
+    int fd = openat(rig->store.root_fd, path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    ck_assert_int_eq(write(fd, "x", 1), 1);
+    close(fd);
+}
+
+START_TEST(stored_file_that_changed_is_not_known)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log"), again = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    free(seal_one(&rig, &s));
+    spoil(&rig, "k3/a.log");
+    ship(&rig, &again, 5000, 1, &s);
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_COMMITTED);
+    ck_assert(!m->committed.known);
+    ck_assert(ends_with(m->committed.path, "/k3/a_dup2.log"));
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(other_content_gets_another_name)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    for (unsigned seed = 1; seed <= 3; seed++) {
+        char end[32];
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, seed, &s);
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        snprintf(end, sizeof(end), "/k3/a_dup%u.log", seed);
+        ck_assert_msg(ends_with(m->committed.path, seed == 1 ? "/k3/a.log" : end), "%s",
+                      m->committed.path);
+        free(m);
+    }
+    rig_end(&rig);
+}
+END_TEST
+
+/* Two of one name in one batch: neither is in the way of the other. */
+START_TEST(batch_of_one_name)
+{
+    struct rig rig;
+    struct shipment s[3];
+    struct mr_seal_job jobs[3];
+    struct mr_message *messages[3];
+    struct mr_seal_counts counts;
+    rig_make(&rig);
+    for (unsigned i = 0; i < 3; i++) {
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, i + 1, &s[i]);
+        jobs[i] = s[i].job;
+    }
+    run(&rig, jobs, 3, messages, &counts);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(messages[i]->type, MR_COMMITTED);
+        ck_assert_uint_eq(messages[i]->committed.sequence, i + 1);
+        free(messages[i]);
+    }
+    ck_assert(rig_has(&rig, "k3/a.log"));
+    ck_assert(rig_has(&rig, "k3/a_dup2.log"));
+    ck_assert(rig_has(&rig, "k3/a_dup3.log"));
+    ck_assert_uint_eq(counts.committed, 3);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(disagreement_discards_and_asks_again)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_message *m;
+    struct mr_seal_counts counts;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    s.end.crc_file ^= 1;
+    run(&rig, &s.job, 1, &m, &counts);
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    ck_assert(!rig_has(&rig, "k3/a.log"));
+    ck_assert(!rig_has(&rig, "k3/.millrace"));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    ck_assert_uint_eq(counts.discarded, 1);
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(failed_movie_is_kept_and_told)
+{
+    struct rig rig;
+    struct shipment s;
+    char id[MR_ULID_TEXT], path[128];
+    rig_make(&rig);
+    struct mr_open open = rig_movie(MR_OUTPUT_KEEP, 1000, 1001, "grid7/a.mrc");
+    ship(&rig, &open, 5, 1, &s);
+    const struct mr_fail fail = {
+        .movie = open.movie, .generation = 1, .extent = s.extent, .text = "the camera stopped"};
+    s.job.kind = MR_SEAL_FAIL;
+    s.job.fail = &fail;
+    s.job.end = NULL;
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_FAILED);
+    ck_assert_ptr_nonnull(strstr(m->failed.text, "the camera stopped"));
+    snprintf(path, sizeof(path), ".millrace/failed/%s/a.mrc", mr_ulid_text(&open.movie, id));
+    ck_assert(rig_has(&rig, path));
+    ck_assert(!rig_has(&rig, "k3/grid7/a.mrc"));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(abandoned_movie_leaves_nothing)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_file("grid7/a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    mr_movie_release(s.job.movie);
+    rig_restart(&rig);
+    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie};
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    ck_assert(!rig_has(&rig, "k3/grid7/.millrace"));
+    free(m);
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert_ptr_nonnull(answer.movie);
+    ck_assert(!answer.resumed);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(events_pass_through_in_order)
+{
+    struct rig rig;
+    struct mr_seal_counts counts;
+    struct mr_seal_job job = {.kind = MR_SEAL_LOG};
+    const struct mr_hello hello = {.name = "k3"};
+    rig_make(&rig);
+    ck_assert_int_eq(mr_announce_presence(&rig.store, &hello, true, 1, &job.event), 0);
+    run(&rig, &job, 1, NULL, &counts);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    rig_end(&rig);
+}
+END_TEST
+
+START_TEST(old_revision_expires)
+{
+    for (int keep = 0; keep < 2; keep++) {
+        struct rig rig;
+        struct shipment s;
+        char id[MR_ULID_TEXT], old[128];
+        struct mr_seal_counts counts;
+        rig_make(&rig);
+        rig.config.keep_revisions_ns = keep != 0 ? 3600 * MR_NS_PER_S : 0;
+        rig_restart(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        free(seal_one(&rig, &s));
+        open.revision = 2;
+        ship(&rig, &open, 5001, 2, &s);
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        ck_assert_uint_eq(m->committed.revision, 2);
+        ck_assert(ends_with(m->committed.event, ".ready.r2"));
+        free(m);
+        snprintf(old, sizeof(old), "k3/.millrace/old/%s.r1", mr_ulid_text(&open.movie, id));
+        ck_assert(rig_has(&rig, old));
+        run(&rig, NULL, 0, NULL, &counts); /* a new life looks through old revisions at once */
+        ck_assert_int_eq(rig_has(&rig, old), keep != 0);
+        ck_assert_int_eq(rig_has(&rig, "k3/.millrace"), keep != 0);
+        ck_assert(rig_has(&rig, "k3/a.log"));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
+         T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
+         T(batch_of_one_name), T(disagreement_discards_and_asks_again),
+         T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
+         T(events_pass_through_in_order), T(old_revision_expires))
