@@ -78,7 +78,8 @@ static bool wait_until_done(struct mr_agent *agent, int done, int signals)
             show_progress(agent, began_ns);
     if (person)
         fputs("\r\033[K", stderr);
-    return fds[1].revents != 0;
+    struct signalfd_siginfo info; /* left pending it would end us once it is unblocked */
+    return fds[1].revents != 0 && read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info);
 }
 
 static int verdict(const struct mr_tail_status *s, const struct mr_track_counts *found,

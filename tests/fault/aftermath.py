@@ -4,6 +4,7 @@ the tests of this folder make movies and find the helpers of tests/integration."
 import glob
 import hashlib
 import os
+import re
 import struct
 import sys
 
@@ -105,6 +106,16 @@ def check_store(server, movies, output="keep", folder="movies"):
         assert event["data"]["output"] == output, event
         check_file(event, movie.path if output == "keep" else None, movie.pixels_crc)
     return ready
+
+
+def total(server, key):
+    """Of all lanes; None while nobody answers."""
+    status = server.status()
+    return status and sum(lane[key] for lane in status["lanes"])
+
+
+def committed(agent):
+    return set(re.findall(r"(\S+) (?:is committed|was in the store already)", agent.messages()))
 
 
 def parts(store):

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 
-from aftermath import check_store, is_long, make_movies
+from aftermath import check_store, committed, is_long, make_movies, total
 from millrace import Agent, Program, run, wait_for
 
 LONG = is_long()
@@ -23,12 +23,6 @@ def dice():
     return random.Random(seed)
 
 
-def total(server, key):
-    """Of all lanes; None while nobody answers."""
-    status = server.status()
-    return status and sum(lane[key] for lane in status["lanes"])
-
-
 def resumed(agent):
     """Of each movie how many slabs were durable, by its name, as the agent was last told."""
     found = re.findall(r"(\S+) resumes: (\d+) slabs are durable", agent.messages())
@@ -37,10 +31,6 @@ def resumed(agent):
 
 def sessions(agent):
     return agent.messages().count("session with")
-
-
-def committed(agent):
-    return set(re.findall(r"(\S+) (?:is committed|was in the store already)", agent.messages()))
 
 
 def wait_for_slabs(server, rng, done):
