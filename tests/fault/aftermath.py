@@ -118,6 +118,12 @@ def committed(agent):
     return set(re.findall(r"(\S+) (?:is committed|was in the store already)", agent.messages()))
 
 
+def resumed(agent):
+    """Of each movie how many slabs were durable, by its name, as the agent was last told."""
+    found = re.findall(r"(\S+) resumes: (\d+) slabs are durable", agent.messages())
+    return {os.path.basename(path): int(slabs) for path, slabs in found}
+
+
 def parts(store):
     return glob.glob(f"{store}/**/.millrace/*.part", recursive=True, include_hidden=True)
 

@@ -5,11 +5,10 @@ durable is not sent again, and in the end all is as if nothing had happened. MIL
 repeats a run; --long kills more often."""
 import os
 import random
-import re
 import sys
 import time
 
-from aftermath import check_store, committed, is_long, make_movies, total
+from aftermath import check_store, committed, is_long, make_movies, resumed, total
 from millrace import Agent, Program, run, wait_for
 
 LONG = is_long()
@@ -21,12 +20,6 @@ def dice():
     seed = int(os.environ.get("MILLRACE_TEST_SEED", time.time_ns() % 1000000))
     print(f"MILLRACE_TEST_SEED={seed}")
     return random.Random(seed)
-
-
-def resumed(agent):
-    """Of each movie how many slabs were durable, by its name, as the agent was last told."""
-    found = re.findall(r"(\S+) resumes: (\d+) slabs are durable", agent.messages())
-    return {os.path.basename(path): int(slabs) for path, slabs in found}
 
 
 def sessions(agent):
