@@ -2,7 +2,8 @@
 /*
  * Who may send how much on one lane. A lane has a budget of bytes that libzmq may hold for it;
  * every session that asks gets an equal share in whole slabs, at least one, in turn, so that no set
- * of agents can starve another. Pure; used by the control thread.
+ * of agents can starve another. Only whole slabs are granted: what is too little for one is given
+ * back by the agent. Pure; used by the control thread.
  */
 #ifndef MR_CREDIT_H
 #define MR_CREDIT_H
@@ -17,13 +18,17 @@
 struct mr_credit_slot { /* bytes, totals since the session began */
     bool joined, wanted;
     uint64_t granted, used, returned;
+    uint64_t seen; /* their sum when it last changed, and since when it has not */
+    int64_t seen_ns;
 };
 
 struct mr_credit_lane {
     uint64_t budget; /* bytes */
     uint64_t unit;   /* bytes: smallest grant, cost of a full slab */
     uint64_t out;    /* granted and neither used nor returned, all slots */
+    bool short_of;   /* somebody wants what is not there */
     uint32_t next;   /* whose turn it is */
+    uint32_t top;    /* slots above were never joined */
     struct mr_credit_slot slots[MR_CREDIT_SLOTS];
 };
 
@@ -38,7 +43,13 @@ int mr_credit_demand(struct mr_credit_lane *c, uint32_t slot, bool wanted,
 /* bytes: of slabs taken over from libzmq. -EPROTO: more than was granted. */
 int mr_credit_use(struct mr_credit_lane *c, uint32_t slot, uint64_t bytes) MR_MUST_USE;
 
+/* True where the slot has had credit out for longer than limit_ns without any of it being used,
+ * returned or added to, while somebody waits: what it was for is lost, or its agent sits on it.
+ * Call it regularly. */
+bool mr_credit_stalled(struct mr_credit_lane *c, uint32_t slot, int64_t now_ns, int64_t limit_ns);
+
 /* Grants what can be granted; calls changed(ctx, slot) for each slot whose total grew. */
-void mr_credit_share(struct mr_credit_lane *c, void (*changed)(void *ctx, uint32_t slot), void *ctx);
+void mr_credit_share(struct mr_credit_lane *c, void (*changed)(void *ctx, uint32_t slot),
+                     void *ctx);
 
 #endif
