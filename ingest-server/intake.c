@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CREDIT_LIMIT_MS 30000
+
 int mr_intake_new(const struct mr_intake_config *config, const struct mr_intake_ops *ops,
                   struct mr_intake **ret)
 {
@@ -20,6 +22,8 @@ int mr_intake_new(const struct mr_intake_config *config, const struct mr_intake_
         return -ENOMEM;
     in->config = *config;
     in->ops = *ops;
+    if (in->config.credit_limit_ms == 0)
+        in->config.credit_limit_ms = CREDIT_LIMIT_MS;
     in->last_token = config->session_seed;
     for (uint16_t i = 0; i < config->lanes; i++)
         mr_credit_init(&in->credit[i], config->lane_budget, MR_SLAB_COST_MAX);
@@ -49,6 +53,17 @@ static void credit_changed(void *ctx, uint32_t slot)
     in->sessions[slot].credit_due = true;
 }
 
+/* A slab that was lost on a lane, with none behind it to show the gap, or an agent that stands
+ * still: others must not wait for its credit for ever. */
+static bool credit_stalled(struct mr_intake *in, struct session *s)
+{
+    bool stalled = false;
+    for (uint16_t i = 0; i < in->config.lanes; i++)
+        stalled |= mr_credit_stalled(&in->credit[i], mr_intake_slot_of(in, s), in->now_ns,
+                                     in->config.credit_limit_ms * MR_NS_PER_MS);
+    return stalled;
+}
+
 static void tick_session(struct mr_intake *in, struct session *s, int64_t real_ns)
 {
     int64_t beat_ns = in->config.heartbeat_ms * MR_NS_PER_MS;
@@ -57,6 +72,10 @@ static void tick_session(struct mr_intake *in, struct session *s, int64_t real_n
         return;
     if (in->now_ns - s->heard_ns > 3 * beat_ns) {
         mr_intake_dismiss(in, s, MR_REASON_STOPPING, "nothing heard from this agent");
+        return;
+    }
+    if (credit_stalled(in, s)) {
+        mr_intake_dismiss(in, s, MR_REASON_BUSY, "credit was neither used nor given back");
         return;
     }
     if (s->credit_due)
@@ -88,11 +107,16 @@ void mr_intake_berthed(struct mr_intake *in, struct mr_movie *movie, bool resume
     in->now_ns = now_ns;
     struct entry *e = mr_intake_find_movie(in, &movie->id);
     assert(e != NULL && e->state == BERTHING);
-    e->movie = movie;
     struct session *s = mr_intake_owner_of(in, e);
     if (s == NULL || in->stopping) {
         in->ops.release(in->ops.ctx, movie, false);
         mr_intake_forget(in, e);
+        return;
+    }
+    e->movie = movie;
+    e->generation = movie->generation;
+    if (e->discard) { /* no lane has it yet */
+        mr_intake_finish(in, e, MR_FINISH_DISCARD);
         return;
     }
     for (size_t i = 0; i < count; i++)
@@ -107,6 +131,8 @@ static void answer(struct mr_intake *in, struct entry *e, const struct mr_messag
 {
     struct session *s = mr_intake_owner_of(in, e);
     struct mr_message m = *message;
+    if (m.type == MR_FAILED && e->mismatch)
+        m.failed.code = MR_REASON_MISMATCH;
     if (s != NULL)
         mr_intake_say(in, s, &m);
     mr_intake_forget(in, e);
@@ -134,20 +160,16 @@ void mr_intake_detached(struct mr_intake *in, struct mr_movie *movie)
                                             [NEXT_FAIL] = MR_FINISH_FAIL,
                                             [NEXT_DISCARD] = MR_FINISH_DISCARD};
     struct entry *e = mr_intake_find_movie(in, &movie->id);
-    assert(e != NULL && e->state == LEAVING);
-    if (e->after == NEXT_RELEASE) {
-        struct session *s = mr_intake_owner_of(in, e);
-        in->ops.release(in->ops.ctx, movie, e->tainted);
-        if (s != NULL && e->hold.type == MR_HOLD)
-            mr_intake_say(in, s, &e->hold);
-        mr_intake_forget(in, e);
+    assert(e != NULL && e->state == LEAVING && e->movie == movie);
+    if (e->after != NEXT_RELEASE) {
+        mr_intake_finish(in, e, finish[e->after]);
         return;
     }
-    e->state = FINISHING;
-    struct mr_sender from = mr_intake_sender_of(e);
-    in->ops.finish(in->ops.ctx, finish[e->after], &from, &e->open.movie, movie,
-                   e->after == NEXT_COMMIT ? &e->end : NULL,
-                   e->after == NEXT_FAIL ? &e->fail : NULL);
+    struct session *s = mr_intake_owner_of(in, e);
+    in->ops.release(in->ops.ctx, movie, e->tainted);
+    if (s != NULL && e->hold.type == MR_HOLD)
+        mr_intake_say(in, s, &e->hold);
+    mr_intake_forget(in, e);
 }
 
 void mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)

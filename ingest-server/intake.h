@@ -22,8 +22,10 @@ struct mr_intake_config {
     uint16_t ports[MR_LANES_MAX];
     uint64_t lane_budget; /* bytes of credit per lane, at least MR_SLAB_COST_MAX */
     uint32_t heartbeat_ms;
-    uint32_t movies_max;   /* in flight at once */
-    uint64_t session_seed; /* random: sessions of two server lives never meet */
+    uint32_t credit_limit_ms; /* credit neither used nor returned for so long while others wait ends
+                               * the session; 0: 30 s */
+    uint32_t movies_max;      /* in flight at once */
+    uint64_t session_seed;    /* random: sessions of two server lives never meet */
 };
 
 /* How a movie is to be finished. */

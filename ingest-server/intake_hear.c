@@ -3,39 +3,51 @@
 #include "intake_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A movie belongs to the agent's name, whatever session it is shipped in. */
+static bool is_its(const struct entry *e, const struct session *s)
+{
+    return strcmp(e->from.name, s->hello.name) == 0;
+}
+
+static bool same_open(const struct mr_open *a, const struct mr_open *b)
+{
+    uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];
+    size_t left_bytes, right_bytes;
+    return mr_open_encode(a, left, sizeof(left), &left_bytes) == 0 &&
+           mr_open_encode(b, right, sizeof(right), &right_bytes) == 0 &&
+           left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
+}
+
+/* Of a session that is over, and on its way to an answer: that will be this session's. */
+static bool may_take_over(const struct entry *e, const struct session *s,
+                          const struct mr_open *open)
+{
+    return e->session == NO_SESSION && is_its(e, s) &&
+           (e->state == FINISHING || (e->state == BERTHING && same_open(&e->open, open)));
+}
 
 static void receive_open(struct mr_intake *in, struct session *s, const struct mr_open *open)
 {
     struct entry *e = mr_intake_find_movie(in, &open->movie);
-    if (e != NULL) {
-        bool free_to_take = e->session == NO_SESSION && e->state != LEAVING;
-        if (free_to_take)
-            e->session = mr_intake_slot_of(in, s); /* answered when berth or seal answers */
-        else
-            mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS,
-                               "the movie is busy");
+    if (e != NULL && may_take_over(e, s, open)) {
+        mr_intake_take_over(in, e, s);
         return;
     }
-    if (in->entry_count >= in->config.movies_max) {
+    if (e != NULL) {
+        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS, "the movie is busy");
+        return;
+    }
+    e = mr_intake_new_entry(in, s, &open->movie, BERTHING);
+    if (e == NULL) {
         mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS,
                            "too many movies in flight");
         return;
     }
-    e = calloc(1, sizeof(*e));
-    if (e == NULL) {
-        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS, "out of memory");
-        return;
-    }
-    e->session = mr_intake_slot_of(in, s);
-    e->from = s->hello;
-    e->clock_offset_ms = s->clock_offset_ms;
     e->open = *open;
-    e->opened_ns = in->now_ns;
-    e->next = in->entries;
-    in->entries = e;
-    in->entry_count++;
     struct mr_sender from = mr_intake_sender_of(e);
     in->ops.berth(in->ops.ctx, &from, &e->open);
 }
@@ -54,60 +66,102 @@ static int copy_blob(const uint8_t **blob, uint32_t bytes)
     return 0;
 }
 
+/* What END points to lives only as long as its message: the entry keeps its own. */
+static int keep_end(struct entry *e, const struct mr_end *end)
+{
+    struct mr_end copy = *end;
+    int r = copy_blob(&copy.metadata, copy.metadata_bytes);
+    if (r < 0)
+        return r;
+    r = copy_blob(&copy.source_header, copy.source_header_bytes);
+    if (r < 0) {
+        free((void *)copy.metadata);
+        return r;
+    }
+    e->end = copy;
+    return 0;
+}
+
+static void mismatch(struct mr_intake *in, struct entry *e, const struct mr_end *end,
+                     const char *text)
+{
+    e->mismatch = true;
+    e->fail =
+        (struct mr_fail){.movie = end->movie, .generation = end->generation, .extent = end->extent};
+    snprintf(e->fail.text, sizeof(e->fail.text), "%s", text);
+    mr_intake_leave(in, e, NEXT_FAIL);
+}
+
+static bool same_totals(const struct mr_end *a, const struct mr_end *b)
+{
+    return a->extent.frames == b->extent.frames &&
+           a->extent.source_bytes == b->extent.source_bytes && a->crc_file == b->crc_file &&
+           a->crc_pixels == b->crc_pixels;
+}
+
 static void receive_end(struct mr_intake *in, struct session *s, struct entry *e,
                         const struct mr_end *end)
 {
-    if (e->state != LIVE || e->complete || end->generation != e->movie->generation)
+    if (e->state != LIVE || end->generation != e->generation)
         return;
-    if (end->slabs != mr_slab_count(&e->movie->geometry, &end->extent) ||
-        end->slabs > MR_SLABS_MAX) {
-        mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST,
-                          "END: slab count does not follow from the extent");
+    if (end->slabs != mr_slab_count(&e->open.geometry, &end->extent) || end->slabs > MR_SLABS_MAX) {
+        mismatch(in, e, end, "END: the slab count does not follow from the extent");
         return;
     }
-    struct mr_end copy = *end;
-    if (copy_blob(&copy.metadata, copy.metadata_bytes) < 0 ||
-        copy_blob(&copy.source_header, copy.source_header_bytes) < 0) {
+    if (e->complete) {
+        if (!same_totals(&e->end, end))
+            mismatch(in, e, end, "END came again with other totals");
+        return;
+    }
+    if (keep_end(e, end) < 0) {
         mr_intake_dismiss(in, s, MR_REASON_BUSY, "out of memory");
         return;
     }
-    e->end = copy;
     e->complete = true;
     mr_intake_seal_if_whole(in, e);
 }
 
 static void receive_fail(struct mr_intake *in, struct entry *e, const struct mr_fail *fail)
 {
-    if (e->state != LIVE || fail->generation != e->movie->generation)
+    if (e->state != LIVE || fail->generation != e->generation)
         return;
     e->fail = *fail;
     mr_intake_leave(in, e, NEXT_FAIL);
+}
+
+static void abandon_unknown(struct mr_intake *in, struct session *s, const struct mr_ulid *id)
+{
+    struct entry *e = mr_intake_new_entry(in, s, id, FINISHING);
+    if (e == NULL)
+        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, BUSY_RETRY_MS, "too many movies in flight");
+    else
+        mr_intake_finish(in, e, MR_FINISH_DISCARD);
 }
 
 static void receive_abandon(struct mr_intake *in, struct session *s, const struct mr_ulid *id)
 {
     struct entry *e = mr_intake_find_movie(in, id);
     if (e == NULL) {
-        e = calloc(1, sizeof(*e));
-        if (e == NULL)
-            return;
-        e->session = mr_intake_slot_of(in, s);
-        e->from = s->hello;
-        e->open.movie = *id;
-        e->state = FINISHING;
-        e->next = in->entries;
-        in->entries = e;
-        in->entry_count++;
-        struct mr_sender from = mr_intake_sender_of(e);
-        in->ops.finish(in->ops.ctx, MR_FINISH_DISCARD, &from, id, NULL, NULL, NULL);
-    } else if (e->state == LIVE || e->state == LEAVING) {
-        mr_intake_leave(in, e, NEXT_DISCARD);
+        abandon_unknown(in, s, id);
+        return;
     }
+    if (e->session == NO_SESSION && is_its(e, s))
+        mr_intake_take_over(in, e, s);
+    if (e->session != mr_intake_slot_of(in, s))
+        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, BUSY_RETRY_MS, "the movie is busy");
+    else if (e->state == BERTHING)
+        e->discard = true;
+    else if (e->state != FINISHING) /* then its verdict is on the way */
+        mr_intake_leave(in, e, NEXT_DISCARD);
 }
 
 static void receive_demand(struct mr_intake *in, struct session *s, const struct mr_demand *demand)
 {
-    for (uint16_t i = 0; i < in->config.lanes && i < demand->lanes; i++)
+    if (demand->lanes != in->config.lanes) {
+        mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST, "DEMAND: not the lanes of WELCOME");
+        return;
+    }
+    for (uint16_t i = 0; i < in->config.lanes; i++)
         if (mr_credit_demand(&in->credit[i], mr_intake_slot_of(in, s), demand->wanted[i],
                              demand->returned[i]) < 0) {
             mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST,

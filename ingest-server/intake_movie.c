@@ -56,10 +56,63 @@ void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next afte
     in->ops.detach(in->ops.ctx, e->movie);
 }
 
+static bool whole(const struct entry *e)
+{
+    uint64_t bytes = e->end.slabs / 8, bits = e->end.slabs % 8;
+    if (e->durable_count < e->end.slabs)
+        return false;
+    if ((bits == 0 ? bytes : bytes + 1) > e->durable_bytes)
+        return false;
+    for (uint64_t i = 0; i < bytes; i++)
+        if (e->durable[i] != 0xff)
+            return false;
+    uint8_t mask = (uint8_t)((1u << bits) - 1);
+    return bits == 0 || (e->durable[bytes] & mask) == mask;
+}
+
+/* Slabs past the count do not make up for missing ones; that they exist is for seal to judge. */
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e)
 {
-    if (e->state == LIVE && e->complete && e->durable_count == e->end.slabs)
+    if (e->state == LIVE && e->complete && whole(e))
         mr_intake_leave(in, e, NEXT_COMMIT);
+}
+
+struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const struct mr_ulid *id,
+                                  enum movie_state state)
+{
+    struct entry *e = in->entry_count < in->config.movies_max ? calloc(1, sizeof(*e)) : NULL;
+    if (e == NULL)
+        return NULL;
+    e->state = state;
+    e->open.movie = *id;
+    e->opened_ns = in->now_ns;
+    mr_intake_take_over(in, e, s);
+    e->next = in->entries;
+    in->entries = e;
+    in->entry_count++;
+    return e;
+}
+
+void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *s)
+{
+    e->session = mr_intake_slot_of(in, s);
+    e->from = s->hello;
+    e->clock_offset_ms = s->clock_offset_ms;
+}
+
+/* Hands the movie to whoever finishes it: from here on it may be gone at any moment. */
+void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how)
+{
+    struct session *s = mr_intake_owner_of(in, e);
+    struct mr_movie *movie = e->movie;
+    struct mr_sender from = mr_intake_sender_of(e);
+    if (s != NULL && e->unsaid_count > 0)
+        mr_intake_say_acks(in, s, e);
+    e->state = FINISHING;
+    e->movie = NULL;
+    in->ops.finish(in->ops.ctx, how, &from, &e->open.movie, movie,
+                   how == MR_FINISH_COMMIT ? &e->end : NULL,
+                   how == MR_FINISH_FAIL ? &e->fail : NULL);
 }
 
 static int grow_bitmap(struct entry *e, uint64_t slab)
@@ -112,7 +165,7 @@ void mr_intake_say_acks(struct mr_intake *in, struct session *s, struct entry *e
     while (at < e->unsaid_count) {
         struct mr_message m = {
             .type = MR_ACK,
-            .ack = {.movie = e->open.movie, .generation = e->movie->generation, .ranges = ranges}};
+            .ack = {.movie = e->open.movie, .generation = e->generation, .ranges = ranges}};
         while (at < e->unsaid_count && m.ack.range_count < ACK_RANGES) {
             struct mr_range range = {.first = e->unsaid[at++], .count = 1};
             while (at < e->unsaid_count && e->unsaid[at] == range.first + range.count) {
@@ -138,7 +191,7 @@ void mr_intake_say_opened(struct mr_intake *in, struct session *s, struct entry 
         mr_message_put_range(ranges, i, durable[i]);
     struct mr_message m = {.type = MR_OPENED,
                            .opened = {.movie = e->open.movie,
-                                      .generation = e->movie->generation,
+                                      .generation = e->generation,
                                       .resumed = resumed,
                                       .range_count = (uint32_t)count,
                                       .ranges = ranges}};

@@ -48,7 +48,7 @@ void mr_intake_say(struct mr_intake *in, struct session *s, struct mr_message *m
 void mr_intake_refuse(struct mr_intake *in, const struct mr_route *to, uint16_t code,
                       const char *text)
 {
-    struct mr_message m = {.type = MR_REFUSED, .refused.code = code};
+    struct mr_message m = {.type = MR_REFUSED, .sequence = 1, .refused.code = code};
     snprintf(m.refused.text, sizeof(m.refused.text), "%s", text);
     in->ops.send(in->ops.ctx, to, &m);
 }
@@ -116,6 +116,7 @@ void mr_intake_welcome_if_drained(struct mr_intake *in, struct session *s)
     if (s->state != WAITING || !drained(in, s))
         return;
     s->state = TALKING;
+    s->heard_ns = in->now_ns; /* it had nothing to say while it waited */
     s->token = ++in->last_token;
     struct mr_message m = {.type = MR_WELCOME,
                            .welcome = {.version = MR_PROTOCOL_VERSION_MAX,
@@ -140,12 +141,14 @@ static bool make_way(struct mr_intake *in, const struct mr_route *from,
         if (s->state == FREE || strcmp(s->hello.name, hello->name) != 0)
             continue;
         if (memcmp(s->hello.instance, hello->instance, sizeof(hello->instance)) == 0) {
-            if (hello->epoch <= s->hello.epoch) {
+            /* Equal: the same process on a new connection, whose old one we still believe in. */
+            if (hello->epoch < s->hello.epoch) {
                 mr_intake_refuse(in, from, MR_REASON_STALE_EPOCH,
                                  "a newer session of this agent is live");
                 return false;
             }
-            mr_intake_end_session(in, s);
+            mr_intake_dismiss(in, s, MR_REASON_STALE_EPOCH,
+                              "a newer session of this agent is here");
         } else if (!hello->ephemeral && !s->hello.ephemeral) {
             char text[MR_TEXT_MAX];
             snprintf(text, sizeof(text), "another agent named %s is connected from %s", hello->name,

@@ -30,12 +30,15 @@ struct entry {
     struct mr_hello from;  /* who opened it */
     int64_t clock_offset_ms, opened_ns;
     struct mr_open open;
-    struct mr_movie *movie; /* NULL while BERTHING */
+    struct mr_movie *movie; /* NULL while BERTHING and FINISHING: then it is another stage's */
+    uint32_t generation;    /* of movie */
     uint8_t *durable;       /* bitmap */
     uint64_t durable_bytes, durable_count;
     uint64_t *unsaid; /* durable slabs not yet acked */
     size_t unsaid_count, unsaid_capacity;
     bool complete, tainted;
+    bool discard;      /* ABANDON came while BERTHING */
+    bool mismatch;     /* END contradicts itself: FAILED will say so */
     struct mr_end end; /* once complete; blobs owned */
     struct mr_fail fail;
     struct mr_message hold; /* what to say after NEXT_RELEASE, where type is set */
@@ -91,6 +94,10 @@ struct mr_sender mr_intake_sender_of(const struct entry *e);
 void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next after);
 void mr_intake_forget(struct mr_intake *in, struct entry *e); /* takes it out and frees it */
 void mr_intake_entry_free(struct entry *e);
+struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const struct mr_ulid *id,
+                                  enum movie_state state); /* NULL: full */
+void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *s);
+void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how);
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
 bool mr_intake_mark_durable(struct entry *e, uint64_t slab); /* true if it was not before */
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);
