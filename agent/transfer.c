@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WELCOME_TIMEOUT_NS (30 * MR_NS_PER_S) /* the server drains an older session first */
+
 int mr_transfer_new(const struct mr_transfer_config *config, const struct mr_transfer_ops *ops,
                     struct mr_transfer **ret)
 {
@@ -61,9 +63,9 @@ void mr_transfer_remove(struct mr_transfer *t, struct movie *m)
     struct movie **at = &t->movies;
     while (*at != m)
         at = &(*at)->next;
+    mr_transfer_window_reset(t, m);
     *at = m->next;
     t->count--;
-    t->in_flight -= m->window.in_flight;
     movie_free(m);
 }
 
@@ -72,7 +74,7 @@ void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns
     mr_transfer_disconnected(t);
     t->state = CONNECTED;
     t->epoch = epoch;
-    t->heard_ns = t->sent_ns = t->progress_ns = now_ns;
+    t->heard_ns = t->sent_ns = now_ns;
 }
 
 void mr_transfer_disconnected(struct mr_transfer *t)
@@ -81,12 +83,11 @@ void mr_transfer_disconnected(struct mr_transfer *t)
     t->session = 0;
     t->sent_sequence = t->heard_sequence = 0;
     t->demand_due = t->pong_due = t->bye_due = false;
-    t->in_flight = 0;
-    memset(t->lanes, 0, sizeof(t->lanes));
     for (struct movie *m = t->movies; m != NULL; m = m->next) {
         m->state = QUEUED;
-        mr_window_reset(&m->window);
+        mr_transfer_window_reset(t, m);
     }
+    memset(t->lanes, 0, sizeof(t->lanes));
 }
 
 bool mr_transfer_ready(const struct mr_transfer *t)
@@ -114,24 +115,35 @@ size_t mr_transfer_count(const struct mr_transfer *t)
     return t->count;
 }
 
+static int check_acks(const struct mr_transfer *t, int64_t now_ns, struct mr_err *err)
+{
+    for (uint16_t i = 0; i < t->welcome.lanes; i++) {
+        const struct lane_credit *lane = &t->lanes[i];
+        if (lane->in_flight > 0 && now_ns - lane->progress_ns > t->config.ack_timeout_ns)
+            return mr_err_set(err, -ETIMEDOUT,
+                              "lane %u: %llu slabs in flight and none acknowledged for %lld ms", i,
+                              (unsigned long long)lane->in_flight,
+                              (long long)((now_ns - lane->progress_ns) / MR_NS_PER_MS));
+    }
+    return 0;
+}
+
 int mr_transfer_check(const struct mr_transfer *t, int64_t now_ns, struct mr_err *err)
 {
     if (t->state == DOWN || t->state == CLOSED)
         return 0;
-    int64_t beat_ns = (t->state == READY ? t->welcome.heartbeat_ms : 3000) * MR_NS_PER_MS;
-    if (now_ns - t->heard_ns > 3 * beat_ns)
+    int64_t limit_ns =
+        t->state == READY ? 3 * (t->welcome.heartbeat_ms * MR_NS_PER_MS) : WELCOME_TIMEOUT_NS;
+    if (now_ns - t->heard_ns > limit_ns)
         return mr_err_set(err, -ETIMEDOUT, "nothing heard for %lld ms",
                           (long long)((now_ns - t->heard_ns) / MR_NS_PER_MS));
-    if (t->in_flight > 0 && now_ns - t->progress_ns > t->config.ack_timeout_ns)
-        return mr_err_set(err, -ETIMEDOUT, "%llu slabs sent and none acknowledged for %lld ms",
-                          (unsigned long long)t->in_flight,
-                          (long long)((now_ns - t->progress_ns) / MR_NS_PER_MS));
-    return 0;
+    return t->state == READY ? check_acks(t, now_ns, err) : 0;
 }
 
 int mr_transfer_add(struct mr_transfer *t, void *owner, const struct mr_open *open)
 {
     assert(mr_transfer_find_owner(t, owner) == NULL);
+    assert(mr_transfer_find_id(t, &open->movie) == NULL);
     struct movie *m = calloc(1, sizeof(*m));
     if (m == NULL)
         return -ENOMEM;
@@ -162,6 +174,10 @@ void mr_transfer_complete(struct mr_transfer *t, void *owner, const struct mr_en
         return;
     m->end = *end;
     m->end.slabs = mr_slab_count(&m->open.geometry, &end->extent);
+    if (m->end.slabs > MR_SLABS_MAX) {
+        mr_transfer_fail(t, owner, NULL, "it has more slabs than a movie may have");
+        return;
+    }
     m->complete = true;
     m->settled_from = 0;
     m->settled_to = end->extent.source_bytes;
@@ -174,11 +190,11 @@ void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent
     struct movie *m = mr_transfer_find_owner(t, owner);
     if (m == NULL)
         return;
-    if (extent != NULL)
-        mr_transfer_complete(t, owner, &(struct mr_end){.extent = *extent});
     m->unreadable = extent == NULL;
     m->send_fail = true;
     strncpy(m->reason, text, sizeof(m->reason) - 1);
+    if (extent != NULL)
+        mr_transfer_complete(t, owner, &(struct mr_end){.extent = *extent});
 }
 
 void mr_transfer_abandon(struct mr_transfer *t, void *owner)
@@ -203,7 +219,10 @@ bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
 
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t)
 {
-    return t->in_flight;
+    uint64_t slabs = 0;
+    for (uint16_t i = 0; i < t->welcome.lanes; i++)
+        slabs += t->lanes[i].in_flight;
+    return slabs;
 }
 
 uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t)

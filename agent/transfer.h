@@ -14,9 +14,9 @@
 struct mr_transfer;
 
 struct mr_transfer_config {
-    struct mr_hello hello; /* but for epoch: given with each connect */
-    int64_t
-        ack_timeout_ns; /* slabs in flight and none acked for so long: the session is given up */
+    struct mr_hello hello;  /* but for epoch: given with each connect */
+    int64_t ack_timeout_ns; /* a lane with slabs in flight and none acked for so long: the session
+                             * is given up */
     int64_t idle_credit_ns; /* credit unused for so long goes back */
 };
 
@@ -82,6 +82,7 @@ struct mr_pick {
     struct mr_span span;
     uint64_t reserved; /* bytes of credit; for mr_transfer_sent and _unpicked */
     uint64_t session;  /* picks of an older session are dropped by the callee */
+    uint64_t opening;  /* and so are those of before the movie was opened again */
 };
 
 /* Picks the next slab that is settled, not yet durable, and has credit; false when there is none.

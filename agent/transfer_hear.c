@@ -12,6 +12,8 @@ static int receive_welcome(struct mr_transfer *t, const struct mr_message *m, st
     if (m->welcome.version < t->config.hello.version_min ||
         m->welcome.version > t->config.hello.version_max)
         return mr_err_set(err, -EPROTO, "server chose protocol version %u", m->welcome.version);
+    if (m->session == 0)
+        return mr_err_set(err, -EPROTO, "WELCOME without a session");
     t->welcome = m->welcome;
     t->session = m->session;
     t->state = READY;
@@ -28,25 +30,29 @@ static int apply_ranges(struct mr_transfer *t, struct movie *m, const uint8_t *r
         int r = mr_window_reserve(&m->window, range.first + range.count);
         if (r < 0)
             return mr_err_errno(err, r, "durable slabs");
-        for (uint64_t slab = range.first; slab < range.first + range.count; slab++) {
-            uint64_t before = m->window.in_flight;
-            mr_window_set_durable(&m->window, slab);
-            t->in_flight -= before - m->window.in_flight;
-        }
+        for (uint64_t slab = range.first; slab < range.first + range.count; slab++)
+            mr_transfer_slab_durable(t, m, slab);
     }
     return 0;
+}
+
+/* A part that was tainted may be begun again under a higher generation without being asked. */
+static bool opened_is_due(const struct movie *m, const struct mr_opened *opened)
+{
+    bool renewed = (m->state == LIVE || m->state == ENDED) && opened->generation > m->generation;
+    return m->state == OPENING || renewed;
 }
 
 static int receive_opened(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
                           struct mr_err *err)
 {
-    if (m->state != OPENING)
-        return m->state == FAILING || m->state == ABANDONING
-                   ? 0
-                   : mr_err_set(err, -EPROTO, "OPENED for a movie that was not opened");
-    t->in_flight -= m->window.in_flight;
-    mr_window_reset(&m->window);
+    if (m->state == FAILING || m->state == ABANDONING)
+        return 0; /* it crossed what we said */
+    if (!opened_is_due(m, &msg->opened))
+        return mr_err_set(err, -EPROTO, "OPENED for a movie that was not opened");
+    mr_transfer_window_reset(t, m);
     m->generation = msg->opened.generation;
+    m->opening = ++t->openings;
     int r = apply_ranges(t, m, msg->opened.ranges, msg->opened.range_count, err);
     if (r < 0)
         return r;
@@ -60,7 +66,11 @@ static int receive_ack(struct mr_transfer *t, struct movie *m, const struct mr_m
 {
     if (msg->ack.generation != m->generation)
         return 0; /* of a part that was given up meanwhile */
-    t->progress_ns = now_ns;
+    for (uint32_t i = 0; i < msg->ack.range_count; i++) {
+        struct mr_range range = mr_message_range(msg->ack.ranges, i);
+        for (uint64_t n = 0; n < range.count && n < t->welcome.lanes; n++)
+            t->lanes[(range.first + n) % t->welcome.lanes].progress_ns = now_ns;
+    }
     return apply_ranges(t, m, msg->ack.ranges, msg->ack.range_count, err);
 }
 
@@ -68,9 +78,7 @@ static void receive_resend(struct mr_transfer *t, struct movie *m, const struct 
 {
     if (resend->generation != m->generation || resend->slab >= m->window.capacity)
         return;
-    uint64_t before = m->window.in_flight;
-    mr_window_unpick(&m->window, resend->slab);
-    t->in_flight -= before - m->window.in_flight;
+    mr_transfer_slab_unpick(t, m, resend->slab);
     if (m->state == ENDED)
         m->state = LIVE; /* END is repeated once all slabs are durable again: harmless */
 }
@@ -78,8 +86,7 @@ static void receive_resend(struct mr_transfer *t, struct movie *m, const struct 
 static void receive_hold(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
                          int64_t now_ns)
 {
-    t->in_flight -= m->window.in_flight;
-    mr_window_reset(&m->window);
+    mr_transfer_window_reset(t, m);
     m->state = HELD;
     m->held_until_ns = now_ns + msg->hold.retry_ms * MR_NS_PER_MS;
     t->ops.verdict(t->ops.ctx, m->owner, msg);
@@ -159,6 +166,8 @@ int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64
         return mr_err_set(err, -ECONNREFUSED, "server refuses (%s): %s",
                           mr_reason_name(m->refused.code), m->refused.text);
     }
+    if (t->state == READY && m->session != t->session)
+        return 0; /* not of this connection's session: as if it had not come */
     if (m->sequence != t->heard_sequence + 1)
         return mr_err_set(err, -EPROTO, "control messages lost: %s has number %u after %u",
                           mr_message_name(m->type), m->sequence, t->heard_sequence);
@@ -166,8 +175,8 @@ int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64
     t->heard_ns = now_ns;
     if (m->type == MR_WELCOME)
         return receive_welcome(t, m, err);
-    if (t->state != READY || m->session != t->session)
-        return mr_err_set(err, -EPROTO, "%s outside a session", mr_message_name(m->type));
+    if (t->state != READY)
+        return mr_err_set(err, -EPROTO, "%s before WELCOME", mr_message_name(m->type));
     if (m->type == MR_BYE) {
         t->state = CLOSED;
         return mr_err_set(err, -ESHUTDOWN, "server says goodbye: %s", m->bye.text);

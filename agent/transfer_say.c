@@ -45,10 +45,8 @@ static bool say_end(struct movie *m, struct mr_message *ret)
     return true;
 }
 
-static bool say_open(struct movie *m, int64_t now_ns, struct mr_message *ret)
+static bool say_open(struct movie *m, struct mr_message *ret)
 {
-    if (m->state == HELD && now_ns >= m->held_until_ns)
-        m->state = QUEUED;
     if (m->state != QUEUED)
         return false;
     ret->type = MR_OPEN;
@@ -71,8 +69,8 @@ static bool say_fail(struct movie *m, struct mr_message *ret)
 
 static bool say_abandon(struct movie *m, struct mr_message *ret)
 {
-    if (!m->send_abandon || m->state == ABANDONING)
-        return false;
+    if (!m->send_abandon || m->state == ABANDONING || m->state == HELD)
+        return false; /* HELD: the server cannot be asked yet */
     ret->type = MR_ABANDON;
     ret->abandon.movie = m->open.movie;
     m->state = ABANDONING;
@@ -81,9 +79,12 @@ static bool say_abandon(struct movie *m, struct mr_message *ret)
 
 static bool say_of_movies(struct mr_transfer *t, int64_t now_ns, struct mr_message *ret)
 {
-    for (struct movie *m = t->movies; m != NULL; m = m->next)
-        if (say_abandon(m, ret) || say_open(m, now_ns, ret) || say_fail(m, ret) || say_end(m, ret))
+    for (struct movie *m = t->movies; m != NULL; m = m->next) {
+        if (m->state == HELD && now_ns >= m->held_until_ns)
+            m->state = QUEUED;
+        if (say_abandon(m, ret) || say_open(m, ret) || say_fail(m, ret) || say_end(m, ret))
             return true;
+    }
     return false;
 }
 
@@ -91,10 +92,9 @@ static void return_idle_credit(struct mr_transfer *t, int64_t now_ns)
 {
     for (uint16_t i = 0; i < t->welcome.lanes; i++) {
         struct lane_credit *lane = &t->lanes[i];
-        uint64_t left = lane->granted - lane->spent - lane->reserved - lane->returned;
         if (lane->wanted && lane->reserved == 0 &&
-            now_ns - lane->last_pick_ns > t->config.idle_credit_ns) {
-            lane->returned += left;
+            now_ns - lane->needed_ns > t->config.idle_credit_ns) {
+            lane->returned = lane->granted - lane->spent;
             lane->wanted = false;
             t->demand_due = true;
         }

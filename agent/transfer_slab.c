@@ -2,7 +2,39 @@
 /* Which slab is read next, and on what credit. Does not read or pack it. */
 #include "transfer_state.h"
 
+#include <assert.h>
 #include <errno.h>
+
+static struct lane_credit *lane_of(struct mr_transfer *t, uint64_t slab)
+{
+    return &t->lanes[slab % t->welcome.lanes];
+}
+
+void mr_transfer_slab_durable(struct mr_transfer *t, struct movie *m, uint64_t slab)
+{
+    uint64_t before = m->window.in_flight;
+    mr_window_set_durable(&m->window, slab);
+    lane_of(t, slab)->in_flight -= before - m->window.in_flight;
+}
+
+void mr_transfer_slab_unpick(struct mr_transfer *t, struct movie *m, uint64_t slab)
+{
+    uint64_t before = m->window.in_flight;
+    mr_window_unpick(&m->window, slab);
+    lane_of(t, slab)->in_flight -= before - m->window.in_flight;
+}
+
+void mr_transfer_window_reset(struct mr_transfer *t, struct movie *m)
+{
+    const uint8_t both = MR_SLAB_PICKED | MR_SLAB_DURABLE;
+    uint64_t left = m->window.in_flight;
+    for (uint64_t i = 0; left > 0; i++)
+        if ((m->window.state[i] & both) == MR_SLAB_PICKED) {
+            lane_of(t, i)->in_flight--;
+            left--;
+        }
+    mr_window_reset(&m->window);
+}
 
 void mr_transfer_advance_cursor(struct movie *m)
 {
@@ -21,14 +53,25 @@ static bool slab_settled(const struct movie *m, uint64_t slab, struct mr_span *r
            ret->source_offset + ret->source_bytes <= m->settled_to;
 }
 
+/* Where there is too little for one slab it goes back, so that two agents do not each sit on half a
+ * slab's credit while both wait for the other half; the server then grants in whole slabs. */
+static void ask_for_credit(struct mr_transfer *t, struct lane_credit *lane)
+{
+    if (lane->reserved == 0 && lane->returned < lane->granted - lane->spent) {
+        lane->returned = lane->granted - lane->spent;
+        t->demand_due = true;
+    }
+    if (!lane->wanted)
+        t->demand_due = lane->wanted = true;
+}
+
 static bool take_credit(struct mr_transfer *t, struct mr_pick *pick, int64_t now_ns)
 {
     struct lane_credit *lane = &t->lanes[pick->lane];
     uint64_t cost = mr_slab_cost(pick->span.raw_bytes);
-    lane->last_pick_ns = now_ns; /* a lane that is waited for is not idle */
+    lane->needed_ns = now_ns;
     if (lane->granted - lane->spent - lane->reserved - lane->returned < cost) {
-        if (!lane->wanted)
-            t->demand_due = lane->wanted = true;
+        ask_for_credit(t, lane);
         return false;
     }
     lane->reserved += cost;
@@ -47,6 +90,7 @@ static void fill_pick(const struct mr_transfer *t, const struct movie *m, uint64
     ret->send = slab >= m->window.capacity || !(m->window.state[slab] & MR_SLAB_DURABLE);
     ret->reserved = 0;
     ret->session = t->session;
+    ret->opening = m->opening;
 }
 
 /* A header that settles last covers the first slabs: pass over them until the movie is complete. */
@@ -60,15 +104,12 @@ static void skip_unsettled_head(struct movie *m)
         mr_slab_span(&m->open.geometry, NULL, m->window.cursor + 1, &span);
 }
 
-static bool claim(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct mr_pick *pick)
+static void claim(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct mr_pick *pick)
 {
-    if (mr_window_reserve(&m->window, pick->slab + 1) < 0)
-        return false;
-    if (pick->send && t->in_flight++ == 0)
-        t->progress_ns = now_ns;
+    struct lane_credit *lane = &t->lanes[pick->lane];
+    if (pick->send && lane->in_flight++ == 0)
+        lane->progress_ns = now_ns;
     mr_window_pick(&m->window, pick->slab);
-    t->lanes[pick->lane].last_pick_ns = now_ns;
-    return true;
 }
 
 /* Slabs are taken in order; one whose lane has no credit is passed over until every lane was asked.
@@ -88,8 +129,12 @@ static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, stru
             return false;
         fill_pick(t, m, slab, ret);
         uint64_t lane = UINT64_C(1) << ret->lane;
-        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret, now_ns)))
-            return claim(t, m, now_ns, ret);
+        if (mr_window_reserve(&m->window, slab + 1) < 0)
+            return false;
+        if (!ret->send || (!(no_credit & lane) && take_credit(t, ret, now_ns))) {
+            claim(t, m, now_ns, ret);
+            return true;
+        }
         no_credit |= lane;
     }
     return false;
@@ -106,38 +151,56 @@ bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret
     return false;
 }
 
+/* The movie as it was when the slab was picked; NULL: it has left, or was opened anew meanwhile. */
+static struct movie *movie_of_pick(const struct mr_transfer *t, const struct mr_pick *pick)
+{
+    struct movie *m = mr_transfer_find_id(t, &pick->movie);
+    return m != NULL && pick->session == t->session && m->opening == pick->opening ? m : NULL;
+}
+
+static void give_back(struct mr_transfer *t, const struct mr_pick *pick)
+{
+    if (pick->session == t->session)
+        t->lanes[pick->lane].reserved -= pick->reserved;
+}
+
+/* What was read is true whatever became of the session; only a movie that was taken out and added
+ * again may have no room for it yet. */
+static int sum(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
+               uint64_t crc_pixels)
+{
+    struct movie *m = mr_transfer_find_id(t, &pick->movie);
+    if (m == NULL || pick->slab >= m->window.capacity)
+        return 0;
+    return mr_window_sum(&m->window, pick->slab, crc_raw, crc_pixels);
+}
+
 int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
                        uint64_t crc_pixels, uint32_t wire_bytes, int64_t now_ns)
 {
-    struct movie *m = mr_transfer_find_id(t, &pick->movie);
-    if (pick->session != t->session)
-        return m == NULL                                                        ? -ENOENT
-               : mr_window_sum(&m->window, pick->slab, crc_raw, crc_pixels) < 0 ? -ESTALE
-                                                                                : -ENOENT;
-    if (pick->send)
-        t->lanes[pick->lane].reserved -= pick->reserved;
-    if (m == NULL || m->generation != pick->generation || m->state != LIVE)
-        return -ENOENT;
-    int r = mr_window_sum(&m->window, pick->slab, crc_raw, crc_pixels);
-    if (r < 0)
+    struct lane_credit *lane = &t->lanes[pick->lane];
+    struct movie *m = movie_of_pick(t, pick);
+    give_back(t, pick);
+    int r = sum(t, pick, crc_raw, crc_pixels);
+    if (r == 0 && (m == NULL || m->state != LIVE || t->state != READY))
+        r = -ENOENT;
+    if (r < 0) {
+        if (m != NULL)
+            mr_transfer_slab_unpick(t, m, pick->slab);
         return r;
+    }
     if (!pick->send)
         return 0;
-    t->lanes[pick->lane].spent += mr_slab_cost(wire_bytes);
-    t->lanes[pick->lane].last_pick_ns = now_ns;
+    assert(mr_slab_cost(wire_bytes) <= pick->reserved);
+    lane->spent += mr_slab_cost(wire_bytes);
+    lane->progress_ns = now_ns; /* credit bounds how often: a dead lane is still found */
     return 0;
 }
 
 void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick)
 {
-    if (pick->session != t->session)
-        return;
-    if (pick->send)
-        t->lanes[pick->lane].reserved -= pick->reserved;
-    struct movie *m = mr_transfer_find_id(t, &pick->movie);
-    if (m == NULL || m->generation != pick->generation)
-        return;
-    uint64_t before = m->window.in_flight;
-    mr_window_unpick(&m->window, pick->slab);
-    t->in_flight -= before - m->window.in_flight;
+    struct movie *m = movie_of_pick(t, pick);
+    give_back(t, pick);
+    if (m != NULL)
+        mr_transfer_slab_unpick(t, m, pick->slab);
 }

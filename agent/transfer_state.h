@@ -26,6 +26,7 @@ struct movie {
     struct mr_open open;
     enum movie_state state;
     uint32_t generation;
+    uint64_t opening; /* which OPENED this is: picks of an earlier one are void */
     int64_t held_until_ns;
     uint64_t settled_from, settled_to;
     bool complete, send_fail, unreadable, send_abandon;
@@ -36,8 +37,10 @@ struct movie {
 
 struct lane_credit {
     uint64_t granted, spent, reserved, returned; /* bytes, totals but for reserved */
+    uint64_t in_flight;                          /* slabs picked and not yet acked */
     bool wanted;
-    int64_t last_pick_ns;
+    int64_t needed_ns;   /* when a slab last asked for credit here */
+    int64_t progress_ns; /* last ack, or last slab sent on credit */
 };
 
 enum session_state { DOWN, CONNECTED, GREETED, READY, CLOSED };
@@ -48,12 +51,12 @@ struct mr_transfer {
     enum session_state state;
     uint64_t session, epoch;
     uint32_t sent_sequence, heard_sequence;
-    int64_t heard_ns, sent_ns, progress_ns;
+    int64_t heard_ns, sent_ns;
     struct mr_welcome welcome;
     struct lane_credit lanes[MR_LANES_MAX];
     bool demand_due, pong_due, bye_due;
     uint64_t pong_token, ping_token;
-    uint64_t in_flight;   /* slabs, all movies */
+    uint64_t openings;    /* OPENED taken so far */
     struct movie *movies; /* in the order they were added */
     size_t count;
 };
@@ -62,6 +65,11 @@ struct mr_transfer {
 struct movie *mr_transfer_find_owner(const struct mr_transfer *t, const void *owner);
 struct movie *mr_transfer_find_id(const struct mr_transfer *t, const struct mr_ulid *id);
 void mr_transfer_remove(struct mr_transfer *t, struct movie *m); /* frees it */
+
+/* All changes of a slab's state that touch what is in flight go through these. */
+void mr_transfer_slab_durable(struct mr_transfer *t, struct movie *m, uint64_t slab);
+void mr_transfer_slab_unpick(struct mr_transfer *t, struct movie *m, uint64_t slab);
+void mr_transfer_window_reset(struct mr_transfer *t, struct movie *m);
 
 /* Moves the window's cursor over what needs no attention. */
 void mr_transfer_advance_cursor(struct movie *m);
