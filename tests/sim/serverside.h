@@ -61,7 +61,7 @@ bool serverside_down(const struct serverside *s);
 void serverside_hear(struct serverside *s, struct cable *from, const uint8_t *data, size_t bytes);
 void serverside_slab(struct serverside *s, struct parcel *p); /* takes p */
 void serverside_stick(struct serverside *s, uint16_t lane, int64_t for_ns);
-void serverside_soon(struct serverside *s); /* a turn of control's loop */
+void serverside_soon(struct serverside *s);           /* a turn of control's loop */
 void serverside_describe(const struct serverside *s); /* into the trace */
 void serverside_check(const struct serverside *s);
 
