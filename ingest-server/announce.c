@@ -177,9 +177,9 @@ static struct mr_json *movie_data(const struct mr_store *store, const struct mr_
     mr_json_put(data, "missing", mr_json_array());
     mr_json_put_null(data, "gain_reference");
     put_warnings(data, a);
-    put_time(data, "started", d->started_real_ns);
-    int64_t finished = end == NULL ? 0 : end->finished_real_ns;
-    put_time(data, "finished", finished == 0 ? 0 : finished - d->clock_offset_ms * MR_NS_PER_MS);
+    struct mr_course course = mr_dossier_course(d, end, a->committed_real_ns);
+    put_time(data, "started", course.started_real_ns);
+    put_time(data, "finished", course.finished_real_ns);
     put_time(data, "committed", a->committed_real_ns);
     mr_json_put_int(data, "clock_offset_ms", d->clock_offset_ms);
     put_metadata(data, end);

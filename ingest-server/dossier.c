@@ -2,6 +2,7 @@
 /* Reading and wording a movie's journal. Writes no file and decides nothing. */
 #include "dossier.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/recordlog.h"
@@ -275,6 +276,29 @@ void mr_dossier_fini(struct mr_dossier *d)
     free(d->sealed.event);
     d->slabs = NULL;
     d->sealed.event = NULL;
+}
+
+/* The offset between the clocks is known to the travel time of a message only, so what follows from
+ * it may come out in the wrong order. */
+struct mr_course mr_dossier_course(const struct mr_dossier *d, const struct mr_end *end,
+                                   int64_t now_real_ns)
+{
+    struct mr_course course = {.started_real_ns = d->started_real_ns};
+    if (end == NULL)
+        return course;
+    int64_t offset_ns = d->clock_offset_ms * MR_NS_PER_MS;
+    if (end->started_real_ns != 0)
+        course.started_real_ns = end->started_real_ns - offset_ns;
+    int64_t latest = now_real_ns;
+    if (end->finished_real_ns != 0) {
+        course.finished_real_ns = end->finished_real_ns - offset_ns;
+        if (course.finished_real_ns > now_real_ns)
+            course.finished_real_ns = now_real_ns;
+        latest = course.finished_real_ns;
+    }
+    if (course.started_real_ns > latest)
+        course.started_real_ns = latest;
+    return course;
 }
 
 void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix, char *ret)

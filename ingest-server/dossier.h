@@ -45,6 +45,13 @@ int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
                     struct mr_err *err) MR_MUST_USE;
 void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */
 
+struct mr_course { /* of an acquisition, by the server's clock; 0 unknown */
+    int64_t started_real_ns, finished_real_ns;
+};
+/* From END's times (end NULL: none), put in order: started <= finished <= now. */
+struct mr_course mr_dossier_course(const struct mr_dossier *d, const struct mr_end *end,
+                                   int64_t now_real_ns);
+
 /* One record line each, as owned text (free). -ENOMEM, -EMSGSIZE. */
 int mr_dossier_open_line(const struct mr_dossier *d, char **ret, size_t *ret_bytes) MR_MUST_USE;
 int mr_dossier_sealed_line(const struct mr_sealed *sealed, char **ret,

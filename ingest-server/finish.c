@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crc64.h"
 #include "base/failpoint.h"
+#include "base/text.h"
 #include "seal_mrc.h"
 
 #include <errno.h>
@@ -94,8 +95,10 @@ static int digest_of(const struct mr_dossier *d, uint64_t slabs, const struct mr
 
 /* ---- the image */
 
-struct words { /* texts that the notes borrow */
-    char title[256], id[MR_ULID_TEXT], start[MR_TIME_TEXT], end[MR_TIME_TEXT], pixels[17];
+#define SOURCE_PATH_MAX (3 * sizeof(((struct mr_open *)0)->source_path))
+struct words { /* texts that the notes borrow; HDF5's are UTF-8, names from agents need not be */
+    char title[3 * MR_NAMING_COMPONENT_MAX + 1], source_path[SOURCE_PATH_MAX];
+    char id[MR_ULID_TEXT], start[MR_TIME_TEXT], end[MR_TIME_TEXT], pixels[17];
 };
 
 static void take_notes(const struct mr_dossier *d, const struct mr_end *end, uint64_t crc_pixels,
@@ -104,18 +107,24 @@ static void take_notes(const struct mr_dossier *d, const struct mr_end *end, uin
     const char *slash = strrchr(d->open.path, '/');
     const char *name = slash == NULL ? d->open.path : slash + 1;
     const char *dot = strrchr(name, '.');
-    int stem = dot == NULL || dot == name ? (int)strlen(name) : (int)(dot - name);
-    snprintf(words->title, sizeof(words->title), "%.*s", stem, name);
+    size_t stem = dot == NULL || dot == name ? strlen(name) : (size_t)(dot - name);
+    char plain[MR_PATH_MAX + 1];
+    snprintf(plain, sizeof(plain), "%.*s", (int)stem, name);
+    struct mr_text title = mr_text_init(words->title, sizeof(words->title));
+    mr_text_append_escaped(&title, plain);
+    struct mr_text path = mr_text_init(words->source_path, sizeof(words->source_path));
+    mr_text_append_escaped(&path, d->open.source_path);
     mr_ulid_text(&d->open.movie, words->id);
-    mr_clock_text(d->started_real_ns, words->start);
-    mr_clock_text(end->finished_real_ns - d->clock_offset_ms * MR_NS_PER_MS, words->end);
+    struct mr_course course = mr_dossier_course(d, end, mr_clock_real_ns());
+    mr_clock_text(course.started_real_ns, words->start);
+    mr_clock_text(course.finished_real_ns, words->end);
     snprintf(words->pixels, sizeof(words->pixels), "%016" PRIX64, crc_pixels);
     *ret = (struct mr_movie_notes){.title = words->title,
                                    .movie_id = words->id,
-                                   .source_path = d->open.source_path,
+                                   .source_path = words->source_path,
                                    .host = d->agent,
                                    .start_time = words->start,
-                                   .end_time = end->finished_real_ns == 0 ? NULL : words->end,
+                                   .end_time = course.finished_real_ns == 0 ? NULL : words->end,
                                    .pixel_digest = words->pixels,
                                    .pixel_size_angstrom = end->pixel_size_angstrom,
                                    .frame_time_s = end->frame_time_s,
