@@ -57,7 +57,7 @@ bool mr_credit_stalled(struct mr_credit_lane *c, uint32_t slot, int64_t now_ns, 
 {
     struct mr_credit_slot *s = &c->slots[slot];
     uint64_t sum = s->granted + s->used + s->returned;
-    if (sum != s->seen || out_of(s) == 0 || !c->short_of) {
+    if (sum != s->seen || out_of(s) == 0 || !(s->wanted || c->short_of)) {
         s->seen = sum;
         s->seen_ns = now_ns;
     }

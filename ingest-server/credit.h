@@ -44,8 +44,8 @@ int mr_credit_demand(struct mr_credit_lane *c, uint32_t slot, bool wanted,
 int mr_credit_use(struct mr_credit_lane *c, uint32_t slot, uint64_t bytes) MR_MUST_USE;
 
 /* True where the slot has had credit out for longer than limit_ns without any of it being used,
- * returned or added to, while somebody waits: what it was for is lost, or its agent sits on it.
- * Call it regularly. */
+ * returned or added to, while it wants more or another is short of it: what it was for is lost, or
+ * its agent stands still. Call it regularly. */
 bool mr_credit_stalled(struct mr_credit_lane *c, uint32_t slot, int64_t now_ns, int64_t limit_ns);
 
 /* Grants what can be granted; calls changed(ctx, slot) for each slot whose total grew. */

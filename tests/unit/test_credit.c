@@ -110,6 +110,7 @@ START_TEST(test_stalled_only_where_somebody_waits)
 {
     begin(UNIT, 1);
     share();
+    ck_assert_int_eq(mr_credit_demand(&c, 0, false, 0), 0);
     ck_assert(!mr_credit_stalled(&c, 0, 10, 5));
     ck_assert(!mr_credit_stalled(&c, 0, 20, 5)); /* nobody is short of it */
     mr_credit_join(&c, 1);
