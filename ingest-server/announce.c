@@ -33,10 +33,13 @@ static void put_text(struct mr_json *json, const char *key, const char *text)
     mr_json_put_string(json, key, text[0] == '\0' ? NULL : text);
 }
 
+/* Headers hold single precision: 0.834 must not become 0.8339999914169312. */
 static void put_real(struct mr_json *json, const char *key, double value)
 {
+    char text[32];
+    snprintf(text, sizeof(text), "%.7g", value);
     if (value > 0)
-        mr_json_put_real(json, key, value);
+        mr_json_put_real(json, key, strtod(text, NULL));
     else
         mr_json_put_null(json, key);
 }

@@ -149,6 +149,20 @@ START_TEST(digests_are_sixteen_digits)
 }
 END_TEST
 
+START_TEST(pixel_size_is_as_precise_as_headers)
+{
+    struct sample *s = make();
+    double value = 0;
+    s->end.pixel_size_angstrom = (double)0.834f;
+    struct mr_json *event = said(s);
+    ck_assert_int_eq(
+        mr_json_need_real(mr_json_get(event, "data"), "pixel_size_angstrom", &value, NULL), 0);
+    ck_assert(value == 0.834);
+    mr_json_free(event);
+    free(s);
+}
+END_TEST
+
 /* The agent's clock is 1.5 s ahead: what it said is put on the server's. */
 START_TEST(times_are_the_servers)
 {
@@ -307,7 +321,8 @@ START_TEST(started_and_presence)
 END_TEST
 
 MR_SUITE("announce", T(ready_has_the_fields_of_the_contract), T(digests_are_sixteen_digits),
-         T(times_are_the_servers), T(file_that_is_no_movie_has_no_frames),
-         T(warnings_and_metadata_are_passed_on), T(outputs_name_what_they_are),
-         T(failed_says_why_and_has_no_digest), T(revisions_have_ids_of_their_own),
-         T(moved_event_differs_in_its_paths_alone), T(started_and_presence))
+         T(pixel_size_is_as_precise_as_headers), T(times_are_the_servers),
+         T(file_that_is_no_movie_has_no_frames), T(warnings_and_metadata_are_passed_on),
+         T(outputs_name_what_they_are), T(failed_says_why_and_has_no_digest),
+         T(revisions_have_ids_of_their_own), T(moved_event_differs_in_its_paths_alone),
+         T(started_and_presence))
