@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/process.h"
 #include "base/yaml_tree.h"
 #include "h5out.h"
 #include "http.h"
@@ -19,13 +20,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -234,43 +232,6 @@ static void reload(const struct options *o, const struct setting *running)
 
 /* ---- signals */
 
-/* Blocked before any thread starts, so that all threads have them blocked and main alone takes
- * them. */
-static int take_signals(sigset_t *ret)
-{
-    sigemptyset(ret);
-    sigaddset(ret, SIGTERM);
-    sigaddset(ret, SIGINT);
-    sigaddset(ret, SIGHUP);
-    signal(SIGPIPE, SIG_IGN);
-    int r = pthread_sigmask(SIG_BLOCK, ret, NULL);
-    if (r != 0)
-        return -r;
-    int fd = signalfd(-1, ret, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? -errno : fd;
-}
-
-static void end_now(int number)
-{
-    static const char text[] = "main: ends at once; what was acknowledged is on disk\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
-    (void)written;
-    raise(number); /* the default by now: it ends the process as this function returns */
-}
-
-/* From here a second SIGTERM or SIGINT ends the process: slower or faster, never less safe. */
-static void allow_end(void)
-{
-    struct sigaction action = {.sa_handler = end_now, .sa_flags = (int)SA_RESETHAND};
-    sigset_t set;
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
 static void fatal(void *ctx)
 {
     (void)ctx;
@@ -280,36 +241,14 @@ static void fatal(void *ctx)
 /* Until SIGTERM or SIGINT. */
 static void serve(int signals, const struct options *o, const struct setting *setting)
 {
-    int64_t interval_ns = mr_notify_watchdog_interval_ns();
-    int wait_ms = interval_ns == 0 ? -1 : (int)(interval_ns / 2 / MR_NS_PER_MS);
-    for (;;) {
-        struct pollfd poller = {.fd = signals, .events = POLLIN};
-        struct signalfd_siginfo info;
-        poll(&poller, 1, wait_ms);
-        mr_notify_watchdog();
-        if (read(signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
-            continue;
-        if (info.ssi_signo != SIGHUP) {
-            mr_info(STAGE, "%s: finishing what has begun; once more ends at once",
-                    info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
-            return;
-        }
+    int number;
+    while ((number = mr_process_wait_signal(signals)) == SIGHUP)
         reload(o, setting);
-    }
+    mr_info(STAGE, "%s: finishing what has begun; once more ends at once",
+            number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
 /* ---- start */
-
-/* A movie in flight holds three descriptors. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(errno));
-}
 
 static int fail(const struct mr_err *err)
 {
@@ -321,19 +260,20 @@ static int run(const struct options *o, const struct setting *setting)
 {
     struct mr_err err = {0};
     struct mr_server *server;
-    sigset_t set;
-    int signals = take_signals(&set);
+    int signals = mr_process_take_signals();
     if (signals < 0) {
         (void)mr_err_errno(&err, signals, "signals");
         return fail(&err);
     }
-    raise_file_limit();
+    int r = mr_process_raise_file_limit(); /* a movie in flight holds three descriptors */
+    if (r < 0)
+        mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(r));
     if (mr_server_start(&setting->config, &setting->plan, fatal, NULL, &server, &err) < 0)
         return fail(&err);
     mr_notify_ready(setting->config.root);
     serve(signals, o, setting);
     mr_notify_stopping("finishing what has begun");
-    allow_end();
+    mr_process_allow_end("main: ends at once; what was acknowledged is on disk\n");
     mr_server_stop(server);
     mr_info(STAGE, "stopped");
     close(signals);
