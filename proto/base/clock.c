@@ -76,17 +76,23 @@ static bool is_zone_name(const char *zone)
     return length > 0 && length < 64 && zone[0] != '/' && strspn(zone, allowed) == length;
 }
 
-int mr_clock_set_zone(const char *zone)
+int mr_clock_check_zone(const char *zone)
 {
     char path[128];
     struct stat st;
-    if (strcmp(zone, "local") == 0)
+    if (strcmp(zone, "local") == 0 || strcmp(zone, "UTC") == 0)
         return 0;
     if (!is_zone_name(zone))
         return -EINVAL;
     snprintf(path, sizeof(path), "/usr/share/zoneinfo/%s", zone);
-    if (strcmp(zone, "UTC") != 0 && (stat(path, &st) < 0 || !S_ISREG(st.st_mode)))
-        return -ENOENT;
+    return stat(path, &st) < 0 || !S_ISREG(st.st_mode) ? -ENOENT : 0;
+}
+
+int mr_clock_set_zone(const char *zone)
+{
+    int r = mr_clock_check_zone(zone);
+    if (r < 0 || strcmp(zone, "local") == 0)
+        return r;
     if (setenv("TZ", zone, 1) < 0)
         return -errno;
     tzset();

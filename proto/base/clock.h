@@ -30,5 +30,7 @@ const char *mr_clock_day(int64_t real_ns, const char *zone, char *ret);
  * system's database ("Europe/Berlin"). Changes the environment: call before there are threads.
  * -EINVAL, -ENOENT. */
 int mr_clock_set_zone(const char *zone) MR_MUST_USE;
+/* What mr_clock_set_zone would say, without doing it. */
+int mr_clock_check_zone(const char *zone) MR_MUST_USE;
 
 #endif
