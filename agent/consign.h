@@ -23,12 +23,14 @@ struct mr_consign_config {
     const enum mr_wish *outputs; /* per watch; borrowed */
     enum mr_codec_wish codec;
     bool push;         /* broken files are the user's to hear of, not the server's */
+    bool ends;         /* push, --once: what cannot be read now has failed */
     size_t movies_max; /* in the transfer at once */
 };
 
 struct mr_consign_counts {
     uint64_t files, committed, known, failed, waiting, moving;
-    uint64_t bytes, committed_bytes; /* of complete files; of those committed */
+    uint64_t stale; /* changed or vanished before they could be shipped: track has the word */
+    uint64_t bytes, committed_bytes; /* of files to ship; of those committed */
     uint64_t sent_bytes;             /* durable at the server, as far as known */
 };
 
@@ -41,13 +43,14 @@ void mr_consign_free(struct mr_consign *c);
 /* The transfer is made after this, with mr_consign_verdict as its op. Borrowed. */
 void mr_consign_use(struct mr_consign *c, struct mr_transfer *transfer);
 
-/* What track says. -errno: the journal cannot be written, err says why; what was said is kept and
- * the file waits: call mr_consign_retry later. */
+/* What track says. */
 void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int64_t real_ns);
-/* Moves waiting movies into the transfer. */
-void mr_consign_fill(struct mr_consign *c, int64_t real_ns);
+/* Moves waiting movies into the transfer. now_ns: monotonic. */
+void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns);
 /* transfer's op; owner is a struct mr_shipment. */
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
+/* transfer's op: is the source still what it was when it was found complete? */
+bool mr_consign_unchanged(void *ctx, void *owner);
 
 /* The source is not what it was (other bytes, another file): it begins again under a new id. */
 void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char *why);

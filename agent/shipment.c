@@ -78,20 +78,28 @@ void mr_shipments_remove(struct mr_shipments *all, struct mr_shipment *s)
     shipment_free(s);
 }
 
-void mr_shipments_wait(struct mr_shipments *all, struct mr_shipment *s)
+void mr_shipments_wait_last(struct mr_shipments *all, struct mr_shipment *s)
 {
     s->state = MR_SHIPMENT_WAITING;
     s->next_waiting = NULL;
     all->waiting_count++;
-    if (all->waiting_first == NULL) {
-        all->waiting_first = all->waiting_last = s;
-    } else if (mr_shipment_growing(s)) {
-        s->next_waiting = all->waiting_first;
+    if (all->waiting_first == NULL)
         all->waiting_first = s;
-    } else {
+    else
         all->waiting_last->next_waiting = s;
-        all->waiting_last = s;
+    all->waiting_last = s;
+}
+
+void mr_shipments_wait(struct mr_shipments *all, struct mr_shipment *s)
+{
+    if (all->waiting_first == NULL || !mr_shipment_growing(s)) {
+        mr_shipments_wait_last(all, s);
+        return;
     }
+    s->state = MR_SHIPMENT_WAITING;
+    s->next_waiting = all->waiting_first;
+    all->waiting_first = s;
+    all->waiting_count++;
 }
 
 struct mr_shipment *mr_shipments_next(struct mr_shipments *all)

@@ -43,10 +43,19 @@ struct mr_shipment {
     struct mr_geometry geometry;
     struct mr_fs_facts
         shipped;    /* facts as of COMPLETE when it was committed: what CHANGED compares with */
-    unsigned tries; /* times it began again because the server saw other bytes */
-    int fd;         /* -1 unless it is being read */
-    uint8_t *head;  /* owned; source's header for STREAM and CHUNKS */
+    unsigned tries; /* times it began again because it read as other bytes than before */
+    unsigned read_failures; /* one after the other */
+    uint16_t held_code;     /* of the last HOLD; 0: not held */
+    uint64_t counted_bytes; /* in the counts */
+    int64_t not_before_ns;  /* WAITING: monotonic; a file that could not be opened */
+    int fd;                 /* -1 unless it is being read */
+    uint8_t *head;          /* owned; source's header for STREAM and CHUNKS */
     uint32_t head_bytes;
+    bool identified; /* the journal was asked, or has nothing to say */
+    bool again;      /* track said CHANGED or REPLACED since the last end */
+    bool replaced;   /* REPLACED: it is no revision of what was shipped */
+    bool stale;      /* could not be opened as track described it */
+    bool unreadable; /* said aloud */
     bool gone;
 };
 
@@ -67,6 +76,7 @@ void mr_shipments_remove(struct mr_shipments *all, struct mr_shipment *s); /* fr
 
 /* Growing movies go before what is complete already. */
 void mr_shipments_wait(struct mr_shipments *all, struct mr_shipment *s);
+void mr_shipments_wait_last(struct mr_shipments *all, struct mr_shipment *s);
 struct mr_shipment *mr_shipments_next(
     struct mr_shipments *all); /* out of the line; NULL: none waits */
 void mr_shipments_unwait(struct mr_shipments *all, struct mr_shipment *s);

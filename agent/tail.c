@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #define CONNECT_NS     (25 * MR_NS_PER_S) /* link's own limit is 20 s */
 #define DRAIN_NS       (5 * MR_NS_PER_S)
 #define READ_TRIES     5
+#define READ_PAUSE_NS  MR_NS_PER_S
+#define PATIENCE       6 /* times unreachable_ns, once a server was there */
 
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_TALKING };
 
@@ -39,7 +42,8 @@ struct mr_tail {
     int64_t next_try_ns, backoff_ns, connecting_ns, last_contact_ns;
     bool lanes_ordered, growth_ended, starved, said_down;
     int64_t drain_until_ns;
-    unsigned read_failures;
+    int64_t read_after_ns; /* a read failed: not again at once */
+    atomic_bool stopped;
     pthread_mutex_t lock; /* of status */
     struct mr_tail_status status;
 };
@@ -56,7 +60,8 @@ int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret, struc
     int r = t->scratch == NULL || t->message == NULL
                 ? mr_err_errno(err, -ENOMEM, "agent")
                 : mr_consign_new(&config->consign, config->journal, &t->consign, err);
-    const struct mr_transfer_ops ops = {.verdict = mr_consign_verdict, .ctx = t->consign};
+    const struct mr_transfer_ops ops = {
+        .verdict = mr_consign_verdict, .unchanged = mr_consign_unchanged, .ctx = t->consign};
     if (r == 0) {
         r = mr_transfer_new(&config->transfer, &ops, &t->transfer);
         mr_consign_use(t->consign, t->transfer);
@@ -98,6 +103,11 @@ static void update_status(struct mr_tail *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+void mr_tail_stop(struct mr_tail *t)
+{
+    atomic_store(&t->stopped, true);
+}
+
 static void set_flag(struct mr_tail *t, bool *flag)
 {
     pthread_mutex_lock(&t->lock);
@@ -114,10 +124,11 @@ static void order(struct mr_tail *t, const struct mr_order *o)
         free(o->data);
 }
 
-/* The session is over: another is tried after a while, with the next server of the list. */
+/* The session is over: another is tried after a while, with the next server of the list. Said once
+ * until there is a session again. */
 static void hang_up(struct mr_tail *t, int64_t now_ns, const char *why)
 {
-    if (!t->said_down && mr_transfer_count(t->transfer) + t->status.counts.waiting > 0)
+    if (!t->said_down)
         mr_warn(STAGE, "no session with %s: %s; trying again", t->config.endpoints[t->endpoint],
                 why);
     t->said_down = true;
@@ -177,6 +188,20 @@ static void on_welcome(struct mr_tail *t)
             w->lanes);
 }
 
+/* A server that stops or is full may take us later; one that does not want us, hardly. */
+static void on_refused(struct mr_tail *t, uint16_t code, const char *why)
+{
+    bool for_now =
+        code == MR_REASON_STOPPING || code == MR_REASON_BUSY || code == MR_REASON_STALE_EPOCH;
+    if (!t->said_down)
+        mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], why);
+    t->said_down = true;
+    if (for_now)
+        return;
+    set_flag(t, &t->status.refused);
+    t->backoff_ns = BACKOFF_MAX_NS;
+}
+
 static void on_message(struct mr_tail *t, struct mr_part *part, int64_t now_ns)
 {
     struct mr_err err = {0};
@@ -185,17 +210,12 @@ static void on_message(struct mr_tail *t, struct mr_part *part, int64_t now_ns)
     int r = mr_message_decode(mr_part_data(part), mr_part_bytes(part), t->message, &err);
     if (r == 0)
         r = mr_transfer_receive(t->transfer, t->message, now_ns, &err);
-    if (r == -ECONNREFUSED) {
-        mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], err.text);
-        set_flag(t, &t->status.refused);
-        t->backoff_ns = BACKOFF_MAX_NS;
-        t->said_down = true;
-    }
+    if (r == -ECONNREFUSED)
+        on_refused(t, t->message->refused.code, err.text);
     if (r < 0) {
         hang_up(t, now_ns, err.text);
         return;
     }
-    t->last_contact_ns = now_ns;
     if (mr_transfer_ready(t->transfer) && !t->lanes_ordered)
         on_welcome(t);
 }
@@ -250,19 +270,24 @@ static void take_notes(struct mr_tail *t, int64_t now_ns)
     }
 }
 
-static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code)
+static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code, int64_t now_ns)
 {
+    struct mr_shipment *s = pick->owner;
     mr_transfer_unpick(t->transfer, pick);
     if (code == -ENODATA)
-        mr_consign_changed(t->consign, pick->owner, "it shrank while it was read");
-    else if (++t->read_failures >= READ_TRIES)
-        mr_consign_unreadable(t->consign, pick->owner, mr_err_name(code));
+        mr_consign_changed(t->consign, s, "it shrank while it was read");
+    else if (++s->read_failures >= READ_TRIES)
+        mr_consign_unreadable(t->consign, s, mr_err_name(code));
+    else
+        t->read_after_ns = now_ns + READ_PAUSE_NS;
 }
 
 /* False: nothing can be read now. */
 static bool read_one(struct mr_tail *t, int64_t now_ns)
 {
     struct mr_parcel parcel = {0};
+    if (now_ns < t->read_after_ns)
+        return false;
     parcel.buffer = mr_pool_try_get(t->config.pool);
     t->starved = parcel.buffer == NULL;
     if (parcel.buffer == NULL)
@@ -271,15 +296,15 @@ static bool read_one(struct mr_tail *t, int64_t now_ns)
         mr_pool_put(parcel.buffer);
         return false;
     }
-    const struct mr_shipment *s = parcel.pick.owner;
+    struct mr_shipment *s = parcel.pick.owner;
     int r = mr_fs_pread_full(s->fd, parcel.buffer->data, parcel.pick.span.source_bytes,
                              parcel.pick.span.source_offset);
     if (r < 0) {
         mr_pool_put(parcel.buffer);
-        could_not_read(t, &parcel.pick, r);
+        could_not_read(t, &parcel.pick, r, now_ns);
         return true;
     }
-    t->read_failures = 0;
+    s->read_failures = 0;
     parcel.geometry = s->geometry;
     parcel.codec = s->codec;
     if (mr_queue_push(t->config.parcels, &parcel) < 0)
@@ -303,10 +328,13 @@ static void take_growth(struct mr_tail *t)
     t->growth_ended |= r == -EPIPE;
 }
 
+/* A server that was there may be restarting. */
 static bool unreachable(struct mr_tail *t, int64_t now_ns)
 {
-    if (!t->config.until_done || t->config.unreachable_ns == 0 ||
-        now_ns - t->last_contact_ns < t->config.unreachable_ns)
+    int64_t limit_ns = t->config.unreachable_ns * (t->status.sessions > 0 ? PATIENCE : 1);
+    if (mr_transfer_ready(t->transfer))
+        t->last_contact_ns = now_ns;
+    if (limit_ns == 0 || now_ns - t->last_contact_ns < limit_ns)
         return false;
     set_flag(t, &t->status.unreachable);
     return true;
@@ -314,6 +342,8 @@ static bool unreachable(struct mr_tail *t, int64_t now_ns)
 
 static bool finished(struct mr_tail *t, int64_t now_ns)
 {
+    if (t->config.until_done && atomic_load(&t->stopped))
+        return true;
     if (!t->growth_ended)
         return t->config.until_done && t->status.refused;
     if (t->config.until_done)
@@ -344,7 +374,7 @@ static void run(void *stage)
         take_reports(t, now_ns);
         take_notes(t, now_ns);
         keep_connected(t, now_ns);
-        mr_consign_fill(t->consign, mr_clock_real_ns());
+        mr_consign_fill(t->consign, now_ns, mr_clock_real_ns());
         bool more = true;
         for (int i = 0; i < READS && more && t->drain_until_ns == 0; i++)
             more = read_one(t, now_ns);

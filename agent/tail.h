@@ -38,6 +38,9 @@ void mr_tail_free(struct mr_tail *tail);
 
 extern const struct mr_stage mr_tail_stage;
 
+/* until_done: do not wait for what is not done. Any thread. */
+void mr_tail_stop(struct mr_tail *tail);
+
 /* Any thread. */
 struct mr_tail_status {
     struct mr_consign_counts counts;

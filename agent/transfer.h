@@ -25,6 +25,9 @@ struct mr_transfer_ops {
      * owner may add it again), HOLD (it stays and is opened again later) or OPENED (informative).
      */
     void (*verdict)(void *ctx, void *owner, const struct mr_message *m);
+    /* NULL, or asked before END is said: is the source still what mr_transfer_complete described?
+     * False: the movie is abandoned. */
+    bool (*unchanged)(void *ctx, void *owner);
     void *ctx;
 };
 

@@ -34,10 +34,24 @@ static void total_up(struct movie *m)
     }
 }
 
-static bool say_end(struct movie *m, struct mr_message *ret)
+static bool say_abandon(struct movie *m, struct mr_message *ret)
+{
+    if (!m->send_abandon || m->state == ABANDONING || m->state == HELD)
+        return false; /* HELD: the server cannot be asked yet */
+    ret->type = MR_ABANDON;
+    ret->abandon.movie = m->open.movie;
+    m->state = ABANDONING;
+    return true;
+}
+
+static bool say_end(const struct mr_transfer *t, struct movie *m, struct mr_message *ret)
 {
     if (m->state != LIVE || !m->complete || m->send_fail || !every_slab_finished(m))
         return false;
+    if (t->ops.unchanged != NULL && !t->ops.unchanged(t->ops.ctx, m->owner)) {
+        m->send_abandon = true;
+        return say_abandon(m, ret);
+    }
     total_up(m);
     ret->type = MR_END;
     ret->end = m->end;
@@ -67,22 +81,12 @@ static bool say_fail(struct movie *m, struct mr_message *ret)
     return true;
 }
 
-static bool say_abandon(struct movie *m, struct mr_message *ret)
-{
-    if (!m->send_abandon || m->state == ABANDONING || m->state == HELD)
-        return false; /* HELD: the server cannot be asked yet */
-    ret->type = MR_ABANDON;
-    ret->abandon.movie = m->open.movie;
-    m->state = ABANDONING;
-    return true;
-}
-
 static bool say_of_movies(struct mr_transfer *t, int64_t now_ns, struct mr_message *ret)
 {
     for (struct movie *m = t->movies; m != NULL; m = m->next) {
         if (m->state == HELD && now_ns >= m->held_until_ns)
             m->state = QUEUED;
-        if (say_abandon(m, ret) || say_open(m, ret) || say_fail(m, ret) || say_end(m, ret))
+        if (say_abandon(m, ret) || say_open(m, ret) || say_fail(m, ret) || say_end(t, m, ret))
             return true;
     }
     return false;

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a file is opened as: output, codec, geometry, the OPEN, the END. Sends nothing and reads
+ * only source headers.
+ */
+#include "consign_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum mr_output output_of(const struct mr_consign *c, const struct mr_shipment *s)
+{
+    if (s->view.kind != MR_KIND_MOVIE || !s->view.known)
+        return MR_OUTPUT_KEEP;
+    switch (c->config.outputs[s->watch]) {
+    case MR_WISH_MRC:
+        return MR_OUTPUT_MRC;
+    case MR_WISH_HDF5:
+        return MR_OUTPUT_HDF5;
+    case MR_WISH_AUTO:
+    case MR_WISH_KEEP:
+        break;
+    }
+    return MR_OUTPUT_KEEP;
+}
+
+static enum mr_codec_id codec_of(const struct mr_consign *c, enum mr_output output)
+{
+    switch (c->config.codec) {
+    case MR_CODEC_WISH_NONE:
+        return MR_CODEC_NONE;
+    case MR_CODEC_WISH_BSLZ4:
+        return MR_CODEC_BSLZ4;
+    case MR_CODEC_WISH_BSZSTD:
+        return MR_CODEC_BSZSTD;
+    case MR_CODEC_WISH_AUTO:
+        break;
+    }
+    return output == MR_OUTPUT_HDF5 ? MR_CODEC_BSLZ4 : MR_CODEC_NONE;
+}
+
+/* Kept big-endian pixels are digested as little-endian ones, slab by slab: where a cut goes through
+ * a pixel that cannot be done, and the file travels without a digest of its pixels. */
+static bool cuts_through_pixels(const struct mr_source_view *v)
+{
+    uint32_t element = mr_pixel_bytes(v->pixel);
+    return v->swap_bytes && element > 1 && v->data_offset % element != 0;
+}
+
+int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s, struct mr_err *err)
+{
+    static const enum mr_layout layouts[] = {[MR_OUTPUT_KEEP] = MR_LAYOUT_BYTES,
+                                             [MR_OUTPUT_MRC] = MR_LAYOUT_STREAM,
+                                             [MR_OUTPUT_HDF5] = MR_LAYOUT_CHUNKS};
+    const struct mr_source_view *v = &s->view;
+    s->output = output_of(c, s);
+    s->codec = codec_of(c, s->output);
+    if (s->output == MR_OUTPUT_KEEP &&
+        (!v->known || v->pixel == MR_PIXEL_NONE || cuts_through_pixels(v))) {
+        mr_geometry_opaque(&s->geometry);
+        return 0;
+    }
+    int r = mr_geometry_frames(layouts[s->output], v->pixel, v->swap_bytes, v->width, v->height,
+                               v->data_offset, v->ext_bytes, &s->geometry, err);
+    return r < 0
+               ? mr_err_prefix(err, "%s/%s: output %s", s->root, s->path, mr_output_name(s->output))
+               : 0;
+}
+
+void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,
+                         struct mr_open *open)
+{
+    char today[11], day[32], top[MR_PATH_MAX + 1];
+    *open = (struct mr_open){.movie = s->id,
+                             .revision = s->revision,
+                             .kind = s->view.kind == MR_KIND_FILE ? MR_KIND_FILE : MR_KIND_MOVIE,
+                             .output = s->output,
+                             .codec = s->codec,
+                             .geometry = s->geometry,
+                             .pixel_size_angstrom = s->view.pixel_size_angstrom,
+                             .source_bytes_expected = s->view.bytes_expected};
+    snprintf(open->format, sizeof(open->format), "%s",
+             s->view.format == NULL ? "file" : s->view.format);
+    snprintf(open->path, sizeof(open->path), "%s", s->path);
+    snprintf(open->source_path, sizeof(open->source_path), "%s%s%s", s->root,
+             s->root[strlen(s->root) - 1] == '/' ? "" : "/", s->path);
+    size_t length = strcspn(s->path, "/");
+    snprintf(top, sizeof(top), "%.*s", s->path[length] == '/' ? (int)length : 0, s->path);
+    mr_clock_day(real_ns, "local", today);
+    if (mr_journal_day_of(c->journal, s->root, top, today, day, NULL) < 0)
+        memcpy(day, today, sizeof(today));
+    snprintf(open->day, sizeof(open->day), "%.10s", day);
+}
+
+static void read_head(struct mr_shipment *s, struct mr_end *end)
+{
+    uint64_t bytes = s->view.data_offset;
+    if (s->output == MR_OUTPUT_KEEP || bytes == 0 || s->fd < 0)
+        return;
+    if (bytes > MR_BLOB_MAX) {
+        snprintf(end->warnings, sizeof(end->warnings),
+                 "the source's header of %llu bytes is too large to keep",
+                 (unsigned long long)bytes);
+        return;
+    }
+    free(s->head);
+    s->head = malloc(bytes);
+    if (s->head == NULL || mr_fs_pread_full(s->fd, s->head, bytes, 0) < 0) {
+        snprintf(end->warnings, sizeof(end->warnings), "the source's header could not be read");
+        return;
+    }
+    s->head_bytes = (uint32_t)bytes;
+    end->source_header = s->head;
+    end->source_header_bytes = s->head_bytes;
+}
+
+static struct mr_extent extent_of(const struct mr_shipment *s)
+{
+    bool frames = s->geometry.source_pixel != MR_PIXEL_NONE;
+    return (struct mr_extent){.frames = frames ? s->view.frames : 0, .source_bytes = s->facts.size};
+}
+
+int mr_consign_open_source(struct mr_shipment *s)
+{
+    char path[MR_JOURNAL_ROOT_MAX + MR_PATH_MAX + 2];
+    struct mr_fs_facts now;
+    const struct mr_fs_facts *said = &s->facts;
+    snprintf(path, sizeof(path), "%s/%s", s->root, s->path);
+    s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (s->fd < 0)
+        return -errno;
+    int r = mr_fs_stat(s->fd, "", &now);
+    if (r < 0)
+        return r;
+    bool other = memcmp(&now.identity, &said->identity, sizeof(now.identity)) != 0;
+    bool decided = !mr_shipment_growing(s);
+    bool changed = decided && (now.size != said->size || now.mtime_ns != said->mtime_ns);
+    return other || changed || now.size < said->size ? -ESTALE : 0;
+}
+
+static void complete(struct mr_consign *c, struct mr_shipment *s)
+{
+    struct mr_end end = {.extent = extent_of(s),
+                         .source_mtime_ns = s->facts.mtime_ns,
+                         .pixel_size_angstrom = s->view.pixel_size_angstrom,
+                         .started_real_ns = s->first_seen_real_ns,
+                         .finished_real_ns = s->decided_real_ns};
+    snprintf(end.complete_by, sizeof(end.complete_by), "%s",
+             mr_complete_by_name(s->view.complete_by));
+    read_head(s, &end);
+    s->shipped = s->facts;
+    mr_transfer_complete(c->transfer, s, &end);
+}
+
+void mr_consign_tell(struct mr_consign *c, struct mr_shipment *s)
+{
+    struct mr_extent extent = extent_of(s);
+    if (s->kind == MR_GROWTH_COMPLETE)
+        complete(c, s);
+    else if (s->kind == MR_GROWTH_BROKEN)
+        mr_transfer_fail(c->transfer, s, s->fd < 0 ? NULL : &extent,
+                         s->reason == NULL ? "broken" : s->reason);
+    else
+        mr_transfer_settled(c->transfer, s, s->view.settled_from, s->view.settled_to);
+}
+
+/* The facts that END names are those of the look that found the file complete. What was read may be
+ * newer: then all of it is read again. */
+bool mr_consign_unchanged(void *ctx, void *owner)
+{
+    struct mr_consign *c = ctx;
+    struct mr_shipment *s = owner;
+    struct mr_fs_facts now;
+    (void)c;
+    if (s->state != MR_SHIPMENT_MOVING || mr_fs_stat(s->fd, "", &now) < 0)
+        return true; /* a verdict or an error is on its way */
+    if (now.size == s->shipped.size && now.mtime_ns == s->shipped.mtime_ns)
+        return true;
+    mr_warn("tail", "%s/%s: it changed while it was read: it begins again", s->root, s->path);
+    s->state = MR_SHIPMENT_LEAVING;
+    return false;
+}
