@@ -6,14 +6,16 @@
 #include "agent.h"
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "pack.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define STAGE       "agent"
@@ -21,7 +23,6 @@
 #define ORDERS      4096
 #define REPORTS     4096
 #define PACKERS_MAX 8
-#define MOVIES_MAX  128
 #define IO_THREADS  1
 
 enum queue_name { GROWTH_Q, PARCELS_Q, PACKED_Q, NOTES_Q, ORDERS_Q, REPORTS_Q, QUEUES };
@@ -31,6 +32,7 @@ struct mr_agent {
     void (*ended)(void *ctx);
     void *ctx;
     struct mr_journal *journal;
+    int state_dir; /* locked; -1: a push has none */
     struct mr_link *link;
     struct mr_pool *pool;
     struct mr_queue *queues[QUEUES];
@@ -70,6 +72,20 @@ int mr_agent_watches(const struct mr_agent_config *config, struct mr_track_watch
     *ret = watches;
     *ret_outputs = outputs;
     return 0;
+}
+
+/* Two agents of one identity would take the session from each other for ever. */
+static int lock_state(struct mr_agent *a, struct mr_err *err)
+{
+    const char *dir = a->job->config->state_dir;
+    a->state_dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (a->state_dir < 0)
+        return mr_err_errno(err, -errno, "%s", dir);
+    if (flock(a->state_dir, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK
+               ? mr_err_set(err, -EBUSY, "%s: another agent is running with this state_dir", dir)
+               : mr_err_errno(err, -errno, "%s: lock", dir);
 }
 
 /* ---- making
@@ -115,7 +131,8 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
         .consign = {.outputs = job->outputs,
                     .codec = (enum mr_codec_wish)job->config->codec,
                     .push = job->push,
-                    .movies_max = MOVIES_MAX},
+                    .ends = job->mode != MR_TRACK_FOLLOW,
+                    .movies_max = MR_AGENT_MOVIES_MAX},
         .transfer = {.ack_timeout_ns = 30 * MR_NS_PER_S, .idle_credit_ns = MR_NS_PER_S},
         .journal = a->journal,
         .endpoints = (const char *const *)job->config->endpoints.items,
@@ -192,7 +209,10 @@ int mr_agent_start(const struct mr_agent_job *job, void (*ended)(void *ctx), voi
     a->job = job;
     a->ended = ended;
     a->ctx = ctx;
+    a->state_dir = -1;
     int r = mr_journal_open(job->push ? NULL : job->config->state_dir, err, &a->journal);
+    if (r == 0 && !job->push)
+        r = lock_state(a, err);
     if (r == 0)
         r = make_queues(a, err);
     if (r == 0)
@@ -232,10 +252,20 @@ static void drop_reports(struct mr_queue *reports)
             mr_part_close(&r.part);
 }
 
-void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
+/* What packers finished after uplink had ended. */
+static void drop_parcels(struct mr_queue *parcels)
+{
+    struct mr_parcel p;
+    while (parcels != NULL && mr_queue_pop(parcels, 0, &p) == 0)
+        mr_pool_put(p.buffer);
+}
+
+static void join_threads(struct mr_agent *a)
 {
     if (a->track_thread != NULL)
         mr_track_stop(a->track);
+    if (a->tail_thread != NULL)
+        mr_tail_stop(a->tail);
     close_queue(a->queues[GROWTH_Q]);
     mr_thread_join(a->track_thread);
     mr_thread_join(a->tail_thread);
@@ -245,9 +275,16 @@ void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
     close_queue(a->queues[ORDERS_Q]);
     close_queue(a->queues[REPORTS_Q]);
     mr_thread_join(a->uplink_thread);
+}
+
+void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
+{
+    join_threads(a);
     if (ret_status != NULL)
         mr_tail_status(a->tail, ret_status);
     drop_reports(a->queues[REPORTS_Q]);
+    drop_parcels(a->queues[PARCELS_Q]);
+    drop_parcels(a->queues[PACKED_Q]);
     mr_uplink_free(a->uplink);
     mr_link_free(a->link); /* gives back the last buffers ZeroMQ held */
     for (int i = 0; i < PACKERS_MAX; i++)
@@ -258,5 +295,6 @@ void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
         mr_queue_free(a->queues[i]);
     mr_pool_free(a->pool);
     mr_journal_close(a->journal);
+    mr_fs_close(&a->state_dir);
     free(a);
 }

@@ -2,6 +2,7 @@
 /* The agent's table of keys, and the plan made of them. Opens nothing but the file itself. */
 #include "agent_config.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "pack.h"
 #include "wire/endpoint.h"
@@ -36,6 +37,13 @@ static const char *refuse_name(const char *text)
 static const char *refuse_relative(const char *text)
 {
     return text[0] == '/' ? NULL : "must be an absolute path";
+}
+
+static const char *refuse_zone(const char *text)
+{
+    return mr_clock_check_zone(text) == 0
+               ? NULL
+               : "must be local, UTC or a zone this machine knows, such as Europe/Berlin";
 }
 
 static const char *refuse_endpoint(const char *text)
@@ -124,6 +132,7 @@ const struct mr_config_key mr_agent_config_table[] = {
      .default_text = "local",
      .min = 1,
      .max = 64,
+     .refuse = refuse_zone,
      .help = "of {date}: local, UTC or a name such as Europe/Berlin"},
     {.path = "server.endpoint",
      .type = MR_CONFIG_STRINGS,
@@ -182,25 +191,7 @@ static int check_watch(const struct mr_config_places *places, const struct mr_wa
     }
     snprintf(key, sizeof(key), "watch[%zu].source_after_commit", index);
     if (w->source_after_commit != 0)
-        return mr_config_error(places, err, key, "delete is not in this version yet");
-    return 0;
-}
-
-int mr_agent_config_load(const char *file, struct mr_agent_config *ret,
-                         struct mr_agent_plan *ret_plan, struct mr_err *err)
-{
-    struct mr_config_places *places = NULL;
-    struct mr_agent_config c = {0};
-    int r = mr_config_load(file, mr_agent_config_table, &c, &places, err);
-    for (size_t i = 0; r == 0 && i < c.watches.count; i++)
-        r = check_watch(places, c.watches.items, i, err);
-    mr_config_places_free(places);
-    if (r < 0) {
-        mr_agent_config_free(&c);
-        return r;
-    }
-    plan(&c, ret_plan);
-    *ret = c;
+        return mr_config_error(places, err, key, "delete is not in this version yet; use keep");
     return 0;
 }
 
@@ -217,25 +208,52 @@ static void host_name(char *ret, size_t size)
     }
 }
 
-int mr_agent_config_default(const char *name, const char *endpoint, struct mr_agent_config *ret,
-                            struct mr_agent_plan *ret_plan, struct mr_err *err)
+static int set_one(struct mr_agent_config *c, struct mr_config_places *places, const char *option,
+                   const char *key, const char *value, struct mr_err *err)
 {
+    char assignment[512];
+    if (value == NULL)
+        return 0;
+    snprintf(assignment, sizeof(assignment), "%s=%s", key, value);
+    return mr_config_override(mr_agent_config_table, c, places, option, assignment, err);
+}
+
+/* A push names its trees itself: the one that stands here, for there must be one, goes. */
+static int read_defaults(const struct mr_agent_source *from, struct mr_agent_config *c,
+                         struct mr_config_places **ret_places, struct mr_err *err)
+{
+    static const char least[] = "watch: [{path: /}]\n";
     char host[65];
-    struct mr_agent_config c = {0};
     host_name(host, sizeof(host));
-    if (name != NULL && (name[0] == '\0' || strlen(name) > 64 || refuse_name(name) != NULL))
-        return mr_err_set(err, -EINVAL, "--agent %s: 1 to 64 letters, digits, '.', '_' and '-'",
-                          name);
-    if (endpoint != NULL && refuse_endpoint(endpoint) != NULL)
-        return mr_err_set(err, -EINVAL, "--server %s: %s", endpoint, refuse_endpoint(endpoint));
-    int r = mr_config_defaults(mr_agent_config_table, &c);
+    int r = mr_config_parse("built-in defaults", least, sizeof(least) - 1, mr_agent_config_table, c,
+                            ret_places, err);
+    if (r == 0 && mr_config_set_string(&c->name, host) < 0)
+        r = mr_err_errno(err, -ENOMEM, "configuration");
     if (r == 0)
-        r = mr_config_set_string(&c.name, name == NULL ? host : name);
-    if (r == 0 && endpoint != NULL)
-        r = mr_config_set_string(&c.endpoints.items[0], endpoint);
+        r = set_one(c, *ret_places, "--agent", "agent.name", from->name, err);
+    if (r == 0)
+        r = set_one(c, *ret_places, "--server", "server.endpoint", from->endpoint, err);
+    if (r == 0)
+        r = set_one(c, *ret_places, "--codec", "server.codec", from->codec, err);
+    return r;
+}
+
+int mr_agent_config_load(const struct mr_agent_source *from, struct mr_agent_config *ret,
+                         struct mr_agent_plan *ret_plan, struct mr_err *err)
+{
+    struct mr_config_places *places = NULL;
+    struct mr_agent_config c = {0};
+    int r = from->file == NULL
+                ? read_defaults(from, &c, &places, err)
+                : mr_config_load(from->file, mr_agent_config_table, &c, &places, err);
+    for (size_t i = 0; r == 0 && i < from->set_count; i++)
+        r = mr_config_override(mr_agent_config_table, &c, places, "--set", from->sets[i], err);
+    for (size_t i = 0; r == 0 && i < c.watches.count; i++)
+        r = check_watch(places, c.watches.items, i, err);
+    mr_config_places_free(places);
     if (r < 0) {
         mr_agent_config_free(&c);
-        return mr_err_errno(err, r, "configuration");
+        return r;
     }
     plan(&c, ret_plan);
     *ret = c;
@@ -256,26 +274,18 @@ void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agen
             mr_text_size(p->buffer_bytes, a), mr_text_size(p->pool_used, b),
             mr_text_size(c->pool_bytes, d));
     fprintf(out, "# threads: watch, tail, uplink, %u x pack\n", p->packers);
+    fprintf(out, "# limits: %u movies under way, %s a slab\n", MR_AGENT_MOVIES_MAX,
+            mr_text_size(p->buffer_bytes, a));
     for (size_t i = 0; i < c->endpoints.count; i++)
         fprintf(out, "# ports: to %s and the data lanes it names\n", c->endpoints.items[i]);
 }
 
-static int parse_word(const char *word, const char *const *names, int *ret)
+int mr_agent_parse_output(const char *word, int *ret)
 {
-    for (int i = 0; names[i] != NULL; i++)
-        if (strcmp(word, names[i]) == 0) {
+    for (int i = 0; outputs[i] != NULL; i++)
+        if (strcmp(word, outputs[i]) == 0) {
             *ret = i;
             return 0;
         }
     return -EINVAL;
-}
-
-int mr_agent_parse_output(const char *word, int *ret)
-{
-    return parse_word(word, outputs, ret);
-}
-
-int mr_agent_parse_codec(const char *word, int *ret)
-{
-    return parse_word(word, codecs, ret);
 }

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define MR_AGENT_MOVIES_MAX 128 /* under way at once; the others wait */
+
 struct mr_watch_config { /* an entry of `watch` */
     char *path;
     struct mr_config_strings include, exclude;
@@ -32,20 +34,23 @@ struct mr_agent_plan {
     uint32_t packers;      /* threads */
 };
 
-/* Reads and checks the file; err: file:line:column. */
-int mr_agent_config_load(const char *file, struct mr_agent_config *ret,
+struct mr_agent_source {     /* where a configuration comes from; all borrowed */
+    const char *file;        /* NULL: the defaults, without watches; for push */
+    const char *const *sets; /* KEY=VALUE over it */
+    size_t set_count;
+    const char *name, *endpoint, *codec; /* of push's options; NULL: the host's, the defaults */
+};
+
+/* Reads and checks; err: file:line:column. -EINVAL; -errno of the file; -ENOMEM. */
+int mr_agent_config_load(const struct mr_agent_source *from, struct mr_agent_config *ret,
                          struct mr_agent_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
-/* Defaults alone, for push. name: the agent's name; NULL: the host's. */
-int mr_agent_config_default(const char *name, const char *endpoint, struct mr_agent_config *ret,
-                            struct mr_agent_plan *ret_plan, struct mr_err *err) MR_MUST_USE;
 void mr_agent_config_free(struct mr_agent_config *config);
 
 /* --check-config: every key, every limit with its sum, every port. */
 void mr_agent_config_print(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
                            FILE *out);
 
-/* Words for the command line. -EINVAL. */
+/* "auto", "keep", "mrc", "hdf5" as enum mr_wish. -EINVAL. */
 int mr_agent_parse_output(const char *word, int *ret) MR_MUST_USE;
-int mr_agent_parse_codec(const char *word, int *ret) MR_MUST_USE;
 
 #endif

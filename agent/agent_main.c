@@ -2,26 +2,32 @@
 /* millrace-agent: options, signals and exit statuses. What the agent is, agent.c says. */
 #include "agent.h"
 #include "base/clock.h"
+#include "base/crc64.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/process.h"
+#include "base/yaml_tree.h"
+#include "journal.h"
 #include "push.h"
+#include "wire/codec.h"
 #include "wire/link.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define STAGE "main"
+#define STAGE    "main"
+#define GO_ON    (-1) /* no exit status: there is more to do */
+#define SETS_MAX 64
 
 static const char usage[] =
-    "usage: millrace-agent --config FILE [--once | --dry-run | --check-config] [--verbose]\n"
+    "usage: millrace-agent --config FILE [--once | --dry-run | --check-config] [options]\n"
     "       millrace-agent push [--server ENDPOINT] [--agent NAME] [--output OUT] [--codec C] "
     "PATH...\n"
     "Ships detector movies to a millrace-ingest server while they grow.\n"
@@ -34,54 +40,85 @@ static const char usage[] =
     "    --agent NAME       name they are stored under; default the host's\n"
     "    --output OUT       auto, keep, mrc or hdf5; default auto\n"
     "    --codec C          auto, none, bslz4 or bszstd; default auto\n"
+    "  --set KEY=VALUE    set a key of the configuration, such as memory.pool=1GiB (repeatable)\n"
     "  --verbose          say more on stderr\n"
     "  --help, --version\n"
+    "SIGTERM and SIGINT stop reading, wait a little for what is under way and exit; a second one\n"
+    "exits at once. What is unfinished is resumed by the next start.\n"
     "exit status: 0 done, 64 wrong usage, 69 server unreachable, 74 I/O error, 78 wrong\n"
     "configuration, 1 other\n";
 
 struct options {
     const char *file;
+    const char *sets[SETS_MAX];
+    size_t set_count;
     bool once, dry_run, check_config;
     struct mr_push_options push;
 };
 
+static int wrong(const char *fmt, ...) MR_PRINTF(1, 2);
+
+static int wrong(const char *fmt, ...)
+{
+    va_list args;
+    fputs("millrace-agent: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputs("\ntry millrace-agent --help\n", stderr);
+    return EX_USAGE;
+}
+
 static int print_version(void)
 {
-    printf("millrace-agent %s (%s)\n", MILLRACE_VERSION, mr_link_library());
+    printf("millrace-agent %s (%s, %s, ", MILLRACE_VERSION, mr_link_library(), mr_codec_library());
+    printf("%s, ", mr_crc64_library());
+    printf("%s, %s)\n", mr_yaml_tree_library(), mr_journal_library());
     return fflush(stdout) != 0 ? EX_IOERR : EX_OK;
 }
 
-/* -1: go on; else the exit status. */
+static int take_set(struct options *o, const char *assignment)
+{
+    if (o->set_count == SETS_MAX)
+        return wrong("--set %s: too many of them", assignment);
+    if (strchr(assignment, '=') == NULL)
+        return wrong("--set %s: must be KEY=VALUE", assignment);
+    o->sets[o->set_count++] = assignment;
+    return GO_ON;
+}
+
 static int take_option(int letter, struct options *o)
 {
     switch (letter) {
     case 'c':
         o->file = optarg;
-        return -1;
+        return GO_ON;
     case 'o':
         o->once = true;
-        return -1;
+        return GO_ON;
     case 'd':
         o->dry_run = true;
-        return -1;
+        return GO_ON;
     case 'C':
         o->check_config = true;
-        return -1;
+        return GO_ON;
     case 's':
         o->push.server = optarg;
-        return -1;
+        return GO_ON;
     case 'a':
         o->push.agent = optarg;
-        return -1;
+        return GO_ON;
     case 'O':
         o->push.output = optarg;
-        return -1;
+        return GO_ON;
     case 'k':
         o->push.codec = optarg;
-        return -1;
+        return GO_ON;
+    case 'S':
+        return take_set(o, optarg);
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
-        return -1;
+        return GO_ON;
     case 'h':
         return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
     case 'v':
@@ -92,117 +129,176 @@ static int take_option(int letter, struct options *o)
     }
 }
 
+static int check_options(const struct options *o, bool push)
+{
+    if (push)
+        return o->push.path_count > 0 ? GO_ON : wrong("push: which files or folders?");
+    if (o->push.path_count > 0)
+        return wrong("argument '%s': none is expected (push %s?)", o->push.paths[0],
+                     o->push.paths[0]);
+    if (o->file == NULL)
+        return wrong("--config FILE or push PATH... is needed");
+    if (o->once + o->dry_run + o->check_config > 1)
+        return wrong("--once, --dry-run and --check-config: one of them");
+    return GO_ON;
+}
+
+/* GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, bool push, struct options *o)
 {
-    static const struct option run_options[] = {
-        {"config", required_argument, NULL, 'c'}, {"once", no_argument, NULL, 'o'},
-        {"dry-run", no_argument, NULL, 'd'},      {"check-config", no_argument, NULL, 'C'},
-        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
-    static const struct option push_options[] = {
-        {"server", required_argument, NULL, 's'}, {"agent", required_argument, NULL, 'a'},
-        {"output", required_argument, NULL, 'O'}, {"codec", required_argument, NULL, 'k'},
-        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    static const struct option run_options[] = {{"config", required_argument, NULL, 'c'},
+                                                {"once", no_argument, NULL, 'o'},
+                                                {"dry-run", no_argument, NULL, 'd'},
+                                                {"check-config", no_argument, NULL, 'C'},
+                                                {"set", required_argument, NULL, 'S'},
+                                                {"verbose", no_argument, NULL, 'b'},
+                                                {"help", no_argument, NULL, 'h'},
+                                                {"version", no_argument, NULL, 'v'},
+                                                {NULL, 0, NULL, 0}};
+    static const struct option push_options[] = {{"server", required_argument, NULL, 's'},
+                                                 {"agent", required_argument, NULL, 'a'},
+                                                 {"output", required_argument, NULL, 'O'},
+                                                 {"codec", required_argument, NULL, 'k'},
+                                                 {"set", required_argument, NULL, 'S'},
+                                                 {"verbose", no_argument, NULL, 'b'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {"version", no_argument, NULL, 'v'},
+                                                 {NULL, 0, NULL, 0}};
     for (int letter;
          (letter = getopt_long(argc, argv, "", push ? push_options : run_options, NULL)) != -1;) {
         int status = take_option(letter, o);
-        if (status >= 0)
+        if (status != GO_ON)
             return status;
     }
     o->push.paths = (const char *const *)argv + optind;
     o->push.path_count = (size_t)(argc - optind);
-    bool wrong = push ? o->push.path_count == 0
-                      : o->push.path_count > 0 || o->file == NULL ||
-                            o->once + o->dry_run + o->check_config > 1;
-    if (wrong)
-        fputs(usage, stderr);
-    return wrong ? EX_USAGE : -1;
+    return check_options(o, push);
 }
 
-/* ---- the service
- * ------------------------------------------------------------------------------------ */
+/* ---- configuration */
 
-static void serve(int signals)
+static int fail(const struct mr_err *err, int status)
 {
-    int64_t interval_ns = mr_notify_watchdog_interval_ns();
-    for (;;) {
-        struct pollfd fd = {.fd = signals, .events = POLLIN};
-        struct signalfd_siginfo info;
-        poll(&fd, 1, interval_ns == 0 ? -1 : (int)(interval_ns / 2 / MR_NS_PER_MS));
-        mr_notify_watchdog();
-        if (fd.revents == 0 || read(signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
-            continue;
-        if (info.ssi_signo != SIGHUP)
-            return;
-        mr_notify_reloading(mr_clock_monotonic_ns());
-        mr_info(STAGE, "SIGHUP: no key may change while the agent runs; restart it");
-        mr_notify_ready(NULL);
-    }
+    mr_error(STAGE, "%s", err->text);
+    return err->code == -ENOMEM ? EXIT_FAILURE : status;
 }
 
-static int run_service(const struct mr_agent_config *config, const struct mr_agent_plan *plan)
+struct setting {
+    struct mr_agent_config config;
+    struct mr_agent_plan plan;
+};
+
+static int load(const struct options *o, struct setting *ret, struct mr_err *err)
+{
+    const struct mr_agent_source from = {.file = o->file,
+                                         .sets = o->sets,
+                                         .set_count = o->set_count,
+                                         .name = o->push.agent,
+                                         .endpoint = o->push.server,
+                                         .codec = o->push.codec};
+    return mr_agent_config_load(&from, &ret->config, &ret->plan, err);
+}
+
+/* Nothing reloads in this version: what has changed needs a restart, and that is said. */
+static void reload(const struct options *o, const struct setting *running)
+{
+    struct setting fresh = {0};
+    struct mr_err err = {0};
+    mr_notify_reloading(mr_clock_monotonic_ns());
+    if (load(o, &fresh, &err) < 0) {
+        mr_error(STAGE, "%s: the running configuration stays", err.text);
+    } else {
+        if (mr_config_check_reload(mr_agent_config_table, &running->config, &fresh.config, &err) <
+            0)
+            mr_warn(STAGE, "%s: %s; it changes at the next start, the running configuration stays",
+                    o->file, err.text);
+        else
+            mr_info(STAGE, "%s: read again, nothing has changed", o->file);
+        mr_agent_config_free(&fresh.config);
+    }
+    mr_notify_ready(NULL);
+}
+
+/* ---- the service */
+
+static void serve(int signals, const struct options *o, const struct setting *setting)
+{
+    int number;
+    while ((number = mr_process_wait_signal(signals)) == SIGHUP)
+        reload(o, setting);
+    mr_info(STAGE, "%s: waiting a little for what is under way; once more ends at once",
+            number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+static int run_service(const struct options *o, const struct setting *setting, int signals)
 {
     struct mr_agent *agent;
     struct mr_track_watch *watches;
     enum mr_wish *outputs;
     struct mr_err err = {0};
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int signals = signalfd(-1, &set, SFD_CLOEXEC);
-    if (signals < 0 || mr_agent_watches(config, &watches, &outputs) < 0)
-        return EX_OSERR;
+    if (mr_agent_watches(&setting->config, &watches, &outputs) < 0)
+        return EXIT_FAILURE;
     const struct mr_agent_job job = {.mode = MR_TRACK_FOLLOW,
-                                     .config = config,
-                                     .plan = plan,
+                                     .config = &setting->config,
+                                     .plan = &setting->plan,
                                      .watches = watches,
                                      .outputs = outputs,
-                                     .watch_count = config->watches.count};
+                                     .watch_count = setting->config.watches.count};
     int r = mr_agent_start(&job, NULL, NULL, &agent, &err);
-    if (r < 0) {
-        mr_error(STAGE, "%s", err.text);
-        return r == -ENOMEM ? EXIT_FAILURE : EX_IOERR;
+    if (r == 0) {
+        mr_notify_ready("watching");
+        serve(signals, o, setting);
+        mr_notify_stopping("waiting for what is under way");
+        mr_process_allow_end("main: ends at once; the next start goes on from the journal\n");
+        mr_agent_stop(agent, NULL);
+        mr_info(STAGE, "stopped");
     }
-    mr_notify_ready("watching");
-    serve(signals);
-    mr_notify_stopping("finishing what is in flight");
-    pthread_sigmask(SIG_UNBLOCK, &set,
-                    NULL); /* a second SIGTERM ends it at once: nothing is lost */
-    mr_agent_stop(agent, NULL);
     free(watches);
     free(outputs);
-    return EX_OK;
+    return r == 0 ? EX_OK : fail(&err, r == -EBUSY ? EXIT_FAILURE : EX_IOERR);
+}
+
+static int run(const struct options *o, const struct setting *setting, bool push)
+{
+    struct mr_err err = {0};
+    if (o->dry_run)
+        return mr_dry_run(&setting->config);
+    int signals = mr_process_take_signals();
+    if (signals < 0) {
+        (void)mr_err_errno(&err, signals, "signals");
+        return fail(&err, EXIT_FAILURE);
+    }
+    int r = mr_process_raise_file_limit(); /* a movie under way holds a descriptor */
+    if (r < 0)
+        mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(r));
+    int status = push      ? mr_push(&o->push, &setting->config, &setting->plan, signals)
+                 : o->once ? mr_ship_once(&setting->config, &setting->plan, signals)
+                           : run_service(o, setting, signals);
+    close(signals);
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {0};
-    struct mr_agent_config config;
-    struct mr_agent_plan plan;
+    struct options options = {0};
+    struct setting setting = {0};
     struct mr_err err = {0};
     bool push = argc > 1 && strcmp(argv[1], "push") == 0;
-    signal(SIGPIPE, SIG_IGN);
-    int status = read_options(argc - push, argv + push, push, &o);
-    if (status >= 0)
+    int status = read_options(argc - push, argv + push, push, &options);
+    if (status != GO_ON)
         return status;
-    if (push)
-        return mr_push(&o.push);
-    if (mr_agent_config_load(o.file, &config, &plan, &err) < 0) {
-        mr_error(STAGE, "%s", err.text);
-        return EX_CONFIG;
-    }
-    if (o.check_config) {
-        mr_agent_config_print(&config, &plan, stdout);
-        status = fflush(stdout) == 0 ? EX_OK : EX_IOERR;
-    } else if (o.dry_run) {
-        status = mr_dry_run(&config);
+    if (load(&options, &setting, &err) < 0)
+        return fail(&err, push ? EX_USAGE : EX_CONFIG);
+    int r = mr_clock_set_zone(setting.config.timezone); /* before there are threads */
+    if (r < 0) {
+        mr_error(STAGE, "agent.timezone: %s: %s", setting.config.timezone, mr_err_name(r));
+        status = EX_CONFIG;
+    } else if (options.check_config) {
+        mr_agent_config_print(&setting.config, &setting.plan, stdout);
+        status = fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
     } else {
-        status = o.once ? mr_ship_once(&config, &plan) : run_service(&config, &plan);
+        status = run(&options, &setting, push);
     }
-    mr_agent_config_free(&config);
+    mr_agent_config_free(&setting.config);
     return status;
 }

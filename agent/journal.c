@@ -577,3 +577,10 @@ int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *re
         *ret = (uint64_t)sqlite3_changes(j->db);
     return code;
 }
+
+const char *mr_journal_library(void)
+{
+    static _Thread_local char text[32];
+    snprintf(text, sizeof(text), "sqlite %s", sqlite3_libversion());
+    return text;
+}

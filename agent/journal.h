@@ -99,4 +99,6 @@ int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder
 int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *ret,
                       struct mr_err *err) MR_MUST_USE;
 
+const char *mr_journal_library(void); /* "sqlite 3.40.1" */
+
 #endif

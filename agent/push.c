@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands that end by themselves: push, --once, --dry-run. They run the same stages as the
+ * Commands that end by themselves: push and --once. They run the same stages as the
  * service; only what they wait for and what they print differs.
  */
 #include "push.h"
 
 #include "agent.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/text.h"
 
 #include <errno.h>
-#include <libgen.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -28,16 +29,7 @@
 #define UNREACHABLE_NS (10 * MR_NS_PER_S)
 #define PROGRESS_MS    500
 
-static int report_error(const struct mr_err *err)
-{
-    mr_error(STAGE, "%s", err->text);
-    if (err->code == -EINVAL)
-        return EX_CONFIG;
-    return err->code == -ENOMEM ? EXIT_FAILURE : EX_IOERR;
-}
-
-/* ---- waiting
- * --------------------------------------------------------------------------------------- */
+/* ---- waiting */
 
 static void ring(void *ctx)
 {
@@ -53,41 +45,49 @@ static void show_progress(struct mr_agent *agent, int64_t began_ns)
     struct mr_track_counts found;
     char done[MR_QUANTITY_TEXT], all[MR_QUANTITY_TEXT], eta[MR_QUANTITY_TEXT] = "?";
     mr_agent_status(agent, &s, &found);
+    const struct mr_consign_counts *c = &s.counts;
+    uint64_t sent = c->sent_bytes < c->bytes ? c->sent_bytes : c->bytes;
     double seconds = (double)(mr_clock_monotonic_ns() - began_ns) / 1e9;
-    double rate = seconds > 0 ? (double)s.counts.sent_bytes / seconds : 0;
-    uint64_t left = s.counts.bytes > s.counts.sent_bytes ? s.counts.bytes - s.counts.sent_bytes : 0;
+    double rate = seconds > 0 ? (double)sent / seconds : 0;
     if (rate > 0)
-        mr_text_duration_about((int64_t)((double)left / rate * 1e9), eta);
+        mr_text_duration_about((int64_t)((double)(c->bytes - sent) / rate * 1e9), eta);
     fprintf(stderr, "\r%llu of %llu files, %s of %s, %.0f MB/s, %.0f %%, %s left\033[K",
-            (unsigned long long)s.counts.committed, (unsigned long long)s.counts.files,
-            mr_text_size_about(s.counts.sent_bytes, done), mr_text_size_about(s.counts.bytes, all),
-            rate / 1e6,
-            s.counts.bytes == 0 ? 0.0
-                                : 100.0 * (double)s.counts.sent_bytes / (double)s.counts.bytes,
-            eta);
+            (unsigned long long)c->committed, (unsigned long long)c->files,
+            mr_text_size_about(sent, done), mr_text_size_about(c->bytes, all), rate / 1e6,
+            c->bytes == 0 ? 0.0 : 100.0 * (double)sent / (double)c->bytes, eta);
 }
 
-/* Until the agent is done or a signal comes (true). */
+/* Until the agent is done or a signal comes (true). A hangup is one, but not where it is ignored
+ * (nohup): blocked, it arrives all the same. */
 static bool wait_until_done(struct mr_agent *agent, int done, int signals)
 {
     struct pollfd fds[2] = {{.fd = done, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    bool person = isatty(STDERR_FILENO);
+    bool person = isatty(STDERR_FILENO), interrupted = false;
     int64_t began_ns = mr_clock_monotonic_ns();
-    while (poll(fds, 2, person ? PROGRESS_MS : -1) <= 0)
-        if (person)
+    struct sigaction hangup = {0};
+    sigaction(SIGHUP, NULL, &hangup);
+    while (!interrupted && fds[0].revents == 0) {
+        struct signalfd_siginfo info;
+        int n = poll(fds, 2, person ? PROGRESS_MS : -1);
+        if (n == 0)
             show_progress(agent, began_ns);
+        if (n <= 0)
+            fds[0].revents = 0;
+        if (n > 0 && fds[1].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info))
+            interrupted = info.ssi_signo != SIGHUP || hangup.sa_handler != SIG_IGN;
+    }
     if (person)
         fputs("\r\033[K", stderr);
-    struct signalfd_siginfo info; /* left pending it would end us once it is unblocked */
-    return fds[1].revents != 0 && read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info);
+    return interrupted;
 }
 
 static int verdict(const struct mr_tail_status *s, const struct mr_track_counts *found,
                    bool interrupted)
 {
+    const struct mr_consign_counts *c = &s->counts;
     mr_info(STAGE, "%llu files: %llu committed (%llu were in the store already), %llu failed",
-            (unsigned long long)s->counts.files, (unsigned long long)s->counts.committed,
-            (unsigned long long)s->counts.known, (unsigned long long)s->counts.failed);
+            (unsigned long long)c->files, (unsigned long long)c->committed,
+            (unsigned long long)c->known, (unsigned long long)c->failed);
     if (interrupted) {
         mr_error(STAGE, "interrupted; what is not committed was not finished");
         return EXIT_FAILURE;
@@ -96,140 +96,154 @@ static int verdict(const struct mr_tail_status *s, const struct mr_track_counts 
         mr_error(STAGE, "no server answers");
         return EX_UNAVAILABLE;
     }
-    if (s->refused || s->counts.failed > 0 || found->skipped > 0)
+    if (c->stale > 0)
+        mr_error(STAGE, "%llu files changed or vanished before they were shipped",
+                 (unsigned long long)c->stale);
+    if (s->refused || c->failed > 0 || c->stale > 0 || found->skipped > 0)
         return EXIT_FAILURE;
-    return s->counts.waiting == 0 && s->counts.moving == 0 ? EX_OK : EXIT_FAILURE;
+    return c->waiting == 0 && c->moving == 0 ? EX_OK : EXIT_FAILURE;
 }
 
-static int ship(const struct mr_agent_job *job)
+static int ship(const struct mr_agent_job *job, int signals)
 {
     struct mr_agent *agent;
     struct mr_err err = {0};
     struct mr_tail_status status;
     struct mr_track_counts found;
-    sigset_t set;
     int done = eventfd(0, EFD_CLOEXEC);
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int signals = signalfd(-1, &set, SFD_CLOEXEC);
-    if (done < 0 || signals < 0)
-        return EX_OSERR;
-    int r = mr_agent_start(job, ring, &done, &agent, &err);
-    if (r < 0)
-        return report_error(&err);
+    int r = done < 0 ? mr_err_errno(&err, -errno, "eventfd")
+                     : mr_agent_start(job, ring, &done, &agent, &err);
+    if (r < 0) {
+        mr_fs_close(&done);
+        mr_error(STAGE, "%s", err.text);
+        return r == -ENOMEM || r == -EBUSY ? EXIT_FAILURE : EX_IOERR;
+    }
     bool interrupted = wait_until_done(agent, done, signals);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* a second one ends it at once */
+    mr_process_allow_end("push: ends at once; what is not committed was not finished\n");
     mr_agent_status(agent, &status, &found);
     mr_agent_stop(agent, &status);
     close(done);
-    close(signals);
     return verdict(&status, &found, interrupted);
 }
 
-/* ---- push
- * ------------------------------------------------------------------------------------------ */
+/* ---- push */
 
 struct target { /* one PATH: the folder it lies in, and its name there */
-    char folder[PATH_MAX], name[PATH_MAX];
+    char full[PATH_MAX], folder[PATH_MAX], name[PATH_MAX];
 };
 
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* 0; -errno; -EINVAL: nothing that can be pushed. */
 static int find_target(const char *path, struct target *ret)
 {
-    char full[PATH_MAX];
     struct stat st;
-    if (realpath(path, full) == NULL)
+    if (realpath(path, ret->full) == NULL || stat(ret->full, &st) < 0)
         return -errno;
-    if (stat(full, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+    if ((!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) || strcmp(ret->full, "/") == 0)
         return -EINVAL;
-    char copy[PATH_MAX];
-    memcpy(copy, full, sizeof(copy));
-    snprintf(ret->name, sizeof(ret->name), "%s", basename(copy));
-    memcpy(copy, full, sizeof(copy));
-    snprintf(ret->folder, sizeof(ret->folder), "%s", dirname(copy));
-    return strcmp(full, "/") == 0 ? -EINVAL : 0;
+    const char *name = last_name(ret->full);
+    int folder = name - ret->full > 1 ? (int)(name - ret->full - 1) : 1;
+    snprintf(ret->name, sizeof(ret->name), "%s", name);
+    snprintf(ret->folder, sizeof(ret->folder), "%.*s", folder, ret->full);
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+        mr_info(STAGE, "%s is a link: %s is shipped, as %s", path, ret->full, ret->name);
+    return 0;
 }
 
-static int take_words(const struct mr_push_options *o, struct mr_agent_config *config,
-                      int *ret_output)
+/* Is it another target, or below one? Then it is shipped with that. */
+static bool is_covered(const struct target *targets, size_t count, size_t index)
 {
-    *ret_output = MR_WISH_AUTO;
-    if (o->output != NULL && mr_agent_parse_output(o->output, ret_output) < 0) {
-        mr_error(STAGE, "--output %s: must be auto, keep, mrc or hdf5", o->output);
-        return EX_USAGE;
+    const char *full = targets[index].full;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(targets[i].full);
+        bool below = strncmp(full, targets[i].full, length) == 0 && full[length] == '/';
+        if (i != index && (below || (i < index && strcmp(full, targets[i].full) == 0)))
+            return true;
     }
-    if (o->codec != NULL && mr_agent_parse_codec(o->codec, &config->codec) < 0) {
-        mr_error(STAGE, "--codec %s: must be auto, none, bslz4 or bszstd", o->codec);
-        return EX_USAGE;
-    }
-    return EX_OK;
+    return false;
 }
 
-static int push_targets(const struct mr_push_options *o, const struct mr_agent_config *config,
-                        const struct mr_agent_plan *plan, int output)
+static int find_targets(const struct mr_push_options *o, struct target *targets)
 {
-    static const char *const everything[] = {"*"};
-    struct target *targets = calloc(o->path_count, sizeof(*targets));
-    struct mr_track_watch *watches = calloc(o->path_count, sizeof(*watches));
-    enum mr_wish *outputs = calloc(o->path_count, sizeof(*outputs));
-    int status = targets == NULL || watches == NULL || outputs == NULL ? EX_OSERR : EX_OK;
-    for (size_t i = 0; status == EX_OK && i < o->path_count; i++) {
+    int status = EX_OK;
+    for (size_t i = 0; i < o->path_count; i++) {
         int r = find_target(o->paths[i], &targets[i]);
-        if (r < 0) {
-            mr_error(STAGE, "%s: %s", o->paths[i],
-                     r == -EINVAL ? "neither a file nor a folder that can be pushed"
-                                  : mr_err_name(r));
-            status = r == -ENOENT || r == -ENOTDIR ? EX_NOINPUT : EX_IOERR;
-        }
-        outputs[i] = (enum mr_wish)output;
-        watches[i] = (struct mr_track_watch){.path = targets[i].folder,
-                                             .below = targets[i].name,
-                                             .include = everything,
-                                             .include_count = 1,
-                                             .quiet_ns = MR_NS_PER_S,
-                                             .give_up_ns = MR_NS_PER_S,
-                                             .rescan_ns = MR_NS_PER_S};
+        if (r == 0)
+            continue;
+        mr_error(STAGE, "%s: %s", o->paths[i],
+                 r == -EINVAL ? "neither a file nor a folder that can be pushed" : mr_err_name(r));
+        status = EX_IOERR;
     }
-    const struct mr_agent_job job = {.mode = MR_TRACK_AS_IT_IS,
-                                     .config = config,
-                                     .plan = plan,
-                                     .watches = watches,
-                                     .outputs = outputs,
-                                     .watch_count = o->path_count,
-                                     .push = true,
-                                     .unreachable_ns = UNREACHABLE_NS};
-    if (status == EX_OK)
-        status = ship(&job);
-    free(targets);
-    free(watches);
-    free(outputs);
-    return status == EX_NOINPUT ? EX_IOERR : status;
-}
-
-int mr_push(const struct mr_push_options *o)
-{
-    struct mr_agent_config config;
-    struct mr_agent_plan plan;
-    struct mr_err err = {0};
-    int output;
-    if (mr_agent_config_default(o->agent, o->server, &config, &plan, &err) < 0) {
-        mr_error(STAGE, "%s", err.text);
-        return EX_USAGE;
-    }
-    int status = take_words(o, &config, &output);
-    if (status == EX_OK)
-        status = push_targets(o, &config, &plan, output);
-    mr_agent_config_free(&config);
     return status;
 }
 
-/* ---- --once
- * ---------------------------------------------------------------------------------------- */
+struct load { /* what a push ships; arrays of path_count */
+    struct target *targets;
+    struct mr_track_watch *watches;
+    enum mr_wish *outputs;
+    size_t count;
+};
 
-int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan)
+static void fill_load(const struct mr_push_options *o, int output, struct load *l)
+{
+    static const char *const everything[] = {"*"};
+    for (size_t i = 0; i < o->path_count; i++) {
+        if (is_covered(l->targets, o->path_count, i)) {
+            mr_info(STAGE, "%s is shipped once: another PATH holds it too", o->paths[i]);
+            continue;
+        }
+        l->outputs[l->count] = (enum mr_wish)output;
+        l->watches[l->count++] = (struct mr_track_watch){.path = l->targets[i].folder,
+                                                         .below = l->targets[i].name,
+                                                         .include = everything,
+                                                         .include_count = 1,
+                                                         .quiet_ns = MR_NS_PER_S,
+                                                         .give_up_ns = MR_NS_PER_S,
+                                                         .rescan_ns = MR_NS_PER_S};
+    }
+}
+
+int mr_push(const struct mr_push_options *o, const struct mr_agent_config *config,
+            const struct mr_agent_plan *plan, int signals)
+{
+    int output = MR_WISH_AUTO;
+    if (o->output != NULL && mr_agent_parse_output(o->output, &output) < 0) {
+        mr_error(STAGE, "--output %s: must be auto, keep, mrc or hdf5", o->output);
+        return EX_USAGE;
+    }
+    struct load l = {.targets = calloc(o->path_count, sizeof(*l.targets)),
+                     .watches = calloc(o->path_count, sizeof(*l.watches)),
+                     .outputs = calloc(o->path_count, sizeof(*l.outputs))};
+    int status = l.targets == NULL || l.watches == NULL || l.outputs == NULL
+                     ? EXIT_FAILURE
+                     : find_targets(o, l.targets);
+    if (status == EX_OK) {
+        fill_load(o, output, &l);
+        const struct mr_agent_job job = {.mode = MR_TRACK_AS_IT_IS,
+                                         .config = config,
+                                         .plan = plan,
+                                         .watches = l.watches,
+                                         .outputs = l.outputs,
+                                         .watch_count = l.count,
+                                         .push = true,
+                                         .unreachable_ns = UNREACHABLE_NS};
+        status = ship(&job, signals);
+    }
+    free(l.targets);
+    free(l.watches);
+    free(l.outputs);
+    return status;
+}
+
+/* ---- --once */
+
+int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
+                 int signals)
 {
     struct mr_agent_job job = {.mode = MR_TRACK_ONCE,
                                .config = config,
@@ -239,68 +253,11 @@ int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_pla
     struct mr_track_watch *watches;
     enum mr_wish *outputs;
     if (mr_agent_watches(config, &watches, &outputs) < 0)
-        return EX_OSERR;
+        return EXIT_FAILURE;
     job.watches = watches;
     job.outputs = outputs;
-    int status = ship(&job);
+    int status = ship(&job, signals);
     free(watches);
     free(outputs);
     return status;
-}
-
-/* ---- --dry-run
- * ------------------------------------------------------------------------------------- */
-
-struct listing {
-    const enum mr_wish *outputs;
-    uint64_t broken;
-};
-
-static int list_one(void *ctx, const struct mr_growth *g, const char *why)
-{
-    static const char *const states[] = {[MR_GROWTH_FOUND] = "growing",
-                                         [MR_GROWTH_COMPLETE] = "complete",
-                                         [MR_GROWTH_BROKEN] = "broken"};
-    static const char *const words[] = {"keep", "keep", "mrc", "hdf5"};
-    static const char *const extensions[] = {NULL, NULL, ".mrc", ".h5"};
-    struct listing *l = ctx;
-    enum mr_wish wish =
-        g->view.known && g->view.kind == MR_KIND_MOVIE ? l->outputs[g->watch] : MR_WISH_KEEP;
-    const char *dot = strrchr(g->path, '.'), *slash = strrchr(g->path, '/');
-    bool has_extension = dot != NULL && (slash == NULL || dot > slash + 1);
-    int stem =
-        extensions[wish] != NULL && has_extension ? (int)(dot - g->path) : (int)strlen(g->path);
-    const char *extension = extensions[wish] == NULL ? "" : extensions[wish];
-    const char *state =
-        g->kind <= MR_GROWTH_BROKEN && states[g->kind] != NULL ? states[g->kind] : "growing";
-    char what[96] = "file";
-    if (g->view.kind == MR_KIND_MOVIE && g->view.known)
-        snprintf(what, sizeof(what), "%s %llu x %llu x %llu %s", g->view.format,
-                 (unsigned long long)g->view.width, (unsigned long long)g->view.height,
-                 (unsigned long long)g->view.frames, mr_pixel_name(g->view.pixel));
-    l->broken += g->kind == MR_GROWTH_BROKEN;
-    printf("%s/%s\t%s\t%llu bytes\t%s: %s\t%s -> %.*s%s\n", g->root, g->path, what,
-           (unsigned long long)g->facts.size, state, why, words[wish], stem, g->path, extension);
-    return ferror(stdout) ? -EIO : 0;
-}
-
-int mr_dry_run(const struct mr_agent_config *config)
-{
-    struct mr_track_watch *watches;
-    enum mr_wish *outputs;
-    struct mr_track_counts counts;
-    struct mr_err err = {0};
-    if (mr_agent_watches(config, &watches, &outputs) < 0)
-        return EX_OSERR;
-    const struct mr_track_config track = {
-        .mode = MR_TRACK_ONCE, .watches = watches, .watch_count = config->watches.count};
-    struct listing listing = {.outputs = outputs};
-    int r = mr_track_explain(&track, list_one, &listing, &counts, &err);
-    free(watches);
-    free(outputs);
-    if (r < 0)
-        return report_error(&err);
-    mr_info(STAGE, "%llu files, %llu of them broken; nothing was sent",
-            (unsigned long long)counts.files, (unsigned long long)listing.broken);
-    return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }

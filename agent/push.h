@@ -12,11 +12,14 @@ struct mr_push_options { /* NULL: the default */
     size_t path_count; /* > 0 */
 };
 
-/* Ships files or trees as they are now; 0 only when all are COMMITTED. */
-int mr_push(const struct mr_push_options *options);
+/* Ships files or trees as they are now; 0 only when all are COMMITTED. signals: of
+ * mr_process_take_signals, borrowed. */
+int mr_push(const struct mr_push_options *options, const struct mr_agent_config *config,
+            const struct mr_agent_plan *plan, int signals);
 
 /* --once: ships all that the watches hold, waits for COMMITTED. */
-int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan);
+int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
+                 int signals);
 
 /* --dry-run: per file what it is, whether complete and why, output and final name; sends nothing.
  */
