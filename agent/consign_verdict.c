@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,14 +33,19 @@ static void go_on(struct mr_consign *c, struct mr_shipment *s)
         mr_consign_line_up(c, s, mr_clock_real_ns());
 }
 
-/* The server had the same content already: what changes from now on is a revision of that movie. */
+/* The server had the same content already: what changes from now on is a revision of that movie,
+ * unless another file of ours is that movie. */
 static void take_over(struct mr_consign *c, struct mr_shipment *s, const struct mr_committed *m)
 {
     char text[MR_ULID_TEXT];
     struct mr_ulid id;
+    struct mr_err err = {0};
     snprintf(text, sizeof(text), "%.26s", m->event);
-    if (!m->known || mr_ulid_parse(text, &id) < 0 ||
-        (mr_ulid_equal(&id, &s->id) && m->revision == s->revision))
+    if (!m->known || mr_ulid_parse(text, &id) < 0)
+        return;
+    bool same = mr_ulid_equal(&id, &s->id);
+    if (same ? m->revision == s->revision
+             : mr_journal_find(c->journal, &id, &c->record, &err) != -ENOENT)
         return;
     mr_consign_forget(c, s);
     s->id = id;
