@@ -121,9 +121,15 @@ static void op_release(void *ctx, struct mr_movie *movie, bool tainted)
          &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = movie, .tainted = tainted});
 }
 
+/* Agents that come and go faster than the log is synced lose only the news of it. */
 static void log_event(struct mr_control *c, char *event)
 {
-    push(c->config.seal_jobs, &(struct mr_seal_job){.kind = MR_SEAL_LOG, .event = event});
+    const struct mr_seal_job job = {.kind = MR_SEAL_LOG, .event = event};
+    if (mr_queue_count(c->config.seal_jobs) < MR_CONTROL_JOBS &&
+        mr_queue_try_push(c->config.seal_jobs, &job) == 0)
+        return;
+    mr_warn(STAGE, "too many events at once, one is not logged: %.200s", event);
+    free(event);
 }
 
 static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
@@ -226,6 +232,11 @@ static void take_news(struct mr_control *c, const struct mr_lane_news *n)
         mr_warn(STAGE, "slab %llu of %s arrived damaged and is asked for again",
                 (unsigned long long)n->slab, n->movie->part_name);
         mr_intake_damaged(c->intake, n->movie, n->slab);
+        return;
+    case MR_LANE_MISFIT:
+        mr_error(STAGE, "slab %llu does not fit %s", (unsigned long long)n->slab,
+                 n->movie->part_name);
+        mr_intake_misfit(c->intake, n->movie, n->slab);
         return;
     case MR_LANE_GAP:
         mr_intake_lane_gap(c->intake, n->session, n->lane);

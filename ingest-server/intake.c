@@ -210,6 +210,17 @@ void mr_intake_lane_gap(struct mr_intake *in, uint64_t session, uint16_t lane)
         mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST, text);
 }
 
+void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)
+{
+    char text[96];
+    struct entry *e = mr_intake_find_movie(in, &movie->id);
+    if (e == NULL || e->movie != movie || e->state != LIVE)
+        return;
+    snprintf(text, sizeof(text), "slab %llu does not fit the movie that was opened",
+             (unsigned long long)slab);
+    mr_intake_mismatch(in, e, &(struct mr_extent){0}, text);
+}
+
 void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted, uint16_t code,
                      const char *text)
 {

@@ -92,6 +92,8 @@ void mr_intake_finished(struct mr_intake *in, const struct mr_ulid *id,
 
 void mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
+/* A slab of it is not what the movie's geometry or codec allow: the movie fails. */
+void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_used(struct mr_intake *in, uint64_t session, uint16_t lane, uint64_t bytes);
 void mr_intake_lane_gap(struct mr_intake *in, uint64_t session, uint16_t lane);
 /* Slabs of this movie can't land (code and text for the operator at the other end): HOLD. */

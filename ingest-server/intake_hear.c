@@ -82,16 +82,6 @@ static int keep_end(struct entry *e, const struct mr_end *end)
     return 0;
 }
 
-static void mismatch(struct mr_intake *in, struct entry *e, const struct mr_end *end,
-                     const char *text)
-{
-    e->mismatch = true;
-    e->fail =
-        (struct mr_fail){.movie = end->movie, .generation = end->generation, .extent = end->extent};
-    snprintf(e->fail.text, sizeof(e->fail.text), "%s", text);
-    mr_intake_leave(in, e, NEXT_FAIL);
-}
-
 static bool same_totals(const struct mr_end *a, const struct mr_end *b)
 {
     return a->extent.frames == b->extent.frames &&
@@ -105,12 +95,13 @@ static void receive_end(struct mr_intake *in, struct session *s, struct entry *e
     if (e->state != LIVE || end->generation != e->generation)
         return;
     if (end->slabs != mr_slab_count(&e->open.geometry, &end->extent) || end->slabs > MR_SLABS_MAX) {
-        mismatch(in, e, end, "END: the slab count does not follow from the extent");
+        mr_intake_mismatch(in, e, &end->extent,
+                           "END: the slab count does not follow from the extent");
         return;
     }
     if (e->complete) {
         if (!same_totals(&e->end, end))
-            mismatch(in, e, end, "END came again with other totals");
+            mr_intake_mismatch(in, e, &end->extent, "END came again with other totals");
         return;
     }
     if (keep_end(e, end) < 0) {

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,17 @@ void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how)
     in->ops.finish(in->ops.ctx, how, &from, &e->open.movie, movie,
                    how == MR_FINISH_COMMIT ? &e->end : NULL,
                    how == MR_FINISH_FAIL ? &e->fail : NULL);
+}
+
+/* What the agent says of the movie contradicts itself: saying it again would not help. */
+void mr_intake_mismatch(struct mr_intake *in, struct entry *e, const struct mr_extent *extent,
+                        const char *text)
+{
+    e->mismatch = true;
+    e->fail =
+        (struct mr_fail){.movie = e->open.movie, .generation = e->generation, .extent = *extent};
+    snprintf(e->fail.text, sizeof(e->fail.text), "%s", text);
+    mr_intake_leave(in, e, NEXT_FAIL);
 }
 
 static int grow_bitmap(struct entry *e, uint64_t slab)

@@ -111,13 +111,23 @@ static bool drained(const struct mr_intake *in, const struct session *s)
     return true;
 }
 
+/* A number that no other agent can guess (splitmix64 of a secret start), and never 0. */
+static uint64_t next_token(struct mr_intake *in)
+{
+    uint64_t z = in->last_token += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    return z == 0 ? 1 : z;
+}
+
 void mr_intake_welcome_if_drained(struct mr_intake *in, struct session *s)
 {
     if (s->state != WAITING || !drained(in, s))
         return;
     s->state = TALKING;
     s->heard_ns = in->now_ns; /* it had nothing to say while it waited */
-    s->token = ++in->last_token;
+    s->token = next_token(in);
     struct mr_message m = {.type = MR_WELCOME,
                            .welcome = {.version = MR_PROTOCOL_VERSION_MAX,
                                        .heartbeat_ms = in->config.heartbeat_ms,

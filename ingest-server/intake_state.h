@@ -98,6 +98,8 @@ struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const
                                   enum movie_state state); /* NULL: full */
 void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *s);
 void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how);
+void mr_intake_mismatch(struct mr_intake *in, struct entry *e, const struct mr_extent *extent,
+                        const char *text); /* fails it */
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
 bool mr_intake_mark_durable(struct entry *e, uint64_t slab); /* true if it was not before */
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);

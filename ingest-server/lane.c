@@ -45,6 +45,7 @@ struct attached {
 
 struct heard { /* of one session on this lane */
     uint64_t session, sequence, used;
+    uint64_t last; /* turn of the last slab: the longest silent one gives way */
 };
 
 struct mr_lane {
@@ -57,6 +58,7 @@ struct mr_lane {
     struct attached movies[MOVIES_MAX];
     size_t movie_count; /* slots in use lie below */
     struct heard heard[SESSIONS_KEPT];
+    uint64_t turn; /* slabs heard so far */
     bool stopping;
     struct mr_counter counters[COUNTERS];
     char label[8];
@@ -166,14 +168,14 @@ static void take_commands(struct mr_lane *lane)
 /* ---- slabs -------------------------------------------------------------------------------------
  */
 
-/* The session's entry; a new one takes the place of the oldest (tokens only ever grow). */
+/* The session's entry; a new one takes the place of the one that was silent for longest. */
 static struct heard *heard_of(struct mr_lane *lane, uint64_t session)
 {
     struct heard *oldest = &lane->heard[0];
     for (size_t i = 0; i < SESSIONS_KEPT; i++) {
         if (lane->heard[i].session == session)
             return &lane->heard[i];
-        if (lane->heard[i].session < oldest->session)
+        if (lane->heard[i].last < oldest->last)
             oldest = &lane->heard[i];
     }
     *oldest = (struct heard){.session = session};
@@ -184,6 +186,7 @@ static bool in_sequence(struct mr_lane *lane, const struct mr_slab_header *h)
 {
     struct heard *heard = heard_of(lane, h->session);
     heard->used += mr_slab_cost(h->wire_bytes);
+    heard->last = ++lane->turn;
     if (h->sequence == heard->sequence + 1) {
         heard->sequence = h->sequence;
         return true;
@@ -302,7 +305,10 @@ static void receive(struct mr_lane *lane, const uint8_t *header, const uint8_t *
         return;
     }
     struct mr_movie *movie = in_sequence(lane, &h) ? movie_of(lane, &h) : NULL;
-    if (movie == NULL || !fits(lane, movie, &h)) {
+    bool misfit = movie != NULL && !fits(lane, movie, &h);
+    if (misfit)
+        tell(lane, &(struct mr_lane_news){.kind = MR_LANE_MISFIT, .movie = movie, .slab = h.slab});
+    if (movie == NULL || misfit) {
         mr_counter_add(&lane->counters[STALE], 1);
         mr_pool_put(buffer);
         return;

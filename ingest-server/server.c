@@ -229,7 +229,6 @@ static int make_control(struct mr_server *s, struct mr_err *err)
     };
     if (getrandom(&config.intake.session_seed, sizeof(uint64_t), 0) < 0)
         return mr_err_errno(err, -errno, "getrandom");
-    config.intake.session_seed >>= 16; /* sessions count up from here and never wrap */
     snprintf(config.intake.server, sizeof(config.intake.server), "%s", s->config->name);
     snprintf(config.intake.site, sizeof(config.intake.site), "%s", s->config->site);
     snprintf(config.intake.software, sizeof(config.intake.software), "millrace %s",
