@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Movies that grow: what is shipped before the close, what makes one complete, what makes it fail?"""
+"""Movies that grow: what is shipped before the close, what completes one, what makes it fail?"""
 import datetime
 import os
 import shutil
