@@ -93,7 +93,8 @@ class Simulated(Program):
 class Shot:
     """One movie of the demonstration: what writes it, and what became of it."""
 
-    def __init__(self, name, output, expected, begin):
+    def __init__(self, name, output, expected, begin, movie=True):
+        self.movie = movie  # else it is shipped when it is complete, not while it grows
         self.row = Row(name, output, expected)
         self.name, self.output, self.expected, self.begin = name, output, expected, begin
         self.pull = None
@@ -154,19 +155,19 @@ class Demo:
     def replays(self):
         taken, turn = set(), 0
         for path in self.options.files:
-            name, output = os.path.basename(path), "keep"
+            name, output, movie = os.path.basename(path), "keep", False
             while name in taken:
                 name = "again-" + name
             taken.add(name)
             if name.lower().endswith((".mrc", ".mrcs")) and demo_check.mrc_frames(path) is not None:
-                output, turn = OUTPUTS[turn % len(OUTPUTS)], turn + 1
+                output, turn, movie = OUTPUTS[turn % len(OUTPUTS)], turn + 1, True
             target = os.path.join(self.work.movies, output, name)
 
             def begin(path=path, target=target):
                 replay = Replay(path, target)
                 replay.start()
                 return replay
-            yield Shot(name, output, os.path.getsize(path), begin)
+            yield Shot(name, output, os.path.getsize(path), begin, movie)
 
     # ---- one movie
 
@@ -238,9 +239,10 @@ class Demo:
         found = wait_for(lambda: self.watch(shot) or
                          re.search(pattern, self.agent.messages()[said:]), what="it is resumed")
         shot.resumed = {"durable": int(found[1]), "first": int(found[2]), "base": base}
-        shot.row.state = f"resumed at slab {found[2]}"
+        shot.row.state = f"resumed, {found[1]} slabs durable"
+        header = " (it holds the header and goes last)" if found[2] == "0" else ""
         self.board.say(f"  resumed: {found[1]} slabs were durable, the first missing one was "
-                       f"number {found[2]}")
+                       f"number {found[2]}{header}")
 
     def shoot(self, shot):
         self.landed_before = 0
@@ -253,7 +255,8 @@ class Demo:
             if shot.row.closed is None and not writer.alive():
                 shot.row.closed = time.monotonic()
                 shot.truth = writer.result()
-            if shot.pull and not pulled and shot.row.written > shot.expected / 2:
+            if shot.pull and not pulled and shot.row.written > shot.expected / 2 and \
+                    shot.row.durable > 0:
                 self.pull(shot)
                 pulled = True
             self.watch(shot)
@@ -357,7 +360,7 @@ class Demo:
 
     def paint(self, shots):
         target = os.path.join(self.work.path, "average.png")
-        for shot in shots:
+        for shot in sorted(shots, key=lambda s: -s.expected):
             size = demo_check.picture(shot.event["path"], target) if shot.event else None
             if size:
                 self.board.say(f"\n  picture: {target}, {size[0]} x {size[1]}: the mean of "
@@ -367,13 +370,13 @@ class Demo:
     def run(self):
         self.start()
         shots = list(self.shots())
-        large = [s for s in shots if s.expected >= min(PULL_BYTES, self.options.pull_bytes)]
-        # Not the first where there are more: that one shows how it goes undisturbed.
+        large = [s for s in shots if s.movie and s.expected >= self.options.pull_bytes]
+        # not the first where there are more: that one shows how it goes undisturbed
         for shot, plug in zip(large[1:] if len(large) > 2 else large, ("server", "agent")):
             shot.pull = plug
         if len(large) < 2:
-            self.board.say("  the plug is pulled in movies of "
-                           f"{PULL_BYTES >> 20} MiB and more: {len(large)} of these")
+            self.board.say(f"  plugs are pulled in MRC movies of {PULL_BYTES >> 20} MiB and more; "
+                           f"there are {len(large)}")
         self.board.rows = [s.row for s in shots]
         self.board.title("movies, shipped while they are written")
         self.board.say(f"  beside each: settle {SETTLE_S} s, then rsync --fsync of the same file; "
@@ -391,9 +394,11 @@ class Demo:
 
     def summary(self, shots):
         self.board.title("summary")
+        wide = max(len(s.name) for s in shots)
         for s in [s for s in shots if s.event]:
-            plug = f", {s.pull} killed, resumed at slab {s.resumed['first']}" if s.resumed else ""
-            self.board.say(f"  {s.name:<22} {s.output:<5} {megabytes(s.expected):>9}  ready after "
+            plug = f"; {s.pull} killed, went on from {s.resumed['durable']} durable slabs" \
+                if s.resumed else ""
+            self.board.say(f"  {s.name:<{wide}} {s.output:<5} {megabytes(s.expected):>9}  ready after "
                            f"{s.after_s:.2f} s, settle + rsync {SETTLE_S + s.copy_s:.1f} s{plug}")
         self.board.say(f"  movies, store and logs: {self.work.path}")
         if self.wrong:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the demonstration shows: lines, and on a terminal a table that is redrawn below them."""
 import os
+import shutil
 import sys
 import time
 
@@ -8,7 +9,7 @@ EVERY = 2.0  # seconds between two lines of progress where there is no terminal
 
 
 def megabytes(count):
-    return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e6:,.{0 if count == 0 or count >= 1e7 else 1}f} MB"
 
 
 class Row:
@@ -49,7 +50,7 @@ class Row:
 
 class Board:
     HEAD = ("movie", "output", "written", "landed", "durable", "MB/s", "lag", "")
-    FORM = "  {:<22} {:<6} {:>9} {:>9} {:>9} {:>5} {:>8}  {}"
+    FORM = "  {:<{wide}} {:<6} {:>9} {:>9} {:>9} {:>5} {:>8}  {}"
 
     def __init__(self, out=sys.stdout):
         self.out, self.live = out, out.isatty() and os.environ.get("TERM") != "dumb"
@@ -83,9 +84,11 @@ class Board:
         """Progress; row is the movie of the moment."""
         if self.live:
             self.clear()
-            table = [self.FORM.format(*self.HEAD)]
-            table += [self.FORM.format(*r.cells()) for r in self.rows]
-            self.out.write("\n".join(line.rstrip() for line in table) + "\n")
+            wide = max(len(r.name) for r in self.rows)
+            table = [self.HEAD] + [r.cells() for r in self.rows]
+            lines = [self.FORM.format(*cells, wide=wide).rstrip() for cells in table]
+            width = shutil.get_terminal_size().columns - 1  # a wrapped line would not be redrawn
+            self.out.write("\n".join(line[:width] for line in lines) + "\n")
             self.drawn = len(table)
             self.out.flush()
         elif time.monotonic() - self.last >= EVERY:
