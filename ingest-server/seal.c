@@ -24,6 +24,7 @@
 
 #define STAGE    "seal"
 #define BATCH    64
+#define BATCH_NS (30 * MR_NS_PER_MS)
 #define RETRY_MS 5000
 #define HOUR_NS  (3600 * MR_NS_PER_S)
 
@@ -507,7 +508,11 @@ static void run(void *stage)
         expire_revisions(s);
         struct mr_seal_job job;
         r = mr_queue_pop(s->jobs, RETRY_MS, &job);
-        for (; r == 0; r = count < BATCH ? mr_queue_pop(s->jobs, 0, &job) : -EAGAIN) {
+        const int64_t close_ns =
+            mr_clock_monotonic_ns() + BATCH_NS; /* the first must not wait long */
+        for (; r == 0; r = count < BATCH && mr_clock_monotonic_ns() < close_ns
+                               ? mr_queue_pop(s->jobs, 0, &job)
+                               : -EAGAIN) {
             if (job.kind == MR_SEAL_LOG) {
                 log_event(s, &job);
                 continue;
