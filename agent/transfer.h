@@ -93,7 +93,8 @@ struct mr_pick {
 bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret);
 
 /* The slab was read and packed. -ESTALE: its checksum is not what it was at an earlier reading: the
- * source changed, abandon the movie; -ENOENT: session or movie is gone, drop the slab. */
+ * source changed, abandon the movie; -ENOENT: session or movie is gone. Whatever the result, a slab
+ * that is to be sent is on its way by now, unless its session is over. */
 int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
                        uint64_t crc_pixels, uint32_t wire_bytes, int64_t now_ns) MR_MUST_USE;
 void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick); /* could not be read */

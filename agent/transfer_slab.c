@@ -158,6 +158,18 @@ static struct movie *movie_of_pick(const struct mr_transfer *t, const struct mr_
     return m != NULL && pick->session == t->session && m->opening == pick->opening ? m : NULL;
 }
 
+/* It is on its way to the server, whatever became of its movie meanwhile. */
+static void spend(struct mr_transfer *t, const struct mr_pick *pick, uint32_t wire_bytes,
+                  int64_t now_ns)
+{
+    struct lane_credit *lane = &t->lanes[pick->lane];
+    if (!pick->send || pick->session != t->session)
+        return;
+    assert(mr_slab_cost(wire_bytes) <= pick->reserved);
+    lane->spent += mr_slab_cost(wire_bytes);
+    lane->progress_ns = now_ns; /* credit bounds how often: a dead lane is still found */
+}
+
 static void give_back(struct mr_transfer *t, const struct mr_pick *pick)
 {
     if (pick->session == t->session)
@@ -178,23 +190,15 @@ static int sum(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_r
 int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
                        uint64_t crc_pixels, uint32_t wire_bytes, int64_t now_ns)
 {
-    struct lane_credit *lane = &t->lanes[pick->lane];
     struct movie *m = movie_of_pick(t, pick);
     give_back(t, pick);
+    spend(t, pick, wire_bytes, now_ns);
     int r = sum(t, pick, crc_raw, crc_pixels);
     if (r == 0 && (m == NULL || m->state != LIVE || t->state != READY))
         r = -ENOENT;
-    if (r < 0) {
-        if (m != NULL)
-            mr_transfer_slab_unpick(t, m, pick->slab);
-        return r;
-    }
-    if (!pick->send)
-        return 0;
-    assert(mr_slab_cost(wire_bytes) <= pick->reserved);
-    lane->spent += mr_slab_cost(wire_bytes);
-    lane->progress_ns = now_ns; /* credit bounds how often: a dead lane is still found */
-    return 0;
+    if (r < 0 && m != NULL)
+        mr_transfer_slab_unpick(t, m, pick->slab);
+    return r;
 }
 
 void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick)

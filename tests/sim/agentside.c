@@ -147,10 +147,11 @@ static void packed(void *ctx, uint64_t unused, void *payload)
         PROMISE(a->world, r->changed, "%s did not change", r->open.path);
         mr_transfer_abandon(a->transfer, r);
     }
-    if (code == 0 && work.pick.send) {
-        PROMISE(a->world, a->cable != NULL, "a slab is to be sent without a session");
+    /* nobody holds back what was packed: only the end of its session does */
+    PROMISE(a->world, code < 0 || !work.pick.send || a->cable != NULL,
+            "a slab is to be sent without a session");
+    if (work.pick.send && a->cable != NULL && work.pick.session == mr_transfer_session(a->transfer))
         send_slab(a, r, &work.pick, crc_raw, crc_pixels, wire);
-    }
 }
 
 static void pick_all(struct agentside *a)
