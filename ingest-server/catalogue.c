@@ -21,6 +21,7 @@
 
 #define FILE_NAME  "catalogue.log"
 #define SOURCE_MAX (3 * MR_PATH_MAX + 1) /* escaped */
+#define ROOM_BYTES (UINT64_C(1) << 20)   /* kept on the disk for lines of a full disk */
 
 enum table { BY_ID, BY_SOURCE, BY_PATH, TABLES };
 
@@ -266,6 +267,7 @@ int mr_catalogue_open(int millrace_dir, struct mr_catalogue **ret, struct mr_men
         mr_catalogue_close(c);
         return r;
     }
+    mr_fs_reserve(c->fd, ROOM_BYTES);
     *ret = c;
     return 0;
 }
@@ -298,6 +300,7 @@ static int write_line(struct mr_catalogue *c, char *text, struct mr_err *err)
     size_t bytes = text ? strlen(text) : 0, line_bytes = 0;
     char *line = text ? malloc(bytes + 64) : NULL;
     int r = line ? mr_recordlog_format(text, bytes, line, bytes + 64, &line_bytes) : -ENOMEM;
+    mr_fs_reserve(c->fd, ROOM_BYTES);
     if (r < 0)
         mr_err_errno(err, r, FILE_NAME ": a line");
     else if ((r = mr_recordlog_append(c->fd, line, line_bytes)) < 0)

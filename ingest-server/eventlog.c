@@ -27,6 +27,7 @@
 #define INDEX_STEP   64u /* every so many records one offset is kept */
 #define SEGMENT_NAME 32
 #define LINE_MAX     (MR_RECORD_TEXT_MAX + 64u)
+#define ROOM_BYTES   (UINT64_C(1) << 20) /* kept on the disk for events of a full disk */
 
 struct segment {
     uint64_t first, count; /* sequence of the first record (also the file's name), records */
@@ -253,6 +254,8 @@ static int load(struct mr_eventlog *log, struct mr_mend_note *note, struct mr_er
     if (r < 0 && err && err->code == 0)
         mr_err_errno(err, r, "events");
     atomic_store(&log->durable, log->next - 1);
+    if (r == 0)
+        mr_fs_reserve(log->fd, ROOM_BYTES);
     return r;
 }
 
@@ -360,12 +363,22 @@ static int format_record(struct mr_eventlog *log, const char *json, size_t bytes
     return mr_recordlog_format(log->text, t.length + json_bytes, log->line, LINE_MAX, ret_bytes);
 }
 
+/* Where there is no space, nothing is logged and the log stays whole: space may come back. */
+static int not_appended(struct mr_eventlog *log, int code, struct mr_err *err)
+{
+    bool full = code == -ENOSPC || code == -EDQUOT;
+    if (full && ftruncate(log->fd, (off_t)last_segment(log)->bytes) == 0)
+        return mr_err_errno(err, code, "event log: appending");
+    return broken(log, code, err, "appending");
+}
+
 static int write_record(struct mr_eventlog *log, size_t bytes, const char *id, struct mr_err *err)
 {
     struct segment *s = last_segment(log); /* only this thread changes the list */
+    mr_fs_reserve(log->fd, ROOM_BYTES);
     int r = mr_recordlog_append(log->fd, log->line, bytes);
     if (r < 0)
-        return broken(log, r, err, "appending");
+        return not_appended(log, r, err);
     r = mr_idset_add(&log->ids, id, log->next);
     pthread_mutex_lock(&log->lock);
     if (r == 0)

@@ -397,6 +397,12 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
             (unsigned long long)d->sealed.bytes, (unsigned long long)sequence);
 }
 
+/* Space may come back, and what was written is whole. */
+static bool is_full(int r)
+{
+    return r == -ENOSPC || r == -EDQUOT;
+}
+
 static void record(struct mr_seal *s, struct work *works, size_t count)
 {
     struct mr_dossier *placed[BATCH];
@@ -408,7 +414,14 @@ static void record(struct mr_seal *s, struct work *works, size_t count)
             placed[n++] = works[i].d;
     if (n == 0)
         return;
-    if (mr_commit_record(s->commit, placed, n, sequences, &err) < 0) {
+    int r = mr_commit_record(s->commit, placed, n, sequences, &err);
+    if (is_full(r)) {
+        mr_error(STAGE, "%zu finished movies cannot be recorded yet: %s", n, err.text);
+        for (size_t i = 0; i < count; i++)
+            works[i].stuck |= works[i].placed;
+        return;
+    }
+    if (r < 0) {
         die(s, &err);
         return;
     }
@@ -426,7 +439,10 @@ static void log_event(struct mr_seal *s, struct mr_seal_job *job)
                                              &sequence, &err);
     if (r == 0)
         r = mr_eventlog_sync(s->commit->eventlog, &err);
-    if (r < 0 && r != -EEXIST && r != -EINVAL)
+    if (is_full(r))
+        mr_error(STAGE, "an agent's coming or going, or a movie's start, is not logged: %s",
+                 err.text);
+    else if (r < 0 && r != -EEXIST && r != -EINVAL)
         die(s, &err);
     free(job->event);
 }

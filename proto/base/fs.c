@@ -251,6 +251,15 @@ static void raise_alignment(uint32_t *alignment, uint64_t wanted)
         *alignment = (uint32_t)wanted;
 }
 
+void mr_fs_reserve(int fd, uint64_t bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || (uint64_t)st.st_blocks * 512 >= (uint64_t)st.st_size + bytes / 2)
+        return; /* st_blocks counts in 512 bytes everywhere on Linux */
+    int r = fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, (off_t)bytes);
+    (void)r; /* not everywhere to be had: then a full disk is met when something is appended */
+}
+
 int mr_fs_direct_alignment(int fd, uint32_t *ret)
 {
     uint32_t alignment = 4096;

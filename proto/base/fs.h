@@ -58,6 +58,10 @@ bool mr_fs_has_default_acl(int dirfd);
 /* Free bytes and total bytes of the file system fd lies on, for an unprivileged writer. */
 int mr_fs_space(int fd, uint64_t *ret_free, uint64_t *ret_total) MR_MUST_USE;
 
+/* Keeps room on the disk for `bytes` more behind the end of fd's file, whose size stays; so that
+ * what is appended fits on a disk that is full by then. As far as the file system can. */
+void mr_fs_reserve(int fd, uint64_t bytes);
+
 /* Alignment in bytes that direct I/O on fd wants (offset, length and memory alike):
  * max(4096, STATX_DIOALIGN, file-system block). */
 int mr_fs_direct_alignment(int fd, uint32_t *ret) MR_MUST_USE;
