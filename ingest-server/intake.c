@@ -205,7 +205,7 @@ void mr_intake_lane_gap(struct mr_intake *in, uint64_t session, uint16_t lane)
 {
     struct session *s = mr_intake_find_token(in, session);
     char text[64];
-    snprintf(text, sizeof(text), "slabs were lost on lane %u", lane);
+    snprintf(text, sizeof(text), "slabs were lost or malformed on lane %u", lane);
     if (s != NULL)
         mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST, text);
 }

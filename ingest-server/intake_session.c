@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who may talk, and who is told so. Knows movies only as what a session leaves behind. */
 #include "base/clock.h"
+#include "base/text.h"
 #include "intake_state.h"
 
 #include <stdio.h>
@@ -160,14 +161,23 @@ static bool make_way(struct mr_intake *in, const struct mr_route *from,
             mr_intake_dismiss(in, s, MR_REASON_STALE_EPOCH,
                               "a newer session of this agent is here");
         } else if (!hello->ephemeral && !s->hello.ephemeral) {
-            char text[MR_TEXT_MAX];
-            snprintf(text, sizeof(text), "another agent named %s is connected from %s", hello->name,
-                     s->hello.host);
+            char text[MR_TEXT_MAX], since[MR_QUANTITY_TEXT];
+            snprintf(text, sizeof(text), "another agent named %s is connected from %s, for %s",
+                     hello->name, s->hello.host,
+                     mr_text_duration_about(in->now_ns - s->since_ns, since));
             mr_intake_refuse(in, from, MR_REASON_NAME_IN_USE, text);
             return false;
         }
     }
     return true;
+}
+
+/* A name becomes a folder and part of every event. */
+static bool may_be_called(const char *name)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return name[0] != '\0' && name[strspn(name, plain)] == '\0' && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
 }
 
 void mr_intake_greet(struct mr_intake *in, const struct mr_route *from,
@@ -180,6 +190,11 @@ void mr_intake_greet(struct mr_intake *in, const struct mr_route *from,
                  hello->version_min, hello->version_max, MR_PROTOCOL_VERSION_MIN,
                  MR_PROTOCOL_VERSION_MAX);
         mr_intake_refuse(in, from, MR_REASON_VERSION, text);
+        return;
+    }
+    if (!may_be_called(hello->name)) {
+        mr_intake_refuse(in, from, MR_REASON_BAD_NAME,
+                         "an agent's name is 1 to 64 letters, digits, '.', '_' or '-'");
         return;
     }
     if (in->stopping) {
@@ -197,6 +212,7 @@ void mr_intake_greet(struct mr_intake *in, const struct mr_route *from,
                               .hello = *hello,
                               .heard_sequence = 1,
                               .heard_ns = in->now_ns,
+                              .since_ns = in->now_ns,
                               .sent_ns = in->now_ns,
                               .clock_offset_ms = (hello->real_ns - real_ns) / MR_NS_PER_MS};
         mr_intake_welcome_if_drained(in, s);

@@ -52,7 +52,7 @@ struct session {
     struct mr_hello hello;
     uint64_t token;
     uint32_t sent_sequence, heard_sequence;
-    int64_t heard_ns, sent_ns, clock_offset_ms;
+    int64_t heard_ns, sent_ns, since_ns, clock_offset_ms;
     bool credit_due;
 };
 

@@ -214,15 +214,16 @@ static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
                  const struct mr_slab_header *h)
 {
     struct mr_span span;
-    if (h->slab >= MR_SLABS_MAX || h->lane != lane->index || h->slab % lane->lanes != lane->index)
+    if (h->slab >= MR_SLABS_MAX || h->slab % lane->lanes != lane->index)
         return false;
     if (h->codec != MR_CODEC_NONE && h->codec != movie->codec)
         return false;
     mr_slab_span(&movie->geometry, NULL, h->slab, &span);
     if (movie->geometry.layout == MR_LAYOUT_CHUNKS && h->raw_bytes != span.raw_bytes)
         return false;
-    return h->raw_bytes <= span.raw_bytes && h->pixel_offset <= h->raw_bytes &&
-           h->pixel_bytes <= h->raw_bytes - h->pixel_offset;
+    if (h->pixel_bytes != 0 && h->pixel_offset != span.pixel_offset)
+        return false;
+    return h->raw_bytes <= span.raw_bytes && h->pixel_bytes <= span.pixel_bytes;
 }
 
 static uint64_t copy_and_sum(uint8_t *to, const uint8_t *from, size_t bytes)
@@ -298,8 +299,11 @@ static void receive(struct mr_lane *lane, const uint8_t *header, const uint8_t *
 {
     struct mr_slab_header h;
     int r = mr_slab_header_decode(header, MR_SLAB_HEADER_BYTES, &h);
-    if (r < 0 || h.wire_bytes != bytes) {
-        /* Nobody can be told whose it was; its session notices the gap in the sequence. */
+    bool whole = r == 0 || r == -EPROTO; /* else nobody knows whose it was */
+    if (r < 0 || h.wire_bytes != bytes || h.lane != lane->index) {
+        if (whole)
+            tell(lane, &(struct mr_lane_news){.kind = MR_LANE_GAP,
+                                              .session = mr_slab_header_session(header)});
         mr_counter_add(&lane->counters[DAMAGED], 1);
         mr_pool_put(buffer);
         return;

@@ -25,7 +25,7 @@ enum mr_lane_news_kind {
     MR_LANE_DURABLE,  /* movie, slab */
     MR_LANE_DAMAGED,  /* movie, slab: checksum wrong, send it again */
     MR_LANE_MISFIT,   /* movie, slab: not what its geometry or codec allow */
-    MR_LANE_GAP,      /* session: a message was lost */
+    MR_LANE_GAP,      /* session: a message was lost, or is none */
     MR_LANE_STUCK,    /* movie, code, failure: it cannot land */
     MR_LANE_DETACHED, /* movie */
     MR_LANE_BROKEN,   /* code: the ring itself failed; the lane is gone */

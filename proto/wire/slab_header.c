@@ -15,7 +15,7 @@
 
 static const uint8_t magic[4] = {'M', 'R', 'S', 'L'};
 
-enum { RESERVED_BYTES = 88, CRC_OFFSET = MR_SLAB_HEADER_BYTES - 8 };
+enum { RESERVED_BYTES = 88, SESSION_OFFSET = 8, CRC_OFFSET = MR_SLAB_HEADER_BYTES - 8 };
 
 void mr_slab_header_encode(const struct mr_slab_header *h, uint8_t ret[MR_SLAB_HEADER_BYTES])
 {
@@ -93,4 +93,10 @@ int mr_slab_header_decode(const void *data, size_t bytes, struct mr_slab_header 
     }
     *ret = h;
     return 0;
+}
+
+uint64_t mr_slab_header_session(const void *data)
+{
+    struct mr_reader r = mr_reader_init((const uint8_t *)data + SESSION_OFFSET, 8);
+    return mr_read_u64(&r);
 }

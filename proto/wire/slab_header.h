@@ -38,4 +38,7 @@ void mr_slab_header_encode(const struct mr_slab_header *h, uint8_t ret[MR_SLAB_H
  * implies wire == raw). */
 int mr_slab_header_decode(const void *data, size_t bytes, struct mr_slab_header *ret) MR_MUST_USE;
 
+/* The session that a header of whole checksum names, also where decode says -EPROTO. */
+uint64_t mr_slab_header_session(const void *data);
+
 #endif
