@@ -60,9 +60,9 @@ def check_nothing_left(store):
     assert not left, f"left behind: {left}"
 
 
-def check_events(server):
+def check_events(server, key=lambda event: event["subject"]):
     """Sequence without a gap, no id twice, no movie both ready and failed. Returns the ready ones
-    by their subject."""
+    by their subject, or what key tells."""
     log = events(server)
     numbers = [int(e["sequence"]) for e in log]
     assert numbers == list(range(1, len(log) + 1)), f"gap in {numbers}"
@@ -72,9 +72,9 @@ def check_events(server):
     both = {e["data"]["movie"] for e in ready} & {
         e["data"]["movie"] for e in log if e["type"] == FAILED}
     assert not both, f"ready and failed: {both}"
-    subjects = [(e["subject"], e["data"]["revision"]) for e in ready]
+    subjects = [(e["data"]["agent"], e["subject"], e["data"]["revision"]) for e in ready]
     assert len(subjects) == len(set(subjects)), f"ready twice: {sorted(subjects)}"
-    return {e["subject"]: e for e in ready}  # of several revisions the last
+    return {key(e): e for e in ready}  # of several revisions the last
 
 
 def check_catalogue(server, ready):

@@ -1,5 +1,7 @@
 # One entry per fault test, in alphabetical order: mr_fault(<name> <script> <arguments>)
 mr_fault(commit_steps check_commit_steps.py)
+mr_fault(data_path check_data_path.py)
+mr_fault(fairness check_fairness.py)
 mr_fault(kills check_kills.py)
 mr_fault(limits check_limits.py)
 if(NOT MILLRACE_SANITIZE) # a sanitizer's shadow is memory too
