@@ -74,7 +74,8 @@ void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
 void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s)
 {
     struct mr_err err = {0};
-    (void)mr_consign_journal_said(c, mr_journal_delete(c->journal, &s->id, s->revision, &err), &err);
+    (void)mr_consign_journal_said(c, mr_journal_delete(c->journal, &s->id, s->revision, &err),
+                                  &err);
 }
 
 static bool same_content(const struct mr_fs_facts *a, uint64_t size, int64_t mtime_ns)

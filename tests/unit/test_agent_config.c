@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does agent.yaml mean what it says, are mistakes found with their place, and is the file that is
+ * shipped complete and equal to the defaults?
+ */
+#include "agent_config.h"
+#include "consign.h"
+#include "suite.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct mr_agent_config config;
+static struct mr_agent_plan plan;
+static struct mr_err err;
+
+/* Writes text to a file and loads it with one --set. */
+static int load(const char *text, const char *set)
+{
+    char path[] = "/tmp/agent-yaml-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    const struct mr_agent_source from = {.file = path, .sets = &set, .set_count = set != NULL};
+    err = (struct mr_err){0};
+    int r = mr_agent_config_load(&from, &config, &plan, &err);
+    unlink(path);
+    return r;
+}
+
+static void refused(const char *text, const char *place, const char *why)
+{
+    ck_assert_int_eq(load(text, NULL), -EINVAL);
+    ck_assert_msg(strstr(err.text, place) != NULL, "'%s' has no '%s'", err.text, place);
+    ck_assert_msg(strstr(err.text, why) != NULL, "'%s' has no '%s'", err.text, why);
+}
+
+START_TEST(shipped_file_is_complete)
+{
+    struct mr_config_places *places;
+    const char *file = MR_SOURCE_DIR "/conf/agent.yaml";
+    int r = mr_config_load(file, mr_agent_config_table, &config, &places, &err);
+    ck_assert_msg(r == 0, "%s", err.text);
+    r = mr_config_check_complete(mr_agent_config_table, &config, places, &err);
+    ck_assert_msg(r == 0, "%s", err.text);
+    mr_config_places_free(places);
+    mr_agent_config_free(&config);
+}
+END_TEST
+
+START_TEST(examples_load)
+{
+    static const char *const files[] = {MR_SOURCE_DIR "/conf/examples/k3-two-watches.yaml",
+                                        MR_SOURCE_DIR "/conf/examples/several-servers.yaml"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct mr_agent_source from = {.file = files[i]};
+        int r = mr_agent_config_load(&from, &config, &plan, &err);
+        ck_assert_msg(r == 0, "%s", err.text);
+        mr_agent_config_free(&config);
+    }
+}
+END_TEST
+
+START_TEST(least_file_has_defaults)
+{
+    ck_assert_int_eq(load("watch:\n  - path: /data/movies\n", NULL), 0);
+    ck_assert_str_eq(config.name, "k3-krios1");
+    ck_assert_uint_eq(config.endpoints.count, 1);
+    ck_assert_str_eq(config.endpoints.items[0], "tcp://127.0.0.1:5570");
+    const struct mr_watch_config *w = config.watches.items;
+    ck_assert_int_eq(w->quiet_ns, 30000000000LL);
+    ck_assert_uint_eq(w->exclude.count, 6);
+    ck_assert_int_eq(w->output, MR_WISH_AUTO);
+    ck_assert_uint_eq(plan.buffers, 128);
+    mr_agent_config_free(&config);
+}
+END_TEST
+
+START_TEST(lists_and_overrides)
+{
+    static const char text[] =
+        "server: { endpoint: [\"tcp://a:1\", \"tcp://b:2\"], codec: bslz4 }\n"
+        "memory: { pool: 1GiB }\n"
+        "watch:\n  - { path: /a, output: mrc }\n  - { path: /b }\n";
+    ck_assert_int_eq(load(text, "memory.pool=64MiB"), 0);
+    ck_assert_uint_eq(config.endpoints.count, 2);
+    ck_assert_uint_eq(config.watches.count, 2);
+    ck_assert_int_eq(config.codec, MR_CODEC_WISH_BSLZ4);
+    ck_assert_uint_eq(plan.pool_used, 64u << 20);
+    ck_assert_uint_eq(plan.buffers, 16);
+    mr_agent_config_free(&config);
+    ck_assert_int_eq(load(text, "memory.pol=64MiB"), -EINVAL);
+    ck_assert_msg(strstr(err.text, "--set") != NULL && strstr(err.text, "memory.pool") != NULL,
+                  "%s", err.text);
+}
+END_TEST
+
+START_TEST(mistakes_have_their_place)
+{
+    refused("watch:\n  - path: movies\n", ":2:11:", "watch[0].path");
+    refused("watch: []\n", ":1:", "watch");
+    refused("agent: { name: a/b }\nwatch: [{path: /a}]\n", ":1:16:", "agent.name");
+    refused("agnt: { name: ab }\nwatch: [{path: /a}]\n", ":1:1:", "agent");
+    refused("agent: { timezone: Mars/Base }\nwatch: [{path: /a}]\n", ":1:20:", "zone");
+    refused("server: { endpoint: \"udp://a:1\" }\nwatch: [{path: /a}]\n", ":1:21:", "tcp://");
+    refused("memory: { pool: 1MiB }\nwatch: [{path: /a}]\n", ":1:17:", "memory.pool");
+    refused("watch:\n  - path: /a\n  - path: /a\n", ":3:11:", "watch[0]");
+    refused("watch:\n  - path: /a\n    output: png\n", ":3:13:", "auto");
+    refused("watch:\n  - path: /a\n    source_after_commit: delete\n", ":3:26:", "not in this");
+    refused("agent: { name: ab }\n", "watch", "");
+}
+END_TEST
+
+START_TEST(push_needs_no_file)
+{
+    const struct mr_agent_source from = {
+        .name = "k3", .endpoint = "tcp://store:5570", .codec = "bszstd"};
+    ck_assert_int_eq(mr_agent_config_load(&from, &config, &plan, &err), 0);
+    ck_assert_str_eq(config.name, "k3");
+    ck_assert_str_eq(config.endpoints.items[0], "tcp://store:5570");
+    ck_assert_int_eq(config.codec, MR_CODEC_WISH_BSZSTD);
+    mr_agent_config_free(&config);
+    const struct mr_agent_source host = {0};
+    ck_assert_int_eq(mr_agent_config_load(&host, &config, &plan, &err), 0);
+    ck_assert_uint_gt(strlen(config.name), 0);
+    mr_agent_config_free(&config);
+    const struct mr_agent_source wrong = {.name = "k3 krios"};
+    ck_assert_int_eq(mr_agent_config_load(&wrong, &config, &plan, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "--agent"));
+}
+END_TEST
+
+START_TEST(words_of_outputs)
+{
+    int output = -1;
+    ck_assert_int_eq(mr_agent_parse_output("hdf5", &output), 0);
+    ck_assert_int_eq(output, MR_WISH_HDF5);
+    ck_assert_int_eq(mr_agent_parse_output("h5", &output), -EINVAL);
+}
+END_TEST
+
+MR_SUITE("agent_config", T(shipped_file_is_complete), T(examples_load), T(least_file_has_defaults),
+         T(lists_and_overrides), T(mistakes_have_their_place), T(push_needs_no_file),
+         T(words_of_outputs))
