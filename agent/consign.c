@@ -91,11 +91,12 @@ static void count_bytes(struct mr_consign *c, struct mr_shipment *s)
 }
 
 /* True where its state and what track said allow shipping it now. */
-static bool is_due(const struct mr_shipment *s)
+static bool is_due(const struct mr_consign *c, const struct mr_shipment *s)
 {
     bool decided = s->kind == MR_GROWTH_COMPLETE || s->kind == MR_GROWTH_BROKEN;
     bool revision = s->end == MR_END_COMMITTED && !s->replaced;
-    if (s->state != MR_SHIPMENT_IDLE || s->gone || (s->end != MR_END_NOT_YET && !s->again))
+    if (c->stopping || s->state != MR_SHIPMENT_IDLE || s->gone ||
+        (s->end != MR_END_NOT_YET && !s->again))
         return false;
     if (decided)
         return true;
@@ -106,7 +107,7 @@ static bool is_due(const struct mr_shipment *s)
 void mr_consign_line_up(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 {
     struct mr_err err = {0};
-    if (!is_due(s))
+    if (!is_due(c, s))
         return;
     set_stale(c, s, false);
     if (s->kind == MR_GROWTH_BROKEN && c->config.push) {
@@ -313,4 +314,13 @@ void mr_consign_unreadable(struct mr_consign *c, struct mr_shipment *s, const ch
     snprintf(text, sizeof(text), "the source cannot be read: %.450s", why);
     mr_error(STAGE, "%s/%s: %s", s->root, s->path, text);
     mr_transfer_fail(c->transfer, s, NULL, text);
+}
+
+/* Nobody would ever resume them: a push has no journal. */
+void mr_consign_stop(struct mr_consign *c)
+{
+    c->stopping = true;
+    for (size_t i = 0; i < c->all.bucket_count; i++)
+        for (struct mr_shipment *s = c->all.buckets[i]; s != NULL; s = s->next_hash)
+            leave(c, s);
 }

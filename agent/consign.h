@@ -57,6 +57,10 @@ void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char 
 /* The source cannot be read any more. */
 void mr_consign_unreadable(struct mr_consign *c, struct mr_shipment *s, const char *why);
 
+/* Nothing begins any more, and what is under way is abandoned: the server forgets it. For a push.
+ */
+void mr_consign_stop(struct mr_consign *c);
+
 bool mr_consign_idle(const struct mr_consign *c); /* nothing waits, nothing moves */
 void mr_consign_count(const struct mr_consign *c, struct mr_consign_counts *ret);
 

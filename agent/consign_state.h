@@ -17,6 +17,7 @@ struct mr_consign {
     struct mr_consign_counts counts;
     int64_t pause_until_ns; /* the journal could not be written: nothing new until then */
     bool journal_broken;    /* said so already */
+    bool stopping;          /* nothing begins any more */
 };
 
 /* ---- consign_open */

@@ -25,6 +25,7 @@
 #define BACKOFF_MAX_NS (5 * MR_NS_PER_S)
 #define CONNECT_NS     (25 * MR_NS_PER_S) /* link's own limit is 20 s */
 #define DRAIN_NS       (5 * MR_NS_PER_S)
+#define LET_GO_NS      (2 * MR_NS_PER_S)
 #define READ_TRIES     5
 #define READ_PAUSE_NS  MR_NS_PER_S
 #define PATIENCE       6 /* times unreachable_ns, once a server was there */
@@ -40,7 +41,7 @@ struct mr_tail {
     enum link_state link;
     size_t endpoint; /* the one in use or to be tried next */
     int64_t next_try_ns, backoff_ns, connecting_ns, last_contact_ns;
-    bool lanes_ordered, growth_ended, starved, said_down;
+    bool lanes_ordered, growth_ended, starved, said_down, said_refused;
     int64_t drain_until_ns;
     int64_t read_after_ns; /* a read failed: not again at once */
     atomic_bool stopped;
@@ -179,7 +180,7 @@ static void on_welcome(struct mr_tail *t)
     memcpy(lanes.ports, w->ports, sizeof(lanes.ports));
     order(t, &lanes);
     t->lanes_ordered = true;
-    t->said_down = false;
+    t->said_down = t->said_refused = false;
     t->backoff_ns = BACKOFF_MIN_NS;
     pthread_mutex_lock(&t->lock);
     t->status.sessions++;
@@ -193,9 +194,9 @@ static void on_refused(struct mr_tail *t, uint16_t code, const char *why)
 {
     bool for_now =
         code == MR_REASON_STOPPING || code == MR_REASON_BUSY || code == MR_REASON_STALE_EPOCH;
-    if (!t->said_down)
+    if (!t->said_refused)
         mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], why);
-    t->said_down = true;
+    t->said_refused = t->said_down = true;
     if (for_now)
         return;
     set_flag(t, &t->status.refused);
@@ -340,10 +341,23 @@ static bool unreachable(struct mr_tail *t, int64_t now_ns)
     return true;
 }
 
+/* --once goes on from its journal next time; a push tells the server to forget what it began. */
+static bool let_go(struct mr_tail *t, int64_t now_ns)
+{
+    if (!t->config.consign.push || !mr_transfer_ready(t->transfer))
+        return true;
+    if (t->drain_until_ns == 0) {
+        mr_consign_stop(t->consign);
+        t->drain_until_ns = now_ns + LET_GO_NS;
+        return false;
+    }
+    return mr_consign_idle(t->consign) || now_ns >= t->drain_until_ns;
+}
+
 static bool finished(struct mr_tail *t, int64_t now_ns)
 {
     if (t->config.until_done && atomic_load(&t->stopped))
-        return true;
+        return let_go(t, now_ns);
     if (!t->growth_ended)
         return t->config.until_done && t->status.refused;
     if (t->config.until_done)

@@ -562,6 +562,27 @@ START_TEST(stale_is_counted)
 }
 END_TEST
 
+/* A push that is interrupted leaves nothing behind at the server. */
+START_TEST(stop_abandons)
+{
+    begin(true, true);
+    write_file("a.txt", "one", O_TRUNC);
+    write_file("b.txt", "one", O_TRUNC);
+    tell(1, "a.txt", MR_GROWTH_COMPLETE);
+    open_it();
+    struct mr_ulid id = said.open.movie;
+    tell(2, "b.txt", MR_GROWTH_COMPLETE);
+    mr_consign_stop(consign);
+    expect(MR_ABANDON);
+    ck_assert(!mr_consign_idle(consign));
+    answer(MR_ABANDONED, &id, 0);
+    silence();
+    ck_assert(mr_consign_idle(consign));
+    ck_assert_uint_eq(counts().committed, 0);
+    end();
+}
+END_TEST
+
 MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
          T(changed_after_commit_is_a_revision), T(replaced_is_another_movie),
          T(changed_on_its_way_begins_again), T(changed_before_end_is_not_ended),
@@ -569,4 +590,4 @@ MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
          T(failed_stays_failed_while_it_grows), T(refused_pixels_are_said_once),
          T(gone_files_are_forgotten), T(gone_on_its_way_is_committed),
          T(broken_is_told_by_the_daemon_and_refused_by_push),
-         T(known_content_goes_on_under_the_older_id), T(stale_is_counted))
+         T(known_content_goes_on_under_the_older_id), T(stale_is_counted), T(stop_abandons))
