@@ -182,9 +182,11 @@ static int open_part_file(const struct mr_store *store, struct mr_movie *movie, 
 {
     movie->direct = store->direct_io != MR_DIRECT_OFF;
     int fd = -EINVAL;
+    /* under a default ACL the mode given here would become the mask and take rights away */
+    bool by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
+    mode_t mode = by_acl ? 0666 : store->file_mode & 0777;
     if (movie->direct)
-        fd =
-            openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, store->file_mode & 0777);
+        fd = openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, mode);
     if (movie->direct && fd < 0 && errno != EINVAL)
         return -errno;
     if (fd >= 0)
@@ -192,7 +194,7 @@ static int open_part_file(const struct mr_store *store, struct mr_movie *movie, 
     if (movie->direct && store->direct_io == MR_DIRECT_ON)
         return -EINVAL;
     movie->direct = false; /* tmpfs and some network file systems refuse O_DIRECT */
-    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, store->file_mode & 0777);
+    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, mode);
     return fd < 0 ? -errno : fd;
 }
 

@@ -297,6 +297,9 @@ static int check(const struct mr_config_places *places, const struct mr_ingest_c
     if (mr_naming_new(c->path, c->site, &naming, &why) < 0)
         return mr_config_error(places, err, "store.path", "%s", why.text);
     mr_naming_free(naming);
+    gid_t group;
+    if (mr_store_find_group(c->group, &group, &why) < 0)
+        return mr_config_error(places, err, "store.group", "%s", why.text);
     if (c->security != 0)
         return mr_config_error(places, err, "security.mode", "curve is not in this version yet");
     if (c->webhooks.count > 0)

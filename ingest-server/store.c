@@ -17,7 +17,7 @@
 #define LOCK_WAIT_MS 5000
 #define LOCK_STEP_MS 50
 
-static int find_group(const char *name, gid_t *ret, struct mr_err *err)
+int mr_store_find_group(const char *name, gid_t *ret, struct mr_err *err)
 {
     if (strcmp(name, "inherit") == 0) {
         *ret = (gid_t)-1;
@@ -31,7 +31,7 @@ static int find_group(const char *name, gid_t *ret, struct mr_err *err)
     }
     const struct group *group = getgrnam(name);
     if (group == NULL)
-        return mr_err_set(err, -EINVAL, "store.group: no group named %s", name);
+        return mr_err_set(err, -EINVAL, "no group named %s", name);
     *ret = group->gr_gid;
     return 0;
 }
@@ -119,8 +119,8 @@ int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, st
         mr_err_prefix(err, "store.path");
     for (size_t n = r == 0 ? strlen(s.root) : 0; n > 1 && s.root[n - 1] == '/'; n--)
         s.root[n - 1] = '\0';
-    if (r == 0)
-        r = find_group(config->group, &s.group, err);
+    if (r == 0 && (r = mr_store_find_group(config->group, &s.group, err)) < 0)
+        mr_err_prefix(err, "store.group");
     if (r == 0)
         r = open_dirs(&s, config, err);
     if (r < 0) {
@@ -189,6 +189,11 @@ void mr_store_tidy(const struct mr_store *s, const char *path)
 
 int mr_store_dress(const struct mr_store *s, int dir_fd, int fd, struct mr_err *err)
 {
+    struct stat dir, file;
+    /* inherit, where no setgid bit has done it; not everybody may, and then it stays as it is */
+    if (s->group == (gid_t)-1 && fstat(dir_fd, &dir) == 0 && fstat(fd, &file) == 0 &&
+        dir.st_gid != file.st_gid && fchown(fd, (uid_t)-1, dir.st_gid) < 0 && errno != EPERM)
+        return mr_err_errno(err, -errno, "giving the file to its directory's group");
     if (s->group != (gid_t)-1 && fchown(fd, (uid_t)-1, s->group) < 0)
         return mr_err_errno(err, -errno, "giving the file to group %u", (unsigned)s->group);
     if (!mr_fs_has_default_acl(dir_fd) && fchmod(fd, s->file_mode) < 0)

@@ -36,6 +36,9 @@ struct mr_store {
     uint32_t keep_free_hundredths;
 };
 
+/* A group's name or number; "inherit" is (gid_t)-1. -EINVAL: none is called so. Main thread. */
+int mr_store_find_group(const char *name, gid_t *ret, struct mr_err *err) MR_MUST_USE;
+
 /* Opens or makes the root and what lies under .millrace, proves it can be written, takes the lock.
  * -EBUSY: another server holds this store; -EROFS, -EACCES, -ENOSPC ... with err naming the
  * directory. */

@@ -109,11 +109,15 @@ struct mkdirs {
     gid_t gid;
 };
 
-/* Group and permissions of a directory just made. The set-group-ID bit that it inherited stays:
- * chmod(2) would clear it, and files made later would then get the wrong group. */
-static int set_access(int fd, const struct mkdirs *m, bool by_acl)
+/* Group (the parent's even without setgid, where we may) and permissions of a directory just made.
+ * The set-group-ID bit that it inherited stays: chmod(2) would clear it, and files made later would
+ * then get the wrong group. */
+static int set_access(int parent, int fd, const struct mkdirs *m, bool by_acl)
 {
-    struct stat st;
+    struct stat st, above;
+    if (m->gid == (gid_t)-1 && fstat(parent, &above) == 0 && fstat(fd, &st) == 0 &&
+        st.st_gid != above.st_gid && fchown(fd, (uid_t)-1, above.st_gid) < 0 && errno != EPERM)
+        return -errno;
     if (m->gid != (gid_t)-1 && fchown(fd, (uid_t)-1, m->gid) < 0)
         return -errno;
     if (m->mode == 0 || by_acl)
@@ -132,7 +136,7 @@ static int set_access(int fd, const struct mkdirs *m, bool by_acl)
 /* The directory's own inode first, then the name that leads to it. */
 static int finish_directory(int parent, int fd, const struct mkdirs *m, bool by_acl)
 {
-    int r = set_access(fd, m, by_acl);
+    int r = set_access(parent, fd, m, by_acl);
     if (r == 0)
         r = mr_fs_sync_dir(fd);
     return r == 0 ? mr_fs_sync_dir(parent) : r;
