@@ -7,7 +7,8 @@
 #include "event.h"
 #include "store.h"
 
-struct mr_announcement {      /* what a ready or failed event says beyond the dossier; borrowed */
+/* What a ready or failed event says beyond the dossier; borrowed */
+struct mr_announcement {
     const struct mr_end *end; /* NULL for failed */
     const struct mr_extent *extent;
     const struct mr_sealed *sealed; /* path, bytes, digests */

@@ -13,7 +13,8 @@
 #include "intake.h"
 #include "store.h"
 
-struct mr_berth_job { /* control -> berth; owned by the queue's reader */
+/* Control -> berth; owned by the queue's reader */
+struct mr_berth_job {
     enum { MR_BERTH_OPEN, MR_BERTH_RELEASE } kind;
     struct mr_open *open; /* OPEN; owned */
     char agent[MR_NAME_MAX + 1];
@@ -22,7 +23,8 @@ struct mr_berth_job { /* control -> berth; owned by the queue's reader */
     bool tainted;           /* RELEASE: nothing of it may be trusted again */
 };
 
-struct mr_berth_answer { /* berth -> control */
+/* Berth -> control */
+struct mr_berth_answer {
     struct mr_ulid id;
     struct mr_movie *movie; /* a reference; NULL: message says why not */
     bool resumed;

@@ -43,8 +43,7 @@ struct mr_catalogue {
     uint64_t last_sequence;
 };
 
-/* ---- tables
- * -------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static uint64_t hash_bytes(uint64_t h, const void *data, size_t bytes) /* FNV-1a */
 {
@@ -154,8 +153,7 @@ static int insert_locked(struct mr_catalogue *c, struct node *n)
     return r;
 }
 
-/* ---- looking up; under the lock
- * ------------------------------------------------------------------ */
+/* ---- looking up; under the lock ---- */
 
 static bool is_id(const struct node *n, const struct mr_ulid *id)
 {
@@ -196,8 +194,7 @@ static struct node *next_of_source(struct node *n, uint64_t hash, const char *ag
     return NULL;
 }
 
-/* ---- the file
- * ------------------------------------------------------------------------------------ */
+/* ---- the file ---- */
 
 struct loading {
     struct mr_catalogue *c;
@@ -285,8 +282,7 @@ void mr_catalogue_close(struct mr_catalogue *c)
     free(c);
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static int broken(struct mr_catalogue *c, int code, struct mr_err *err, const char *what)
 {
@@ -379,8 +375,7 @@ int mr_catalogue_sync(struct mr_catalogue *c, struct mr_err *err)
     return fdatasync(c->fd) < 0 ? broken(c, -errno, err, "syncing") : 0;
 }
 
-/* ---- questions
- * ----------------------------------------------------------------------------------- */
+/* ---- questions ---- */
 
 static const struct mr_catalogue_entry *entry_of(const struct node *n)
 {

@@ -46,8 +46,7 @@ void mr_catalogue_close(struct mr_catalogue *catalogue); /* NULL allowed */
 /* A number for (layout, pixel types, width, height, offsets): equal geometries give equal keys. */
 uint64_t mr_catalogue_geometry_key(const struct mr_geometry *geometry);
 
-/* ---- writer's thread
- * ------------------------------------------------------------------------------ */
+/* ---- writer's thread ---- */
 
 /* Copies entry, appends its line. -EEXIST: this revision of this id is there already (recovery),
  * nothing written. -EINVAL: text that cannot be a line (err says). Not durable before
@@ -59,8 +58,7 @@ int mr_catalogue_expire(struct mr_catalogue *catalogue, const struct mr_ulid *id
                         struct mr_err *err) MR_MUST_USE;
 int mr_catalogue_sync(struct mr_catalogue *catalogue, struct mr_err *err) MR_MUST_USE;
 
-/* ---- any thread; answers are borrowed until close; NULL: none
- * -------------------------------------- */
+/* ---- any thread; answers are borrowed until close; NULL: none ---- */
 
 /* The newest revision of an id / that revision. */
 const struct mr_catalogue_entry *mr_catalogue_find(struct mr_catalogue *catalogue,
@@ -75,7 +73,8 @@ const struct mr_catalogue_entry *mr_catalogue_find_source(struct mr_catalogue *c
 const struct mr_catalogue_entry *mr_catalogue_find_path(struct mr_catalogue *catalogue,
                                                         const char *path);
 
-struct mr_catalogue_content { /* what has just arrived; texts borrowed */
+/* What has just arrived; texts borrowed */
+struct mr_catalogue_content {
     const char *agent, *source;
     enum mr_output output;
     uint64_t geometry;
@@ -99,7 +98,7 @@ int mr_catalogue_superseded(struct mr_catalogue *catalogue, int64_t before_real_
                             mr_catalogue_visit visit, void *ctx) MR_MUST_USE;
 
 size_t mr_catalogue_count(struct mr_catalogue *catalogue); /* entries not expired */
-uint64_t mr_catalogue_last_sequence(
-    struct mr_catalogue *catalogue); /* highest; must be in the event log */
+/* highest; must be in the event log */
+uint64_t mr_catalogue_last_sequence(struct mr_catalogue *catalogue);
 
 #endif

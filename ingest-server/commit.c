@@ -63,7 +63,8 @@ int mr_commit_free_name(const struct mr_store *store, const char *path, char *re
     return -EEXIST;
 }
 
-struct places { /* of one movie */
+/* Of one movie */
+struct places {
     int part_dir, final_dir;
     char part[64];
     const char *final; /* last component of sealed.path */

@@ -12,7 +12,8 @@
 #include "eventlog.h"
 #include "store.h"
 
-struct mr_commit { /* borrowed */
+/* Borrowed */
+struct mr_commit {
     const struct mr_store *store;
     struct mr_eventlog *eventlog;
     struct mr_catalogue *catalogue;

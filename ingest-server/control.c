@@ -25,7 +25,8 @@
 #define SNAPSHOT_NS    (200 * MR_NS_PER_MS)
 #define COMMITTED_TEXT 8192
 
-struct leaving { /* a movie that some lanes still hold */
+/* A movie that some lanes still hold */
+struct leaving {
     struct leaving *next;
     struct mr_movie *movie;
     uint16_t lanes_left;
@@ -45,8 +46,7 @@ struct mr_control {
     int64_t snapshot_ns;
 };
 
-/* ---- what intake asks for
- * ------------------------------------------------------------------------- */
+/* ---- what intake asks for ---- */
 
 static void op_send(void *ctx, const struct mr_route *to, const struct mr_message *m)
 {
@@ -141,10 +141,10 @@ static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
         log_event(c, event);
 }
 
-/* ---- what the others answer
- * ------------------------------------------------------------------------ */
+/* ---- what the others answer ---- */
 
-struct started { /* who opened a movie, found in intake's list */
+/* Who opened a movie, found in intake's list */
+struct started {
     struct mr_control *c;
     const struct mr_movie *movie;
 };
@@ -261,8 +261,7 @@ static void take_all_news(struct mr_control *c)
         take_news(c, &news);
 }
 
-/* ---- what agents say
- * ------------------------------------------------------------------------------- */
+/* ---- what agents say ---- */
 
 static void take_message(struct mr_control *c, const struct mr_route *from, struct mr_part *part,
                          int64_t now_ns, int64_t real_ns)
@@ -290,8 +289,7 @@ static void take_messages(struct mr_control *c, int64_t now_ns, int64_t real_ns)
     }
 }
 
-/* ---- status
- * ---------------------------------------------------------------------------------------- */
+/* ---- status ---- */
 
 static void add_session(void *ctx, const struct mr_intake_session_view *v)
 {
@@ -349,8 +347,7 @@ char *mr_control_status(struct mr_control *c)
     return copy;
 }
 
-/* ---- the loop
- * -------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 static void run(void *stage)
 {
@@ -376,8 +373,7 @@ static void run(void *stage)
 
 const struct mr_stage mr_control_stage = {.name = STAGE, .run = run};
 
-/* ---- making
- * ---------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
                    struct mr_control **ret, struct mr_err *err)

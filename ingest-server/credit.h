@@ -15,7 +15,8 @@
 
 #define MR_CREDIT_SLOTS 256 /* sessions at once */
 
-struct mr_credit_slot { /* bytes, totals since the session began */
+/* Bytes, totals since the session began */
+struct mr_credit_slot {
     bool joined, wanted;
     uint64_t granted, used, returned;
     uint64_t seen; /* their sum when it last changed, and since when it has not */

@@ -10,7 +10,8 @@
 #include "naming.h"
 #include "placement.h"
 
-struct mr_sealed {                     /* from here the commit is only repeated */
+/* From here the commit is only repeated */
+struct mr_sealed {
     bool failed;                       /* kept as failed, not committed */
     uint64_t inode;                    /* of the finished part */
     char path[MR_NAMING_PATH_MAX + 1]; /* final, below the root */
@@ -45,7 +46,8 @@ int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
                     struct mr_err *err) MR_MUST_USE;
 void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */
 
-struct mr_course { /* of an acquisition, by the server's clock; 0 unknown */
+/* Of an acquisition, by the server's clock; 0 unknown */
+struct mr_course {
     int64_t started_real_ns, finished_real_ns;
 };
 /* From END's times (end NULL: none), put in order: started <= finished <= now. */

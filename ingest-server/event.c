@@ -107,7 +107,8 @@ int mr_event_encode(const struct mr_event *event, char **ret, size_t *ret_bytes)
     return 0;
 }
 
-struct front { /* where type and id lie in an event's text */
+/* Where type and id lie in an event's text */
+struct front {
     size_t type, type_bytes, id, id_bytes;
 };
 

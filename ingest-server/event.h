@@ -23,7 +23,8 @@
 #define MR_EVENT_AGENT_ONLINE  "millrace.agent.online.v1"
 #define MR_EVENT_AGENT_OFFLINE "millrace.agent.offline.v1"
 
-struct mr_event {         /* every pointer borrowed */
+/* Every pointer borrowed */
+struct mr_event {
     const char *type;     /* [A-Za-z0-9._-]{1,63} */
     const char *id;       /* the same; stable for ever: "<ULID>.ready", "<ULID>.ready.r2" */
     const char *source;   /* "/millrace/storage1/k3-krios1" */

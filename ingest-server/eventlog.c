@@ -51,8 +51,7 @@ struct mr_eventlog {
     size_t segment_count;
 };
 
-/* ---- records
- * ------------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 int mr_eventlog_parse(const char *text, size_t bytes, struct mr_eventlog_record *ret)
 {
@@ -93,8 +92,7 @@ static uint64_t segment_number(const char *name)
     return strcmp(name, expected) == 0 ? first : 0;
 }
 
-/* ---- the list of segments
- * ------------------------------------------------------------------------ */
+/* ---- the list of segments ---- */
 
 /* Notes a record of `bytes` at the end of the last segment. Under the lock where readers exist. */
 static int note_record(struct segment *s, uint64_t offset, uint64_t end)
@@ -131,8 +129,7 @@ static struct segment *last_segment(struct mr_eventlog *log)
     return &log->segments[log->segment_count - 1];
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static void close_dir(DIR **dir)
 {
@@ -316,8 +313,7 @@ void mr_eventlog_close(struct mr_eventlog *log)
     free(log);
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static int broken(struct mr_eventlog *log, int code, struct mr_err *err, const char *what)
 {
@@ -408,8 +404,7 @@ int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
     return r;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 struct reading {
     uint64_t next, last; /* sequence wanted next; of the last one to visit */
@@ -511,8 +506,7 @@ int mr_eventlog_doorbell(const struct mr_eventlog *log)
     return log->doorbell;
 }
 
-/* ---- ids
- * ----------------------------------------------------------------------------------------- */
+/* ---- ids ---- */
 
 static int same_id(void *ctx, const struct mr_eventlog_record *record)
 {

@@ -28,8 +28,7 @@ int mr_eventlog_open(int millrace_dir, uint64_t segment_bytes, struct mr_eventlo
                      struct mr_mend_note *note, struct mr_err *err) MR_MUST_USE;
 void mr_eventlog_close(struct mr_eventlog *log); /* NULL allowed; does not sync */
 
-/* ---- writer's thread
- * ------------------------------------------------------------------------------ */
+/* ---- writer's thread ---- */
 
 /* Appends one event (json as mr_event_encode made it, without sequence) and gives its sequence. Not
  * yet durable, not yet visible. -EINVAL: not such a text, nothing written, the log stays good; -EIO
@@ -46,8 +45,7 @@ int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, 
 /* One fdatasync for all appends before it; then they are visible and the doorbell rings. */
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;
 
-/* ---- any thread
- * ----------------------------------------------------------------------------------- */
+/* ---- any thread ---- */
 
 /* Sequence of the last durable event (0: none yet) and of the first one kept (1 while empty). */
 uint64_t mr_eventlog_last(struct mr_eventlog *log);
@@ -57,7 +55,8 @@ uint64_t mr_eventlog_first(struct mr_eventlog *log);
  * which reads it to re-arm. Borrowed. */
 int mr_eventlog_doorbell(const struct mr_eventlog *log);
 
-struct mr_eventlog_record { /* json borrowed for the visit */
+/* Json borrowed for the visit */
+struct mr_eventlog_record {
     uint64_t sequence;
     char type[MR_EVENT_TYPE_MAX + 1], id[MR_EVENT_ID_MAX + 1];
     const char *json; /* with sequence, NUL-terminated */

@@ -53,7 +53,8 @@ static int add_up(const struct mr_dossier *d, const struct mr_end *end, struct s
     return 0;
 }
 
-struct extent { /* of the finished file; for the digest in file order */
+/* Of the finished file; for the digest in file order */
+struct extent {
     uint64_t offset, bytes, crc;
 };
 
@@ -96,7 +97,8 @@ static int digest_of(const struct mr_dossier *d, uint64_t slabs, const struct mr
 /* ---- the image */
 
 #define SOURCE_PATH_MAX (3 * sizeof(((struct mr_open *)0)->source_path))
-struct words { /* texts that the notes borrow; HDF5's are UTF-8, names from agents need not be */
+/* Texts that the notes borrow; HDF5's are UTF-8, names from agents need not be */
+struct words {
     char title[3 * MR_NAMING_COMPONENT_MAX + 1], source_path[SOURCE_PATH_MAX];
     char id[MR_ULID_TEXT], start[MR_TIME_TEXT], end[MR_TIME_TEXT], pixels[17];
 };

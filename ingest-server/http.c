@@ -32,8 +32,7 @@ struct mr_http {
 #define TEXT "text/plain; charset=utf-8"
 #define JSON "application/json"
 
-/* ---- answers
- * ------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 struct answer {
     unsigned status;
@@ -78,8 +77,7 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ans
     return result;
 }
 
-/* ---- the paths
- * ----------------------------------------------------------------------------------- */
+/* ---- the paths ---- */
 
 static struct answer get_health(struct mr_http *h, struct MHD_Connection *c)
 {
@@ -196,8 +194,7 @@ static enum MHD_Result serve(void *ctx, struct MHD_Connection *connection, const
     return send_answer(connection, answer_copy(MHD_HTTP_NOT_FOUND, TEXT, "not found\n"));
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 /* "host:port" or "[host]:port" cut in two. */
 static int cut_address(const char *address, char host[256], char port[8], struct mr_err *err)

@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct mr_idset { /* zeroed: empty */
+/* Zeroed: empty */
+struct mr_idset {
     struct mr_idset_slot {
         uint64_t hash, sequence; /* sequence 0: free */
     } * slots;

@@ -190,7 +190,8 @@ const struct mr_config_key mr_ingest_config_table[] = {
 
 /* ---- ports */
 
-struct span { /* ports a key takes */
+/* Ports a key takes */
+struct span {
     const char *key;
     struct mr_endpoint endpoint;
     uint32_t count;

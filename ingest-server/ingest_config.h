@@ -37,7 +37,8 @@ struct mr_ingest_plan {
     char lane[64][300]; /* endpoints to bind */
 };
 
-struct mr_ingest_source {    /* where a configuration comes from; texts borrowed for the call */
+/* Where a configuration comes from; texts borrowed for the call */
+struct mr_ingest_source {
     const char *file;        /* NULL: defaults alone, and no state_dir */
     const char *store;       /* absolute; over store.root. NULL: as it is */
     const char *const *sets; /* "key=value" of --set, over all else */

@@ -23,17 +23,19 @@
 
 struct mr_landing;
 
-enum mr_landing_failure {                       /* by gravity */
-                          MR_LANDING_WRITE = 1, /* a write to the part failed: ENOSPC, EDQUOT,
-                                                   EFBIG, EIO, EROFS ... */
-                          MR_LANDING_JOURNAL, /* the journal's append or fdatasync failed: append no
-                                                 more to it */
-                          MR_LANDING_FSYNC, /* the part's fdatasync failed: what it holds is not to
-                                               be trusted */
+/* By gravity */
+enum mr_landing_failure {
+    MR_LANDING_WRITE = 1, /* a write to the part failed: ENOSPC, EDQUOT,
+                             EFBIG, EIO, EROFS ... */
+    MR_LANDING_JOURNAL,   /* the journal's append or fdatasync failed: append no
+                             more to it */
+    MR_LANDING_FSYNC,     /* the part's fdatasync failed: what it holds is not to
+                             be trusted */
 };
 const char *mr_landing_failure_name(enum mr_landing_failure what); /* "write", "journal", "fsync" */
 
-struct mr_landing_callbacks { /* movie and list are borrowed for the call */
+/* Movie and list are borrowed for the call */
+struct mr_landing_callbacks {
     void *ctx;
     /* A slab's write completed and its buffer is back in the pool; not durable yet. May be NULL. */
     void (*landed)(void *ctx, struct mr_movie *movie, const struct mr_placement *placement);
@@ -47,7 +49,8 @@ struct mr_landing_callbacks { /* movie and list are borrowed for the call */
     void (*detached)(void *ctx, struct mr_movie *movie); /* landing's reference goes right after */
 };
 
-struct mr_landing_config {        /* a zero takes the default */
+/* A zero takes the default */
+struct mr_landing_config {
     struct mr_uring_config uring; /* depth: 64 */
     uint64_t group_bytes;         /* of slabs in one sync group; 64 MiB */
     uint32_t group_ms;            /* longest a completed write waits for its fdatasync; 50 */

@@ -43,7 +43,8 @@ struct attached {
     uint64_t session;
 };
 
-struct heard { /* of one session on this lane */
+/* Of one session on this lane */
+struct heard {
     uint64_t session, sequence, used;
     uint64_t last; /* turn of the last slab: the longest silent one gives way */
 };

@@ -14,7 +14,8 @@
 
 enum mr_lane_command_kind { MR_LANE_ATTACH, MR_LANE_DETACH };
 
-struct mr_lane_command { /* control -> lane */
+/* Control -> lane */
+struct mr_lane_command {
     enum mr_lane_command_kind kind;
     struct mr_movie *movie; /* borrowed until the lane's DETACHED for it */
     uint64_t session;
@@ -31,7 +32,8 @@ enum mr_lane_news_kind {
     MR_LANE_BROKEN,   /* code: the ring itself failed; the lane is gone */
 };
 
-struct mr_lane_news { /* lane -> control */
+/* Lane -> control */
+struct mr_lane_news {
     enum mr_lane_news_kind kind;
     uint16_t lane;
     struct mr_movie *movie; /* borrowed: control's own reference outlives the lane's DETACHED */
@@ -59,10 +61,11 @@ void mr_lane_free(struct mr_lane *lane); /* after its thread is joined; NULL all
 
 uint16_t mr_lane_port(const struct mr_lane *lane);
 const char *mr_lane_engine(const struct mr_lane *lane);
-struct mr_queue *mr_lane_commands(
-    struct mr_lane *lane); /* struct mr_lane_command; close it to stop */
+/* struct mr_lane_command; close it to stop */
+struct mr_queue *mr_lane_commands(struct mr_lane *lane);
 
-struct mr_lane_counts { /* since start */
+/* Since start */
+struct mr_lane_counts {
     uint64_t slabs, bytes, raw_bytes, durable, stale, damaged;
     uint64_t buffers, buffers_free;
 };

@@ -9,7 +9,8 @@
 
 #include "base/recordlog.h"
 
-struct mr_mend_note {    /* for the caller to log */
+/* For the caller to log */
+struct mr_mend_note {
     uint64_t cut_bytes;  /* 0: nothing was cut */
     uint64_t kept_bytes; /* length of the file now */
     char file[64];       /* name, when something was cut */

@@ -59,8 +59,8 @@ uint64_t mr_movie_claim(struct mr_movie *movie, uint32_t stored_bytes)
     assert(stored_bytes > 0);
     uint64_t unit = movie->alignment > MR_SLAB_ALIGN ? movie->alignment : MR_SLAB_ALIGN;
     uint64_t end = atomic_load_explicit(&movie->space_end, memory_order_relaxed);
-    uint64_t
-        start; /* rounded too: what berth reserved need not be a multiple of a large alignment */
+    /* rounded too: what berth reserved need not be a multiple of a large alignment */
+    uint64_t start;
     do {
         start = round_up(end, unit);
     } while (!atomic_compare_exchange_weak(&movie->space_end, &end,

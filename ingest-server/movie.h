@@ -22,8 +22,8 @@ struct mr_movie {
     int part_dir_fd;        /* <final dir>/.millrace */
     int journal_fd;         /* O_APPEND */
     bool direct;
-    uint32_t
-        alignment; /* of offset, length and memory for writes to part_fd (1 when not direct: any) */
+    /* of offset, length and memory for writes to part_fd (1 when not direct: any) */
+    uint32_t alignment;
     char part_name[64];         /* "<ULID>.g1.part" below part_dir_fd */
     char journal_name[64];      /* "<ULID>.g1.journal" below <root>/.millrace/journal */
     _Atomic uint64_t space_end; /* CHUNKS: where the next slab goes; multiple of MR_SLAB_ALIGN */
@@ -36,8 +36,8 @@ struct mr_movie {
 struct mr_movie *mr_movie_new(void);
 
 void mr_movie_hold(struct mr_movie *movie);
-void mr_movie_release(
-    struct mr_movie *movie); /* the last one closes the fds and frees; NULL allowed */
+/* the last one closes the fds and frees; NULL allowed */
+void mr_movie_release(struct mr_movie *movie);
 
 /* CHUNKS: claims room for one stored slab (rounded up to the larger of MR_SLAB_ALIGN and
  * alignment). */

@@ -32,8 +32,7 @@ struct mr_naming {
     char *site;     /* owned */
 };
 
-/* ---- components
- * ---------------------------------------------------------------------------------- */
+/* ---- components ---- */
 
 /* Length of the control character at s (ASCII's, or C1's two bytes in UTF-8), or 0. */
 static size_t control_char(const char *s, size_t bytes)
@@ -92,8 +91,7 @@ static int check_value(const char *what, const char *value, struct mr_err *err)
     return fault && value[0] != '\0' ? refuse(err, what, value, fault) : 0;
 }
 
-/* ---- the template
- * -------------------------------------------------------------------------------- */
+/* ---- the template ---- */
 
 static const struct {
     const char *name;
@@ -268,8 +266,7 @@ void mr_naming_free(struct mr_naming *naming)
     free(naming);
 }
 
-/* ---- expansion
- * ----------------------------------------------------------------------------------- */
+/* ---- expansion ---- */
 
 static const char *base_name(const char *path)
 {

@@ -23,7 +23,8 @@ int mr_naming_new(const char *template_text, const char *site, struct mr_naming 
                   struct mr_err *err) MR_MUST_USE;
 void mr_naming_free(struct mr_naming *naming); /* NULL allowed */
 
-struct mr_naming_movie { /* borrowed; bytes from a peer, nothing checked yet */
+/* Borrowed; bytes from a peer, nothing checked yet */
+struct mr_naming_movie {
     const char *agent;
     const char *session; /* "" none */
     const char *day;     /* "2026-11-22" */

@@ -32,12 +32,14 @@ struct mr_placed {
     uint64_t next_offset, next_bytes;
 };
 
-struct placed_file { /* what libhdf5 holds as an open file */
-    H5FD_t pub;      /* must be first */
+/* What libhdf5 holds as an open file */
+struct placed_file {
+    H5FD_t pub; /* must be first */
     struct mr_placed *placed;
 };
 
-struct placed_info { /* copied by libhdf5 with the access property list */
+/* Copied by libhdf5 with the access property list */
+struct placed_info {
     struct mr_placed *placed;
 };
 

@@ -17,8 +17,8 @@ struct mr_placed;
  * there is no room left (>= to). -ENOMEM. Returns owned. */
 int mr_placed_new(uint64_t from, uint64_t to, uint64_t overflow,
                   struct mr_placed **ret) MR_MUST_USE;
-void mr_placed_free(
-    struct mr_placed *placed); /* NULL allowed; only after the HDF5 file is closed */
+/* NULL allowed; only after the HDF5 file is closed */
+void mr_placed_free(struct mr_placed *placed);
 
 /* A file access property list that opens files on this driver; caller closes it. placed is borrowed
  * until the file is closed. Negative: libhdf5's error stack says why. */

@@ -93,7 +93,8 @@ size_t mr_placement_format(const struct mr_placement *p, char *ret)
 
 /* ---- reading ---- */
 
-struct cursor { /* over the rest of a record; failed sticks */
+/* Over the rest of a record; failed sticks */
+struct cursor {
     const char *at;
     bool failed;
 };

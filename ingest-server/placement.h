@@ -13,7 +13,8 @@
 #include "wire/codec.h"
 #include "wire/stats.h"
 
-struct mr_placement { /* a SLAB record */
+/* A SLAB record */
+struct mr_placement {
     uint64_t slab;
     uint64_t offset;              /* in the part file */
     uint32_t stored_bytes;        /* there */

@@ -40,7 +40,8 @@ static const struct mr_counter counters[COUNTERS] = {
                .help = "Movies that were in the store already."},
 };
 
-struct work { /* one movie on its way through the batch */
+/* One movie on its way through the batch */
+struct work {
     struct mr_seal_job job;
     struct mr_dossier *d; /* owned; NULL: nothing to record */
     struct mr_message *message;

@@ -14,17 +14,19 @@
 
 enum mr_seal_kind { MR_SEAL_COMMIT, MR_SEAL_FAIL, MR_SEAL_DISCARD, MR_SEAL_LOG };
 
-struct mr_seal_job { /* control -> seal */
+/* Control -> seal */
+struct mr_seal_job {
     enum mr_seal_kind kind;
     struct mr_ulid id;
-    struct mr_movie
-        *movie; /* a reference; NULL: DISCARD of one that was not opened since the start */
+    /* a reference; NULL: DISCARD of one that was not opened since the start */
+    struct mr_movie *movie;
     const struct mr_end *end;   /* COMMIT; borrowed until the answer */
     const struct mr_fail *fail; /* FAIL; borrowed until the answer */
     char *event;                /* LOG; owned text */
 };
 
-struct mr_seal_answer { /* seal -> control */
+/* Seal -> control */
+struct mr_seal_answer {
     struct mr_ulid id;
     struct mr_message *message; /* owned (free): COMMITTED, FAILED, ABANDONED or HOLD */
 };

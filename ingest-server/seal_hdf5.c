@@ -26,7 +26,8 @@ enum part { PART_HYPERSPY, PART_TIME_AXIS, PART_PLACE_AXES, PART_MDOC, PART_SOUR
 static const char *const part_names[PARTS] = {"hyperspy view", "dim1", "dim2,dim3", "mdoc",
                                               "source_header"};
 
-struct axis { /* of the pixel dataset */
+/* Of the pixel dataset */
+struct axis {
     const char *dim, *name, *units;
     uint64_t size;
     double scale;

@@ -32,8 +32,8 @@ struct mr_movie_notes {
     const char *pixel_digest;          /* 16 hex digits, CRC-64/XZ of the pixels */
     const char *mdoc;                  /* verbatim text */
     double pixel_size_angstrom, frame_time_s, voltage_kv, dose_per_frame, dose_rate;
-    const uint8_t
-        *source_header; /* the source's own header and extended header, kept byte for byte */
+    /* the source's own header and extended header, kept byte for byte */
+    const uint8_t *source_header;
     size_t source_header_bytes;
 };
 

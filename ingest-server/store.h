@@ -12,7 +12,8 @@
 
 enum mr_direct_io { MR_DIRECT_AUTO, MR_DIRECT_ON, MR_DIRECT_OFF };
 
-struct mr_store_config { /* texts borrowed for mr_store_open */
+/* Texts borrowed for mr_store_open */
+struct mr_store_config {
     const char *root;
     const char *path_template; /* "{agent}/{path}" */
     const char *site, *server; /* names */

@@ -39,7 +39,8 @@ struct mr_uring_ops {
     void (*close)(struct mr_uring *u);
 };
 
-struct mr_uring { /* first member of every engine */
+/* First member of every engine */
+struct mr_uring {
     const struct mr_uring_ops *ops;
     int event_fd; /* readable while a completion may wait; never to be read by the caller */
 };

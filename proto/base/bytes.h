@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded cursor over bytes: all of the project's message reading and writing passes through it, so
- * bounds are checked here and nowhere else. Integers are little-endian. An overrun sets `failed`,
- * which sticks: reads then give 0 and writes do nothing, so a codec checks once, at the end.
+ * A bounded cursor over bytes: all of the project's message reading and writing passes through it,
+ * so bounds are checked here and nowhere else. Integers are little-endian. An overrun sets
+ * `failed`, which sticks: reads then give 0 and writes do nothing, so a codec checks once, at the
+ * end.
  */
 #ifndef MR_BASE_BYTES_H
 #define MR_BASE_BYTES_H
@@ -36,7 +37,8 @@ double mr_read_f64(struct mr_reader *r);
 void mr_read_raw(struct mr_reader *r, void *ret, size_t size); /* zero-filled on failure */
 /* Borrowed view of `size` bytes, or NULL (and failed). */
 const uint8_t *mr_read_view(struct mr_reader *r, size_t size);
-/* u16 length + bytes, no NUL inside allowed; into ret (capacity size, NUL-terminated). Longer fails. */
+/* u16 length + bytes, no NUL inside allowed; into ret (capacity size, NUL-terminated). Longer
+ * fails. */
 void mr_read_str(struct mr_reader *r, char *ret, size_t size);
 size_t mr_reader_left(const struct mr_reader *r);
 

@@ -30,8 +30,8 @@ struct mr_counter {
 /* Series of one name stand together in the output, in the order of their registration. The counter
  * is borrowed until mr_counter_unregister. */
 void mr_counter_register(struct mr_counter *counter);
-void mr_counter_unregister(
-    struct mr_counter *counter); /* no effect on one that is not registered */
+/* no effect on one that is not registered */
+void mr_counter_unregister(struct mr_counter *counter);
 
 static inline void mr_counter_add(struct mr_counter *c, uint64_t n)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files. Paths below a root are opened with openat2 RESOLVE_BENEATH (no "..", no absolute path, no
- * symlink out), so a name from a peer can never leave the root. Whatever must outlive a crash says so:
- * the _durable functions return only after the directory that changed has been fsynced.
+ * symlink out), so a name from a peer can never leave the root. Whatever must outlive a crash says
+ * so: the _durable functions return only after the directory that changed has been fsynced.
  */
 #ifndef MR_BASE_FS_H
 #define MR_BASE_FS_H
@@ -29,24 +29,27 @@ struct mr_fs_facts {
 /* Closes *fd unless negative; for MR_CLEANUP(mr_fs_close). */
 void mr_fs_close(int *fd);
 
-/* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not followed. */
+/* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not followed.
+ */
 int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
 
 /* Whole count or error; a read that meets the end early is -ENODATA. EINTR is retried. */
 int mr_fs_pread_full(int fd, void *data, size_t bytes, uint64_t offset) MR_MUST_USE;
 int mr_fs_pwrite_full(int fd, const void *data, size_t bytes, uint64_t offset) MR_MUST_USE;
 
-/* Opens below root; flags as open(2), O_CLOEXEC added. Returns fd or -errno (-EXDEV/-ELOOP: left the root). */
+/* Opens below root; flags as open(2), O_CLOEXEC added. Returns fd or -errno (-EXDEV/-ELOOP: left
+ * the root). */
 int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode) MR_MUST_USE;
 
-/* Makes every missing directory of path (relative, '/'-separated) below root with mode, fsyncing each
- * parent in which one was made; returns an O_DIRECTORY fd of the last, or -errno. mode 0: as the
- * parent gives (0777 & umask, or the parent's default ACL). Where the parent has a default ACL no
- * chmod follows; else the directory is chmod'ed to mode. gid: (gid_t)-1: the parent's,
- * or as the system gives where that is not permitted. */
+/* Makes every missing directory of path (relative, '/'-separated) below root with mode, fsyncing
+ * each parent in which one was made; returns an O_DIRECTORY fd of the last, or -errno. mode 0: as
+ * the parent gives (0777 & umask, or the parent's default ACL). Where the parent has a default ACL
+ * no chmod follows; else the directory is chmod'ed to mode. gid: (gid_t)-1: the parent's, or as the
+ * system gives where that is not permitted. */
 int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid) MR_MUST_USE;
 
-/* renameat2 RENAME_NOREPLACE; -EEXIST. Falls back to linkat+unlinkat where the file system has no flag. */
+/* renameat2 RENAME_NOREPLACE; -EEXIST. Falls back to linkat+unlinkat where the file system has no
+ * flag. */
 int mr_fs_rename_new(int from_dir, const char *from, int to_dir, const char *to) MR_MUST_USE;
 /* renameat2 RENAME_EXCHANGE. */
 int mr_fs_exchange(int a_dir, const char *a, int b_dir, const char *b) MR_MUST_USE;
@@ -69,6 +72,7 @@ int mr_fs_direct_alignment(int fd, uint32_t *ret) MR_MUST_USE;
 
 /* Reads a whole small file (at most `limit` bytes, else -EFBIG) into heap memory with a NUL behind;
  * returns owned (free). */
-int mr_fs_read_file(int dirfd, const char *path, size_t limit, char **ret, size_t *ret_bytes) MR_MUST_USE;
+int mr_fs_read_file(int dirfd, const char *path, size_t limit, char **ret,
+                    size_t *ret_bytes) MR_MUST_USE;
 
 #endif

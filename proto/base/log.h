@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages for operators, one line each, to stderr: "2026-11-22T07:00:00.000Z warn  tail: text", or
- * "<4>tail: text" where stderr is the journal (JOURNAL_STREAM). Thread-safe; a line is one write(2).
- * Only main and stages log, each failure once; libraries return errors.
+ * "<4>tail: text" where stderr is the journal (JOURNAL_STREAM). Thread-safe; a line is one
+ * write(2). Only main and stages log, each failure once; libraries return errors.
  */
 #ifndef MR_BASE_LOG_H
 #define MR_BASE_LOG_H

@@ -19,7 +19,8 @@ struct mr_buffer {
 };
 
 /* alignment: a power of two, at least 4096. -ENOMEM. Returns owned. */
-int mr_pool_new(size_t buffer_bytes, size_t count, size_t alignment, struct mr_pool **ret) MR_MUST_USE;
+int mr_pool_new(size_t buffer_bytes, size_t count, size_t alignment,
+                struct mr_pool **ret) MR_MUST_USE;
 void mr_pool_free(struct mr_pool *pool); /* NULL allowed; asserts that every buffer is back */
 
 /* A loan, or NULL when all are out (try) / after waiting (get; timeout_ms -1 for ever). */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded queue of fixed-size items between stages (mutex, condition, eventfd). Items are copied in
- * and out; a pointer in an item changes owner when the push succeeds and stays with the caller when it
- * fails. Any number of pushing and popping threads.
+ * A bounded queue of fixed-size items between stages (mutex, condition, eventfd). Items are copied
+ * in and out; a pointer in an item changes owner when the push succeeds and stays with the caller
+ * when it fails. Any number of pushing and popping threads.
  *
  * The eventfd (mr_queue_fd) is readable while the queue is not empty or is closed, so a thread can
  * wait on it beside ZeroMQ sockets; it is never to be read by the caller.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An append-only file of records, each one line of text: 16 hex digits of CRC-64/XZ over the text, a
- * space, the text, '\n'. A person can read it, a program can check it. Used for the event log, the
- * catalogue and the movies' placement journals.
+ * An append-only file of records, each one line of text: 16 hex digits of CRC-64/XZ over the text,
+ * a space, the text, '\n'. A person can read it, a program can check it. Used for the event log,
+ * the catalogue and the movies' placement journals.
  *
  * Several threads may append through one open recordlog: an append is one write(2) with O_APPEND.
  */
@@ -16,17 +16,17 @@
 
 #define MR_RECORD_TEXT_MAX (1024u * 1024u) /* bytes of one record's text */
 
-/* Called per good record; text is NUL-terminated, borrowed for the call. offset: of the line's start.
- * A non-zero return stops the scan and is returned from it. */
+/* Called per good record; text is NUL-terminated, borrowed for the call. offset: of the line's
+ * start. A non-zero return stops the scan and is returned from it. */
 typedef int (*mr_recordlog_visit)(void *ctx, const char *text, size_t bytes, uint64_t offset);
 
 struct mr_recordlog_scan {
-    uint64_t good_bytes;   /* end of the last good record */
-    uint64_t total_bytes;  /* file size seen */
-    uint64_t records;      /* good records */
-    uint64_t bad_records;  /* damaged lines with a good record after them */
-    uint64_t first_bad;    /* offset of the first damaged line, when bad_records > 0 or a torn tail */
-    bool torn_tail;        /* bytes after the last good record */
+    uint64_t good_bytes;  /* end of the last good record */
+    uint64_t total_bytes; /* file size seen */
+    uint64_t records;     /* good records */
+    uint64_t bad_records; /* damaged lines with a good record after them */
+    uint64_t first_bad; /* offset of the first damaged line, when bad_records > 0 or a torn tail */
+    bool torn_tail;     /* bytes after the last good record */
 };
 
 /* Reads fd from offset `from` (a line's start). Damaged lines are counted, never visited; what they
@@ -34,8 +34,9 @@ struct mr_recordlog_scan {
 int mr_recordlog_scan(int fd, uint64_t from, mr_recordlog_visit visit, void *ctx,
                       struct mr_recordlog_scan *ret) MR_MUST_USE;
 
-/* Formats one record line from text (no '\n' inside: -EINVAL; too long: -EMSGSIZE; no room: -ENOSPC)
- * into ret (capacity size); *ret_bytes its length. Several may be put behind each other for one append. */
+/* Formats one record line from text (no '\n' inside: -EINVAL; too long: -EMSGSIZE; no room:
+ * -ENOSPC) into ret (capacity size); *ret_bytes its length. Several may be put behind each other
+ * for one append. */
 int mr_recordlog_format(const char *text, size_t bytes, char *ret, size_t size,
                         size_t *ret_bytes) MR_MUST_USE;
 

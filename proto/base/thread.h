@@ -12,9 +12,9 @@
 struct mr_thread;
 
 struct mr_stage {
-    const char *name;                                /* at most 15 characters; borrowed, must outlive */
-    int (*start)(void *stage, struct mr_err *err);   /* may be NULL */
-    void (*run)(void *stage);                        /* returns when its input is closed */
+    const char *name; /* at most 15 characters; borrowed, must outlive */
+    int (*start)(void *stage, struct mr_err *err); /* may be NULL */
+    void (*run)(void *stage);                      /* returns when its input is closed */
 };
 
 /* Returns owned. The stage pointer is borrowed until mr_thread_join. */

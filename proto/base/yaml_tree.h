@@ -33,6 +33,6 @@ int mr_yaml_tree_parse(const char *name, const char *text, size_t bytes, struct 
 /* NULL for a document without content. Borrowed. */
 const struct mr_yaml_node *mr_yaml_tree_root(const struct mr_yaml_tree *tree);
 void mr_yaml_tree_free(struct mr_yaml_tree *tree); /* NULL allowed */
-const char *mr_yaml_tree_library(void);      /* "libyaml 0.2.5" */
+const char *mr_yaml_tree_library(void);            /* "libyaml 0.2.5" */
 
 #endif

@@ -51,8 +51,7 @@ static void on_signal(int number)
     stop = 1;
 }
 
-/* ---- options
- * ------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 static const char usage[] =
     "usage: millrace-events [options]\n"
@@ -146,8 +145,7 @@ static int read_options(int argc, char **argv, struct options *o)
     return GO_ON;
 }
 
-/* ---- one event
- * ----------------------------------------------------------------------------------- */
+/* ---- one event ---- */
 
 /* GO_ON, or the status to exit with: a reader that went away has had enough. */
 static int print_event(const struct mr_subscription_event *event)
@@ -220,8 +218,7 @@ static int deal_with(struct events *e, const struct mr_subscription_event *event
     return ++e->done == e->o.count ? EX_OK : GO_ON;
 }
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* Nothing came in this slice: has it been too long, is the server there, does anybody still read?
  */
@@ -277,8 +274,7 @@ static int follow(struct events *e)
     return status == GO_ON ? EX_OK : status;
 }
 
-/* ---- start
- * --------------------------------------------------------------------------------------- */
+/* ---- start ---- */
 
 static void catch_signals(void)
 {

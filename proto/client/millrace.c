@@ -44,8 +44,7 @@ struct mr_subscription {
     bool dead; /* err is final */
 };
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static int connect_to(struct mr_subscription *s, const struct mr_subscription_options *o)
 {
@@ -118,8 +117,7 @@ void mr_subscription_close(struct mr_subscription *s)
     free(s);
 }
 
-/* ---- one event
- * ----------------------------------------------------------------------------------- */
+/* ---- one event ---- */
 
 static int final(struct mr_subscription *s, int code)
 {
@@ -165,8 +163,7 @@ static int deliver(struct mr_subscription *s, const struct mr_json *event, uint6
     return 0;
 }
 
-/* ---- replay
- * -------------------------------------------------------------------------------------- */
+/* ---- replay ---- */
 
 static void check_soon(struct mr_subscription *s, bool something_missed)
 {
@@ -289,8 +286,7 @@ static int next_of_page(struct mr_subscription *s, struct mr_subscription_event 
     return 1;
 }
 
-/* ---- what is published
- * --------------------------------------------------------------------------- */
+/* ---- what is published ---- */
 
 /* 1: nothing to deliver (seen already, not wanted, or a gap, which sets behind). Takes parsed. */
 static int take_published(struct mr_subscription *s, struct mr_json *parsed, const char *data,
@@ -337,8 +333,7 @@ static int next_published(struct mr_subscription *s, int64_t left_ms,
     return r;
 }
 
-/* ---- both
- * ---------------------------------------------------------------------------------------- */
+/* ---- both ---- */
 
 /* One step: 0 delivered, 1 go on, -EAGAIN no answer, or an error. */
 static int step(struct mr_subscription *s, int64_t left_ms, struct mr_subscription_event *ret)

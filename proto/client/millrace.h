@@ -39,14 +39,15 @@ extern "C" {
 struct mr_subscription;
 
 struct mr_subscription_options {
-    const char
-        *events; /* "tcp://host:port" where the server publishes; NULL: tcp://127.0.0.1:5580 */
+    /* "tcp://host:port" where the server publishes; NULL: tcp://127.0.0.1:5580 */
+    const char *events;
     const char *replay; /* where it answers replay; NULL: the port after events' */
     uint64_t since;     /* sequence of the first event wanted; 0: only what comes from now on */
     const char *type;   /* a glob on types, "millrace.*.ready.v1"; NULL or "": all. Copied */
 };
 
-struct mr_subscription_event { /* texts are borrowed until the next call with this subscription */
+/* Texts are borrowed until the next call with this subscription */
+struct mr_subscription_event {
     uint64_t sequence;
     uint64_t missed;  /* events just before this one that the server no longer keeps */
     const char *type; /* "millrace.movie.ready.v1" */

@@ -34,8 +34,7 @@ const void *mr_part_data(struct mr_part *part);
 size_t mr_part_bytes(struct mr_part *part);
 void mr_part_close(struct mr_part *part);
 
-/* ---- agent's end
- * ---------------------------------------------------------------------------------- */
+/* ---- agent's end ---- */
 struct mr_peer;
 
 /* Connects control (and later lanes) to "tcp://host:port". -EINVAL: endpoint not understood. A host
@@ -73,11 +72,11 @@ int mr_peer_send_slab(struct mr_peer *peer, size_t lane, const uint8_t header[MR
 int mr_peer_wait(struct mr_peer *peer, const int *fds, size_t fd_count, uint64_t want_room,
                  int timeout_ms) MR_MUST_USE;
 
-/* ---- server's ends
- * -------------------------------------------------------------------------------- */
+/* ---- server's ends ---- */
 struct mr_router; /* control */
 
-struct mr_route { /* whom a control message came from */
+/* Whom a control message came from */
+struct mr_route {
     uint8_t bytes[32];
     uint8_t size;
 };
@@ -108,8 +107,7 @@ int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEAD
 int mr_lane_wait(struct mr_lane_socket *lane, const int *fds, size_t fd_count,
                  int timeout_ms) MR_MUST_USE;
 
-/* ---- events
- * --------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 struct mr_publisher; /* PUB and the replay socket */
 int mr_publisher_bind(struct mr_link *link, const char *events, const char *replay,
                       struct mr_publisher **ret, struct mr_err *err) MR_MUST_USE;

@@ -26,26 +26,27 @@
 #define MR_LANES_MAX            64
 #define MR_RANGES_MAX           65536 /* durable ranges in one message */
 
-enum mr_message_type {                    /* on the wire; A: from agent, S: from server */
-                       MR_HELLO = 1,      /* A who I am */
-                       MR_WELCOME = 2,    /* S your session */
-                       MR_REFUSED = 3,    /* S no session, and why */
-                       MR_OPEN = 4,       /* A this movie is coming */
-                       MR_OPENED = 5,     /* S send it; these slabs are durable already */
-                       MR_ACK = 6,        /* S these slabs are durable */
-                       MR_CREDIT = 7,     /* S so much may be sent, in total, per lane */
-                       MR_DEMAND = 8,     /* A I want credit / I give so much back */
-                       MR_RESEND = 9,     /* S that slab arrived damaged */
-                       MR_END = 10,       /* A the movie is complete: totals */
-                       MR_COMMITTED = 11, /* S it is final; the source may be freed */
-                       MR_HOLD = 12,      /* S not now: open it again later */
-                       MR_FAIL = 13,    /* A the movie is broken: keep what came, publish failed */
-                       MR_FAILED = 14,  /* S it is failed, for good */
-                       MR_ABANDON = 15, /* A forget it: it begins again under another id */
-                       MR_ABANDONED = 16, /* S forgotten */
-                       MR_PING = 17,      /* both */
-                       MR_PONG = 18,      /* both */
-                       MR_BYE = 19,       /* both: end of session */
+/* On the wire; A: from agent, S: from server */
+enum mr_message_type {
+    MR_HELLO = 1,      /* A who I am */
+    MR_WELCOME = 2,    /* S your session */
+    MR_REFUSED = 3,    /* S no session, and why */
+    MR_OPEN = 4,       /* A this movie is coming */
+    MR_OPENED = 5,     /* S send it; these slabs are durable already */
+    MR_ACK = 6,        /* S these slabs are durable */
+    MR_CREDIT = 7,     /* S so much may be sent, in total, per lane */
+    MR_DEMAND = 8,     /* A I want credit / I give so much back */
+    MR_RESEND = 9,     /* S that slab arrived damaged */
+    MR_END = 10,       /* A the movie is complete: totals */
+    MR_COMMITTED = 11, /* S it is final; the source may be freed */
+    MR_HOLD = 12,      /* S not now: open it again later */
+    MR_FAIL = 13,      /* A the movie is broken: keep what came, publish failed */
+    MR_FAILED = 14,    /* S it is failed, for good */
+    MR_ABANDON = 15,   /* A forget it: it begins again under another id */
+    MR_ABANDONED = 16, /* S forgotten */
+    MR_PING = 17,      /* both */
+    MR_PONG = 18,      /* both */
+    MR_BYE = 19,       /* both: end of session */
 };
 
 struct mr_hello {
@@ -59,31 +60,33 @@ struct mr_hello {
     int64_t real_ns; /* agent's clock */
 };
 
-struct mr_welcome { /* the session is in the envelope */
+/* The session is in the envelope */
+struct mr_welcome {
     uint16_t version;
-    uint32_t
-        heartbeat_ms; /* each side sends something at least so often; 3 missed end the session */
+    /* each side sends something at least so often; 3 missed end the session */
+    uint32_t heartbeat_ms;
     uint16_t lanes;
     uint16_t ports[MR_LANES_MAX]; /* on the control endpoint's host */
     char server[MR_NAME_MAX + 1], site[MR_NAME_MAX + 1];
     char software[MR_NAME_MAX + 1];
 };
 
-enum mr_reason { /* codes of REFUSED, HOLD, FAILED */
-                 MR_REASON_VERSION = 1,
-                 MR_REASON_NAME_IN_USE = 2, /* another live instance of the agent's name */
-                 MR_REASON_STALE_EPOCH = 3,
-                 MR_REASON_STOPPING = 4,
-                 MR_REASON_BUSY = 5, /* limits of sessions or movies */
-                 MR_REASON_NO_SPACE = 6,
-                 MR_REASON_READ_ONLY = 7,
-                 MR_REASON_IO = 8,
-                 MR_REASON_BAD_NAME = 9,
-                 MR_REASON_BAD_REQUEST = 10,
-                 MR_REASON_UNSUPPORTED = 11, /* output, codec, pixel type */
-                 MR_REASON_MISMATCH = 12,    /* totals or digests disagree */
-                 MR_REASON_PERMISSION = 13,  /* group, quota, access */
-                 MR_REASON_SOURCE = 14,      /* the agent said FAIL */
+/* Codes of REFUSED, HOLD, FAILED */
+enum mr_reason {
+    MR_REASON_VERSION = 1,
+    MR_REASON_NAME_IN_USE = 2, /* another live instance of the agent's name */
+    MR_REASON_STALE_EPOCH = 3,
+    MR_REASON_STOPPING = 4,
+    MR_REASON_BUSY = 5, /* limits of sessions or movies */
+    MR_REASON_NO_SPACE = 6,
+    MR_REASON_READ_ONLY = 7,
+    MR_REASON_IO = 8,
+    MR_REASON_BAD_NAME = 9,
+    MR_REASON_BAD_REQUEST = 10,
+    MR_REASON_UNSUPPORTED = 11, /* output, codec, pixel type */
+    MR_REASON_MISMATCH = 12,    /* totals or digests disagree */
+    MR_REASON_PERMISSION = 13,  /* group, quota, access */
+    MR_REASON_SOURCE = 14,      /* the agent said FAIL */
 };
 const char *mr_reason_name(uint16_t code);
 
@@ -135,7 +138,8 @@ struct mr_ack {
     const uint8_t *ranges; /* borrowed */
 };
 
-struct mr_credit { /* totals since the session began: repeating one is harmless */
+/* Totals since the session began: repeating one is harmless */
+struct mr_credit {
     uint16_t lanes;
     uint64_t granted[MR_LANES_MAX]; /* bytes */
 };
@@ -200,11 +204,13 @@ struct mr_failed {
     char text[MR_TEXT_MAX];
 };
 
-struct mr_abandon { /* ABANDON and ABANDONED */
+/* ABANDON and ABANDONED */
+struct mr_abandon {
     struct mr_ulid movie;
 };
 
-struct mr_ping { /* PING and PONG */
+/* PING and PONG */
+struct mr_ping {
     uint64_t token;
     int64_t real_ns; /* sender's clock */
 };

@@ -29,8 +29,8 @@ struct mr_mrc_header {
 bool mr_mrc_header_unset(const uint8_t header[MR_MRC_HEADER_BYTES]);
 
 /* -EPROTO: not an MRC header (no "MAP ", unknown MACHST); -ERANGE: absurd sizes (nx, ny < 1 or over
- * MR_WIDTH_MAX / MR_HEIGHT_MAX, nz < 0, nsymbt < 0 or over 256 MiB, sizes that overflow); err names the
- * field and its value. nz == 0 is allowed (not known yet). */
+ * MR_WIDTH_MAX / MR_HEIGHT_MAX, nz < 0, nsymbt < 0 or over 256 MiB, sizes that overflow); err names
+ * the field and its value. nz == 0 is allowed (not known yet). */
 int mr_mrc_header_decode(const uint8_t header[MR_MRC_HEADER_BYTES], struct mr_mrc_header *ret,
                          struct mr_err *err) MR_MUST_USE;
 
@@ -38,8 +38,8 @@ uint64_t mr_mrc_data_offset(const struct mr_mrc_header *h); /* 1024 + nsymbt */
 uint64_t mr_mrc_frame_bytes(const struct mr_mrc_header *h); /* 0 where pixel is NONE */
 bool mr_mrc_stats_set(const struct mr_mrc_header *h); /* real values, not zeros and not "unknown" */
 
-/* A finished movie's header (CONTRACT "mrc"): NZ frames, ISPG 0, MZ 1, EXTTYP "HDF5", NVERSION 20140,
- * MACHST 44 44, statistics, one label "Millrace <version>", NSYMBT data_offset - 1024. */
+/* A finished movie's header (CONTRACT "mrc"): NZ frames, ISPG 0, MZ 1, EXTTYP "HDF5", NVERSION
+ * 20140, MACHST 44 44, statistics, one label "Millrace <version>", NSYMBT data_offset - 1024. */
 void mr_mrc_header_encode(enum mr_pixel pixel, uint64_t width, uint64_t height, uint64_t frames,
                           uint64_t data_offset, float pixel_size_angstrom,
                           const struct mr_stats_summary *stats, uint8_t ret[MR_MRC_HEADER_BYTES]);

@@ -19,7 +19,8 @@
 /* Pixels of a movie, at most: sums of squares then fit 128 bits with room to merge. */
 #define COUNT_MAX (1ull << 56)
 
-struct tally { /* of one block of integers */
+/* Of one block of integers */
+struct tally {
     int32_t min, max;
     int64_t sum;
     uint64_t squares;
