@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw end to end: a file in memory -> agent -> server -> disk, committed; beside fio, cp and rsync.
 
-Every round measures each of them once, one after the other, so that all see the same machine; what is
-reported is medians and the ratios of medians, with the spread. All of it is durable data: cp and rsync
-are followed by a sync of what they wrote.
+Every round measures each of them once, one after the other, so that all see the same machine;
+what is reported is medians and the ratios of medians, with the spread. All of it is durable data:
+cp and rsync are followed by a sync of what they wrote.
 """
 import argparse
 import datetime

@@ -3,9 +3,9 @@
 """Do strangers read our slab payloads, and do we read theirs?
 
 usage: check_filter.py FILTER_PROBE
-Readers: HDF5 filter 32008 as installed (Debian's package bitshuffle has LZ4 inside, others zstd too), and
-a transcription of the format in numpy with the zstd command for the blocks. Status 77: something to
-check with is missing, and what could be checked is right.
+Readers: HDF5 filter 32008 as installed (Debian's package bitshuffle has LZ4 inside, others zstd
+too), and a transcription of the format in numpy with the zstd command for the blocks. Status 77:
+something to check with is missing, and what could be checked is right.
 """
 import os
 import shutil
@@ -41,7 +41,8 @@ def probe(program, verb, codec, element_bytes, data, out_bytes=None):
         with open(source, "wb") as file:
             file.write(data)
         size = [] if out_bytes is None else [str(out_bytes)]
-        subprocess.run([program, verb, codec, str(element_bytes), source, result] + size, check=True)
+        words = [program, verb, codec, str(element_bytes), source, result]
+        subprocess.run(words + size, check=True)
         with open(result, "rb") as file:
             return file.read()
 
@@ -93,8 +94,9 @@ def transcribed(payload, element_bytes):
 
 
 def filter_reads(codec):
-    """Is the filter here at all, and was it built with this coder? Versions before 0.4 take an unknown
-    coder for none, and read zstd's chunks as noise without an error: look at what is stored."""
+    """Is the filter here at all, and was it built with this coder? Versions before 0.4 take an
+    unknown coder for none, and read zstd's chunks as noise without an error: look at what is
+    stored."""
     array = counts((64, 64), "u1")
 
     def write(file):
