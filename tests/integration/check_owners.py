@@ -164,7 +164,7 @@ def project_of(path):
 
 
 def test_an_xfs_project(work):
-    """A rename from another project fails with EXDEV, quotas or not: the part must be made inside."""
+    """A rename from another project fails with EXDEV, quotas or not: parts are made inside."""
     with loop_xfs(work) as (store, _):
         folder = os.path.join(store, "a")
         os.mkdir(folder)

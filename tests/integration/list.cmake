@@ -4,6 +4,7 @@ target_link_libraries(filter_probe PRIVATE mr_compile mr_wire)
 mr_integration(demo demo.py --out ${CMAKE_CURRENT_BINARY_DIR}/demo-out --nx 1536 --ny 1024
   --frames 24 --fps 10 --pull-bytes 1000000)
 mr_integration(filter check_filter.py $<TARGET_FILE:filter_probe>)
+mr_integration(events check_events.py)
 foreach(output keep mrc hdf5)
   mr_integration(formats_${output} check_formats.py test_${output})
 endforeach()
