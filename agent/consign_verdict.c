@@ -115,8 +115,8 @@ static void on_abandoned(struct mr_consign *c, struct mr_shipment *s)
 static void on_hold(struct mr_shipment *s, const struct mr_hold *m)
 {
     if (s->held_code != m->code) /* once for each cause */
-        mr_warn(STAGE, "%s/%s waits (%s): %s; asked again every %u ms", s->root, s->path,
-                mr_reason_name(m->code), m->text, m->retry_ms);
+        mr_log_seldom(MR_LOG_WARN, STAGE, "%s/%s waits (%s): %s; asked again every %u ms", s->root,
+                      s->path, mr_reason_name(m->code), m->text, m->retry_ms);
     s->held_code = m->code;
 }
 
@@ -124,16 +124,17 @@ static void on_opened(struct mr_shipment *s, const struct mr_opened *m)
 {
     uint64_t durable = 0;
     if (s->held_code != 0)
-        mr_info(STAGE, "%s/%s goes on", s->root, s->path);
+        mr_log_seldom(MR_LOG_INFO, STAGE, "%s/%s goes on", s->root, s->path);
     s->held_code = 0;
     for (uint32_t i = 0; i < m->range_count; i++)
         durable += mr_message_range(m->ranges, i).count;
     struct mr_range first =
         m->range_count > 0 ? mr_message_range(m->ranges, 0) : (struct mr_range){0};
     if (m->resumed)
-        mr_info(STAGE, "%s/%s resumes: %llu slabs are durable, the first missing one is %llu",
-                s->root, s->path, (unsigned long long)durable,
-                (unsigned long long)(first.first == 0 ? first.count : 0));
+        mr_log_seldom(MR_LOG_INFO, STAGE,
+                      "%s/%s resumes: %llu slabs are durable, the first missing one is %llu",
+                      s->root, s->path, (unsigned long long)durable,
+                      (unsigned long long)(first.first == 0 ? first.count : 0));
 }
 
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m)

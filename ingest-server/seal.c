@@ -149,7 +149,7 @@ static uint16_t reason_of(int code)
 
 static void answer_hold(struct work *w, const struct mr_err *err)
 {
-    mr_error(STAGE, "%s", err->text);
+    mr_log_seldom(MR_LOG_ERROR, STAGE, "%s", err->text);
     w->message = new_message(MR_HOLD, &w->job.id);
     w->message->hold.code = reason_of(err->code);
     w->message->hold.retry_ms = RETRY_MS;
@@ -352,7 +352,8 @@ static void place(struct mr_seal *s, struct work *w)
     w->placed = r == 0;
     w->stuck = r < 0;
     if (r < 0)
-        mr_error(STAGE, "a finished movie cannot be given its name yet: %s", err.text);
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "a finished movie cannot be given its name yet: %s",
+                      err.text);
 }
 
 static void prepare(struct mr_seal *s, struct work *w)
@@ -417,7 +418,8 @@ static void record(struct mr_seal *s, struct work *works, size_t count)
         return;
     int r = mr_commit_record(s->commit, placed, n, sequences, &err);
     if (is_full(r)) {
-        mr_error(STAGE, "%zu finished movies cannot be recorded yet: %s", n, err.text);
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "%zu finished movies cannot be recorded yet: %s", n,
+                      err.text);
         for (size_t i = 0; i < count; i++)
             works[i].stuck |= works[i].placed;
         return;
@@ -441,8 +443,9 @@ static void log_event(struct mr_seal *s, struct mr_seal_job *job)
     if (r == 0)
         r = mr_eventlog_sync(s->commit->eventlog, &err);
     if (is_full(r))
-        mr_error(STAGE, "an agent's coming or going, or a movie's start, is not logged: %s",
-                 err.text);
+        mr_log_seldom(MR_LOG_ERROR, STAGE,
+                      "an agent's coming or going, or a movie's start, is not logged: %s",
+                      err.text);
     else if (r < 0 && r != -EEXIST && r != -EINVAL)
         die(s, &err);
     free(job->event);

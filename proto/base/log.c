@@ -8,11 +8,13 @@
 
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,6 +74,54 @@ static size_t put_text(char *line, size_t size, const char *fmt, va_list args)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     return length;
+}
+
+/* ---- what was said lately */
+
+enum { LATELY = 256, LATELY_MS = 600000 };
+
+static struct { /* a line's hash, and when it was said */
+    uint64_t hash;
+    int64_t said_ns;
+} lately[LATELY];
+static size_t lately_next;
+static pthread_mutex_t lately_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t hash_of(const char *text)
+{
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+    for (; *text != '\0'; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+    return hash;
+}
+
+static bool said_lately(const char *text)
+{
+    uint64_t hash = hash_of(text);
+    int64_t now_ns = mr_clock_monotonic_ns();
+    bool said = false;
+    pthread_mutex_lock(&lately_lock);
+    for (size_t i = 0; i < LATELY && !said; i++)
+        said = lately[i].said_ns != 0 && lately[i].hash == hash &&
+               now_ns - lately[i].said_ns < LATELY_MS * MR_NS_PER_MS;
+    if (!said) {
+        lately[lately_next].hash = hash;
+        lately[lately_next].said_ns = now_ns;
+        lately_next = (lately_next + 1) % LATELY;
+    }
+    pthread_mutex_unlock(&lately_lock);
+    return said;
+}
+
+void mr_log_seldom(enum mr_log_level level, const char *stage, const char *fmt, ...)
+{
+    char text[LINE_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    text[put_text(text, sizeof(text), fmt, args)] = '\0';
+    va_end(args);
+    if (!said_lately(text))
+        mr_log(level, stage, "%s", text);
 }
 
 void mr_log(enum mr_log_level level, const char *stage, const char *fmt, ...)

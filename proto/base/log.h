@@ -16,6 +16,11 @@ void mr_log_set_level(enum mr_log_level level); /* default MR_LOG_INFO */
 /* stage: the name of the stage that speaks ("tail", "lane-1"). Control characters become '?'. */
 void mr_log(enum mr_log_level level, const char *stage, const char *fmt, ...) MR_PRINTF(3, 4);
 
+/* For what may go on for hours, such as a full disk: a line that was said within the last ten
+ * minutes is not said again (the last 256 lines of this kind are known). */
+void mr_log_seldom(enum mr_log_level level, const char *stage, const char *fmt, ...)
+    MR_PRINTF(3, 4);
+
 #define mr_error(stage, ...) mr_log(MR_LOG_ERROR, stage, __VA_ARGS__)
 #define mr_warn(stage, ...)  mr_log(MR_LOG_WARN, stage, __VA_ARGS__)
 #define mr_info(stage, ...)  mr_log(MR_LOG_INFO, stage, __VA_ARGS__)

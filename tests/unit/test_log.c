@@ -97,6 +97,25 @@ START_TEST(the_journal_gets_priorities)
 }
 END_TEST
 
+START_TEST(seldom_means_once_in_a_while)
+{
+    int fd = log_file();
+    for (int i = 0; i < 3; i++) {
+        mr_log_seldom(MR_LOG_WARN, "tail", "the disk is full: %d", 1);
+        mr_log_seldom(MR_LOG_WARN, "tail", "the disk is full: %d", 2);
+    }
+    size_t lines = 0;
+    for (const char *at = content(fd); (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    ck_assert_uint_eq(lines, 2);
+    for (int i = 0; i < 300; i++) /* more than are known: the first is forgotten */
+        mr_log_seldom(MR_LOG_WARN, "tail", "another line: %d", i);
+    fd = log_file();
+    mr_log_seldom(MR_LOG_WARN, "tail", "the disk is full: %d", 1);
+    ck_assert_ptr_nonnull(strstr(content(fd), "the disk is full: 1"));
+}
+END_TEST
+
 static void *speak(void *arg)
 {
     for (int i = 0; i < 500; i++)
@@ -126,4 +145,4 @@ END_TEST
 
 MR_SUITE("log", T(a_line_has_time_level_stage_text), T(levels_below_the_threshold_are_silent),
          T(control_characters_and_long_texts_are_tamed), T(the_journal_gets_priorities),
-         T(lines_of_threads_do_not_mix))
+         T(seldom_means_once_in_a_while), T(lines_of_threads_do_not_mix))
