@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "dossier.h"
+#include "roster.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -25,18 +26,15 @@
 
 #define STAGE    "berth"
 #define RETRY_MS 5000
-
-struct doubt {
-    struct doubt *next;
-    struct mr_ulid id;
-};
+#define STRAY_NS (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
 
 struct mr_berth {
     const struct mr_store *store;
     struct mr_catalogue *catalogue;
     struct mr_queue *jobs, *answers;
-    struct doubt *doubts;
-    uint8_t *scratch; /* one slab, aligned, for reading back */
+    struct mr_roster doubts; /* of an earlier life: their slabs are read back first */
+    struct mr_roster strays; /* let go of: where a push does not come back, it is discarded */
+    uint8_t *scratch;        /* one slab, aligned, for reading back */
 };
 
 int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
@@ -62,35 +60,16 @@ void mr_berth_free(struct mr_berth *b)
 {
     if (b == NULL)
         return;
-    for (struct doubt *d = b->doubts, *next; d != NULL; d = next) {
-        next = d->next;
-        free(d);
-    }
+    mr_roster_fini(&b->doubts);
+    mr_roster_fini(&b->strays);
     free(b->scratch);
     free(b);
 }
 
 int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
 {
-    struct doubt *d = calloc(1, sizeof(*d));
-    if (d == NULL)
-        return -ENOMEM;
-    *d = (struct doubt){.next = b->doubts, .id = *id};
-    b->doubts = d;
-    return 0;
-}
-
-static bool take_doubt(struct mr_berth *b, const struct mr_ulid *id)
-{
-    for (struct doubt **at = &b->doubts; *at != NULL; at = &(*at)->next) {
-        struct doubt *d = *at;
-        if (!mr_ulid_equal(&d->id, id))
-            continue;
-        *at = d->next;
-        free(d);
-        return true;
-    }
-    return false;
+    int r = mr_roster_add(&b->doubts, id, 0);
+    return r < 0 ? r : mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
 }
 
 /* ---- answers */
@@ -417,7 +396,7 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
         remove_generation(b->store, &open->movie, generation, d.path);
     if (r == 0)
         r = reopen_journal(b->store, movie, &d, err);
-    if (r == 0 && take_doubt(b, &open->movie))
+    if (r == 0 && mr_roster_take(&b->doubts, &open->movie))
         doubt_slabs(b, movie, &d);
     if (r == 0)
         r = durable_ranges(&d, &answer->durable, &answer->durable_count);
@@ -465,6 +444,7 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     d->generation = generation;
     d->open = *job->open;
     d->started_real_ns = mr_clock_real_ns();
+    d->push = job->push;
     d->clock_offset_ms = job->clock_offset_ms;
     memcpy(d->agent, job->agent, sizeof(d->agent));
     int r = name_movie(b, job, d->path, why);
@@ -521,8 +501,33 @@ static void open_movie(struct mr_berth *b, const struct mr_berth_job *job,
         blame(&why, r);
     if (why.err.code == 0)
         mr_err_errno(&why.err, r, "%s", job->open->path);
-    mr_error(STAGE, "%s of %s: %s", job->open->path, job->agent, why.err.text);
+    mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", job->open->path, job->agent, why.err.text);
     answer->message = message_of(id, &why);
+}
+
+/* It was let go of a while ago and not opened since. An agent's waits for it for ever; a push's
+ * never gets an answer any more. */
+static void discard_stray(struct mr_berth *b, const struct mr_ulid *id)
+{
+    char name[64];
+    struct mr_err err = {0};
+    struct mr_dossier d = {0};
+    uint32_t generation = newest_generation(b->store, id);
+    mr_dossier_name(id, generation, "journal", name);
+    if (generation == 0 || mr_dossier_read(b->store->journal_fd, name, &d, &err) < 0)
+        return;
+    if (d.push && !d.is_sealed) {
+        mr_info(STAGE, "%s of %s: its push was broken off, what came of it is discarded",
+                d.open.path, d.agent);
+        remove_generation(b->store, id, generation, d.path);
+    }
+    mr_dossier_fini(&d);
+}
+
+static void look_after(struct mr_berth *b, const struct mr_ulid *id)
+{
+    int r = mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
+    (void)r; /* out of memory: the next start finds it */
 }
 
 static void release(struct mr_berth *b, const struct mr_berth_job *job)
@@ -533,6 +538,7 @@ static void release(struct mr_berth *b, const struct mr_berth_job *job)
             mr_error(STAGE, "%s is not to be trusted and cannot be removed: %s",
                      job->movie->part_name, mr_err_name(errno));
     }
+    look_after(b, &job->movie->id);
     mr_movie_release(job->movie);
 }
 
@@ -543,7 +549,10 @@ void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
         return;
     }
     struct mr_berth_answer answer = {0};
+    mr_roster_take(&b->strays, &job->open->movie);
     open_movie(b, job, &answer);
+    if (answer.movie == NULL)
+        look_after(b, &answer.id);
     free(job->open);
     if (mr_queue_push(b->answers, &answer) < 0) { /* the server is going down */
         mr_movie_release(answer.movie);
@@ -556,8 +565,17 @@ static void run(void *stage)
 {
     struct mr_berth *b = stage;
     struct mr_berth_job job;
-    while (mr_queue_pop(b->jobs, -1, &job) == 0)
-        mr_berth_do(b, &job);
+    struct mr_ulid id;
+    for (;;) {
+        int wait_ms = mr_roster_wait_ms(&b->strays, mr_clock_monotonic_ns());
+        int r = mr_queue_pop(b->jobs, wait_ms, &job);
+        if (r == -EPIPE)
+            return;
+        if (r == 0)
+            mr_berth_do(b, &job);
+        else if (mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
+            discard_stray(b, &id);
+    }
 }
 
 const struct mr_stage mr_berth_stage = {.name = STAGE, .run = run};

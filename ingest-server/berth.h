@@ -18,6 +18,7 @@ struct mr_berth_job {
     enum { MR_BERTH_OPEN, MR_BERTH_RELEASE } kind;
     struct mr_open *open; /* OPEN; owned */
     char agent[MR_NAME_MAX + 1];
+    bool push; /* OPEN: nobody resumes it once that push has ended */
     int64_t clock_offset_ms;
     struct mr_movie *movie; /* RELEASE; a reference */
     bool tainted;           /* RELEASE: nothing of it may be trusted again */
@@ -42,7 +43,8 @@ int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
 void mr_berth_free(struct mr_berth *berth);
 
 /* A journal that was there when the server started: its slabs are read back and checked before they
- * are called durable again. Before the thread starts. */
+ * are called durable again. A push's that does not come back is discarded. Before the thread
+ * starts. */
 int mr_berth_doubt(struct mr_berth *berth, const struct mr_ulid *id) MR_MUST_USE;
 
 extern const struct mr_stage mr_berth_stage;

@@ -68,7 +68,8 @@ static void push(struct mr_queue *queue, const void *item)
 static void op_berth(void *ctx, const struct mr_sender *from, const struct mr_open *open)
 {
     struct mr_control *c = ctx;
-    struct mr_berth_job job = {.kind = MR_BERTH_OPEN, .clock_offset_ms = from->clock_offset_ms};
+    struct mr_berth_job job = {
+        .kind = MR_BERTH_OPEN, .push = from->ephemeral, .clock_offset_ms = from->clock_offset_ms};
     job.open = malloc(sizeof(*open));
     if (job.open == NULL)
         abort(); /* nobody would ever answer this movie */
@@ -212,14 +213,21 @@ static uint16_t reason_of(int code)
     }
 }
 
-static void take_stuck(struct mr_control *c, const struct mr_lane_news *n)
+static void say_stuck(void *ctx, const struct mr_intake_movie_view *view)
 {
-    mr_error(STAGE, "%s: %s", n->movie->part_name, n->text);
+    const struct mr_lane_news *n = ctx;
+    if (view->movie == n->movie)
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", view->open->path, view->agent, n->text);
+}
+
+static void take_stuck(struct mr_control *c, struct mr_lane_news *n)
+{
+    mr_intake_each_movie(c->intake, say_stuck, n);
     bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
     mr_intake_stuck(c->intake, n->movie, tainted, reason_of(n->code), n->text);
 }
 
-static void take_news(struct mr_control *c, const struct mr_lane_news *n)
+static void take_news(struct mr_control *c, struct mr_lane_news *n)
 {
     switch (n->kind) {
     case MR_LANE_USED:

@@ -76,9 +76,9 @@ int mr_dossier_open_line(const struct mr_dossier *d, char **ret, size_t *ret_byt
         return r;
     to_hex(body, body_bytes, hex_body);
     to_hex(d->path, strlen(d->path), hex_path);
-    int length = snprintf(text, sizeof(text), "OPEN %" PRIu32 " %s %" PRId64 " %" PRId64 " %s %s",
+    int length = snprintf(text, sizeof(text), "OPEN %" PRIu32 " %s %" PRId64 " %" PRId64 " %s %s%s",
                           d->generation, d->agent, d->started_real_ns, d->clock_offset_ms, hex_path,
-                          hex_body);
+                          hex_body, d->push ? " push" : "");
     return as_line(text, (size_t)length, ret, ret_bytes);
 }
 
@@ -87,8 +87,12 @@ static int parse_open(const char *text, struct mr_dossier *d)
     char hex_path[2 * MR_NAMING_PATH_MAX + 1] = "", hex_body[2 * MR_OPEN_BODY_MAX + 1] = "";
     _Static_assert(MR_NAMING_PATH_MAX == 3500 && MR_OPEN_BODY_MAX == 8192 && MR_NAME_MAX == 64,
                    "the widths below");
-    if (sscanf(text, "OPEN %" SCNu32 " %64s %" SCNd64 " %" SCNd64 " %7000s %16384s", &d->generation,
-               d->agent, &d->started_real_ns, &d->clock_offset_ms, hex_path, hex_body) != 6)
+    char push[6] = "";
+    int words = sscanf(text, "OPEN %" SCNu32 " %64s %" SCNd64 " %" SCNd64 " %7000s %16384s %5s",
+                       &d->generation, d->agent, &d->started_real_ns, &d->clock_offset_ms, hex_path,
+                       hex_body, push);
+    d->push = words == 7 && strcmp(push, "push") == 0;
+    if (words != 6 && !d->push)
         return -EPROTO;
     uint8_t body[MR_OPEN_BODY_MAX];
     size_t body_bytes, path_bytes;

@@ -25,6 +25,7 @@ struct mr_sealed {
 struct mr_dossier {
     uint32_t generation;
     char agent[MR_NAME_MAX + 1];
+    bool push; /* nobody resumes it once that push has ended */
     int64_t started_real_ns, clock_offset_ms;
     char path[MR_NAMING_PATH_MAX + 1]; /* first candidate of the final name, below the root */
     struct mr_open open;

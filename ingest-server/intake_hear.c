@@ -161,6 +161,14 @@ static void receive_demand(struct mr_intake *in, struct session *s, const struct
         }
 }
 
+/* Nobody will open these again: the ids of a push end with it. */
+static void discard_unfinished(struct mr_intake *in, const struct session *s)
+{
+    for (struct entry *e = in->entries; e != NULL; e = e->next)
+        if (e->session == mr_intake_slot_of(in, s) && e->state == LIVE)
+            mr_intake_leave(in, e, NEXT_DISCARD);
+}
+
 static void receive_of_movie(struct mr_intake *in, struct session *s, const struct mr_message *m)
 {
     struct entry *e = mr_intake_find_movie(in, &m->end.movie);
@@ -197,6 +205,8 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
     case MR_PONG:
         return;
     case MR_BYE:
+        if (s->hello.ephemeral)
+            discard_unfinished(in, s);
         mr_intake_end_session(in, s);
         return;
     default:

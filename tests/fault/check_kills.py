@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of the server and of the agent at random moments of a transfer of several movies: what was
-durable is not sent again, and in the end all is as if nothing had happened. MILLRACE_TEST_SEED
+"""kill -9 of the server and of the agent at random moments of a transfer of several movies: what
+was durable is not sent again, and in the end all is as if nothing had happened. MILLRACE_TEST_SEED
 repeats a run; --long kills more often."""
 import os
 import random
@@ -87,7 +87,7 @@ def test_agent_outlives_servers(work):
 
 
 def test_durable_slabs_are_not_sent_again(work):
-    """One kill; then the successor receives what its agent was told is missing, and no slab more."""
+    """One kill; then the successor receives what its agent was told is missing, no slab more."""
     movie, = make_movies(work.movies, 1, 192 << 20, dice())
     slabs = -(-movie.bytes // (4 << 20))
     server = work.server()

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What the store or the machine refuses: a full disk, one that went read-only, keep_free, folders
-that cannot be written, ports and stores that are taken, no O_DIRECT, no io_uring. It is said where an
-operator looks, the source stays, others go on, and once mended all completes."""
+that cannot be written, ports and stores that are taken, no O_DIRECT, no io_uring. It is said where
+an operator looks, the source stays, others go on, and once mended all completes."""
 import os
 import random
 import re

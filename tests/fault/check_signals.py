@@ -7,10 +7,11 @@ import signal
 import sys
 import time
 
-from aftermath import check_store, committed, is_long, make_movies, total
-from millrace import Agent, Program, run, wait_for
+from aftermath import check_nothing_left, check_store, committed, is_long, journals, make_movies, \
+    parts, total
+from millrace import Agent, Program, Skipped, run, wait_for
 
-is_long()
+LONG = is_long()
 DRAIN = 15.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
 
 
@@ -59,6 +60,28 @@ def test_push_says_it_was_interrupted(work):
     again = work.push(server, "--agent", "k3", work.movies)
     assert again.process.returncode == 0, again.messages()
     wait_for(lambda: not unfinished(server), what="what the first push left is gone")
+    check_store(server, movies)
+
+
+def test_killed_push_leaves_nothing(work):
+    """Its movies' ids died with it; in the next life of the server too."""
+    if not LONG:
+        raise Skipped("takes a minute: only with --long")
+    server, push, movies = begin(work)
+    push.kill()
+    wait_for(lambda: not unfinished(server), what="its session is over")
+    assert parts(server.store) and journals(server.store)
+    wait_for(lambda: not parts(server.store), 40, "its parts are gone")
+    check_nothing_left(server.store)
+    before = total(server, "durable_slabs")
+    push.start()
+    wait_for(lambda: total(server, "durable_slabs") >= before + 4, what="some durable slabs")
+    server.kill()
+    push.kill()
+    server.start()
+    assert parts(server.store) and journals(server.store)
+    wait_for(lambda: not parts(server.store), 40, "its parts are gone")
+    assert work.push(server, "--agent", "k3", work.movies).process.returncode == 0
     check_store(server, movies)
 
 

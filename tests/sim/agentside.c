@@ -177,6 +177,15 @@ static void pick_all(struct agentside *a)
 
 /* ---- its loop ---- */
 
+/* A push that said goodbye has ended: who comes back is another one, with ids of its own. */
+static void said_goodbye(struct agentside *a)
+{
+    if (a->hello.ephemeral && !a->finished)
+        agentside_crash(a);
+    else
+        drop(a, "it said goodbye");
+}
+
 static void say_all(struct agentside *a)
 {
     struct mr_message *m = a->heard; /* free between two messages heard */
@@ -187,8 +196,10 @@ static void say_all(struct agentside *a)
         PROMISE(a->world, r == 0, "%s cannot be encoded", mr_message_name(m->type));
         TRACE(a->world, "agent %s -> %s %u", a->hello.host, mr_message_name(m->type), m->sequence);
         cable_send(a->cable, CABLE_UP, a->scratch, bytes);
-        if (m->type == MR_BYE)
-            drop(a, "it said goodbye");
+        if (m->type == MR_BYE) {
+            said_goodbye(a);
+            return;
+        }
     }
 }
 
@@ -219,6 +230,8 @@ static void step(void *ctx, uint64_t life, void *payload)
     if (a->cable != NULL && mr_transfer_check(a->transfer, a->world->time.now_ns, &err) < 0)
         drop(a, err.text);
     say_all(a);
+    if (a->transfer == NULL) /* it ended with its goodbye */
+        return;
     if (a->cable != NULL)
         pick_all(a);
     agentside_check(a);
