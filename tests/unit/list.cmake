@@ -1,4 +1,5 @@
 # One line per unit test, in alphabetical order: mr_unit_test(<name> <libraries it links>)
+mr_unit_test(agent mr_agent)
 mr_unit_test(agent_config mr_agent)
 mr_unit_test(announce mr_ingest)
 mr_unit_test(berth mr_ingest)
