@@ -398,8 +398,9 @@ class Demo:
         for s in [s for s in shots if s.event]:
             plug = f"; {s.pull} killed, went on from {s.resumed['durable']} durable slabs" \
                 if s.resumed else ""
-            self.board.say(f"  {s.name:<{wide}} {s.output:<5} {megabytes(s.expected):>9}  ready "
-                           f"after {s.after_s:.2f} s, settle + rsync {SETTLE_S + s.copy_s:.1f} s{plug}")
+            size = megabytes(s.expected)
+            self.board.say(f"  {s.name:<{wide}} {s.output:<5} {size:>9}  ready after "
+                           f"{s.after_s:.2f} s, settle + rsync {SETTLE_S + s.copy_s:.1f} s{plug}")
         self.board.say(f"  movies, store and logs: {self.work.path}")
         if self.wrong:
             self.board.bad(f"{len(self.wrong)} mismatches:")
