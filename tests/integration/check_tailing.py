@@ -5,6 +5,7 @@ import datetime
 import os
 import shutil
 import subprocess
+import time
 
 from millrace import (Agent, Skipped, crc64, files_below, run, same_file, wait_for)
 
@@ -167,10 +168,11 @@ def test_nz_comes_late(work):
 def test_the_final_header_is_enough(work):
     server = work.server()
     work.agent(server, watches=watches(work))
-    for output in OUTPUTS:
-        camera = work.camera(out=os.path.join(work.path, output), prefix=output, hold="header",
-                             step=True, **SMALL)
+    cameras = {output: work.camera(out=os.path.join(work.path, output), prefix=output,
+                                   hold="header", step=True, **SMALL) for output in OUTPUTS}
+    for camera in cameras.values():
         camera.step(12)
+    for output, camera in cameras.items():
         data = ready(server, f"{output}_0001.mrc", timeout=10)
         assert camera.alive() and data["complete_by"] == "header", data["complete_by"]
         camera.step()
@@ -253,9 +255,9 @@ def test_header_and_size_disagree(work):
     server = work.server()
     more = {"complete": {"quiet": "500ms", "give_up": "2s"}}
     work.agent(server, watches=watches(work, more))
-    for output in OUTPUTS:
-        movie, = work.camera(out=os.path.join(work.path, output), prefix=output, abort_at=5,
-                             no_final_header=True, **SMALL).results()
+    cut = {output: work.camera(out=os.path.join(work.path, output), prefix=output, abort_at=5,
+                               no_final_header=True, **SMALL).results()[0] for output in OUTPUTS}
+    for output, movie in cut.items():
         event = server.wait_for_event(FAILED, f"{output}_0001.mrc")
         text = str(event["data"])
         assert "disagree" in text, text
@@ -331,6 +333,53 @@ def test_opaque_files(work):
     for base, _, names in os.walk(os.path.join(server.store, "k3-krios1", ".millrace", "old")):
         old += [os.path.join(base, n) for n in names]
     assert len(old) == 1 and os.path.getsize(old[0]) == len("first line\n"), old
+
+
+def test_a_log_that_grows_line_by_line(work):
+    """Each append is an open and a close: no revision for each, and the last line arrives."""
+    server = work.server()
+    work.agent(server, {"watch": {"complete": {"quiet": "300ms", "give_up": "60s"}}})
+    path = os.path.join(work.movies, "session.log")
+    for n in range(60):
+        with open(path, "a", encoding="ascii") as f:
+            f.write(f"line {n}\n")
+        time.sleep(0.02)  # the pace of its writer
+    target = os.path.join(server.store, "k3-krios1", "session.log")
+    wait_for(lambda: os.path.exists(target) and same_file(path, target), what="the last line")
+    assert 2 <= count(server, FILE, "session.log") <= 12, count(server, FILE, "session.log")
+    assert finals(server) == ["k3-krios1/session.log"]
+
+
+def test_renamed_while_it_grows(work):
+    """Its writer goes on under the other name; nothing stays under the first."""
+    server = work.server()
+    work.agent(server, {"watch": PATIENT})
+    camera = work.camera(nx=1536, ny=1024, frames=16, step=True, prefix="a/m")
+    camera.step(12)
+    wait_for(lambda: durable(server, "a/m_0001.mrc") > 8e6, what="it on its way")
+    os.rename(os.path.join(work.movies, "a"), os.path.join(work.movies, "b"))
+    camera.step(4)
+    movie, = camera.results()
+    data = ready(server, "b/m_0001.mrc")
+    assert data["digest"]["file"] == movie.file_crc
+    assert not count(server, READY, "a/m_0001.mrc")
+    assert finals(server) == ["k3-krios1/b/m_0001.mrc"], finals(server)
+
+
+def test_another_movie_takes_a_name(work):
+    """Committed, deleted at the camera, and the name used again: both are kept."""
+    server = work.server()
+    work.agent(server, {"watch": PATIENT})
+    first, = work.camera(prefix="m", **SMALL).results()
+    assert ready(server, "m_0001.mrc")["digest"]["file"] == first.file_crc
+    os.remove(first.path)
+    second, = work.camera(prefix="m", seed=9, **SMALL).results()
+    event = wait_for(lambda: next((e for e in server.logged() if e["type"] == READY and
+                                   e["data"]["digest"]["file"] == second.file_crc), None),
+                     what="the second movie")
+    assert finals(server) == ["k3-krios1/m_0001.mrc", "k3-krios1/m_0001_dup2.mrc"], finals(server)
+    assert event["data"]["path"].endswith("m_0001_dup2.mrc")
+    assert crc64(os.path.join(server.store, "k3-krios1/m_0001.mrc")) == first.file_crc
 
 
 def replace(work, how):
