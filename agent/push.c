@@ -65,6 +65,7 @@ static bool wait_until_done(struct mr_agent *agent, int done, int signals)
     bool person = isatty(STDERR_FILENO), interrupted = false;
     int64_t began_ns = mr_clock_monotonic_ns();
     struct sigaction hangup = {0};
+    mr_log_set_over_progress(person);
     sigaction(SIGHUP, NULL, &hangup);
     while (!interrupted && fds[0].revents == 0) {
         struct signalfd_siginfo info;
@@ -78,6 +79,7 @@ static bool wait_until_done(struct mr_agent *agent, int done, int signals)
     }
     if (person)
         fputs("\r\033[K", stderr);
+    mr_log_set_over_progress(false);
     return interrupted;
 }
 

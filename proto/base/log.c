@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +20,16 @@
 enum { LINE_BYTES = 2048 };
 
 static _Atomic int threshold = MR_LOG_INFO;
+static atomic_bool over_progress;
 
 void mr_log_set_level(enum mr_log_level level)
 {
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+void mr_log_set_over_progress(bool over)
+{
+    atomic_store_explicit(&over_progress, over, memory_order_relaxed);
 }
 
 /* JOURNAL_STREAM is "device:inode" of the journal's socket; it is inherited, so it only counts when
@@ -52,10 +57,12 @@ static size_t put_head(char *line, size_t size, enum mr_log_level level, const c
     };
     int n;
     char now[MR_TIME_TEXT];
+    bool over = atomic_load_explicit(&over_progress, memory_order_relaxed);
+    const char *clear = over ? "\r\033[K" : "";
     if (stderr_is_journal())
         n = snprintf(line, size, "<%d>%.32s: ", levels[level].priority, stage);
     else
-        n = snprintf(line, size, "%s %s %.32s: ", mr_clock_text(mr_clock_real_ns(), now),
+        n = snprintf(line, size, "%s%s %s %.32s: ", clear, mr_clock_text(mr_clock_real_ns(), now),
                      levels[level].word, stage);
     return (size_t)n;
 }

@@ -9,9 +9,14 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 enum mr_log_level { MR_LOG_ERROR, MR_LOG_WARN, MR_LOG_INFO, MR_LOG_DEBUG };
 
 void mr_log_set_level(enum mr_log_level level); /* default MR_LOG_INFO */
+
+/* There is a line on the terminal that rewrites itself: it is cleared before each message. */
+void mr_log_set_over_progress(bool over);
 
 /* stage: the name of the stage that speaks ("tail", "lane-1"). Control characters become '?'. */
 void mr_log(enum mr_log_level level, const char *stage, const char *fmt, ...) MR_PRINTF(3, 4);

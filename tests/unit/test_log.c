@@ -143,6 +143,17 @@ START_TEST(lines_of_threads_do_not_mix)
 }
 END_TEST
 
+START_TEST(a_progress_line_is_cleared_first)
+{
+    int fd = log_file();
+    mr_log_set_over_progress(true);
+    mr_info("tail", "done");
+    mr_log_set_over_progress(false);
+    ck_assert_int_eq(strncmp(content(fd), "\r\033[K20", 6), 0);
+}
+END_TEST
+
 MR_SUITE("log", T(a_line_has_time_level_stage_text), T(levels_below_the_threshold_are_silent),
          T(control_characters_and_long_texts_are_tamed), T(the_journal_gets_priorities),
-         T(seldom_means_once_in_a_while), T(lines_of_threads_do_not_mix))
+         T(seldom_means_once_in_a_while), T(lines_of_threads_do_not_mix),
+         T(a_progress_line_is_cleared_first))
