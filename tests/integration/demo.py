@@ -467,7 +467,8 @@ def need_room(o):
 
 def main():
     o = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
     with DemoSpace(o.out) as work:
         need_room(o)
         try:

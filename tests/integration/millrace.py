@@ -12,6 +12,7 @@ all. Nothing here sleeps for a fixed time: wait_for() polls a condition and has 
         assert event["data"]["digest"]["file"] == movie.file_crc
 """
 import collections
+import ctypes
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.error
@@ -28,6 +30,8 @@ import urllib.request
 
 TIMEOUT = 30.0  # seconds; a sanitized build on a busy machine is slow
 SKIP = 77
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 def binary(name):
@@ -135,6 +139,11 @@ def merged(base, extra):
     return result
 
 
+def die_with_parent():
+    """In the child: a test that is killed leaves no daemon behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Program:
     """One run of a program after the other; each appends its stderr to the same log."""
 
@@ -148,10 +157,13 @@ class Program:
 
     def start(self, env=None):
         assert self.process is None or self.process.poll() is not None, f"{self.name} runs"
+        # the kernel means the thread that started it
+        main = threading.current_thread() is threading.main_thread()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [binary(self.name), *self.words], stdin=subprocess.PIPE,
                 stdout=log if self.results_in_log else subprocess.PIPE, stderr=log,
+                preexec_fn=die_with_parent if main else None,
                 env={**os.environ, **(env or {})}, text=True, bufsize=1)
         return self
 
