@@ -121,6 +121,18 @@ static void read_head(struct mr_shipment *s, struct mr_end *end)
     end->source_header_bytes = s->head_bytes;
 }
 
+/* Frames were asked for, and the file is called a movie without being one. */
+static void note_kept(const struct mr_consign *c, const struct mr_shipment *s, struct mr_end *end)
+{
+    enum mr_wish wish = c->config.outputs[s->watch];
+    if ((wish != MR_WISH_MRC && wish != MR_WISH_HDF5) || s->output != MR_OUTPUT_KEEP ||
+        s->view.format == NULL || strcmp(s->view.format, "file") == 0)
+        return;
+    snprintf(end->warnings, sizeof(end->warnings),
+             "by its header it is no %s movie: kept as it is, not made into %s", s->view.format,
+             wish == MR_WISH_MRC ? "mrc" : "hdf5");
+}
+
 static struct mr_extent extent_of(const struct mr_shipment *s)
 {
     bool frames = s->geometry.source_pixel != MR_PIXEL_NONE;
@@ -155,6 +167,7 @@ static void complete(struct mr_consign *c, struct mr_shipment *s)
     snprintf(end.complete_by, sizeof(end.complete_by), "%s",
              mr_complete_by_name(s->view.complete_by));
     read_head(s, &end);
+    note_kept(c, s, &end);
     s->shipped = s->facts;
     mr_transfer_complete(c->transfer, s, &end);
 }

@@ -154,11 +154,18 @@ def test_headers_of_nonsense(work):
     for name, change in nonsense.items():
         path = mrc(work, name + ".mrc", data, 6, change=change)
         for output in ("keep", "hdf5"):
-            done = work.push(server, "--agent", "x", "--output", output, path, timeout=20)
+            words = ["--agent", output, "--output", output, path]
+            done = work.push(server, *words, timeout=20)
             assert done.process.returncode in (0, 1), f"{name}: {done.process.returncode}"
             server.check_alive()
-            if done.process.returncode == 0 and output == "keep":
-                assert same_file(ready(server)[-1]["data"]["path"], path), name
+            if done.process.returncode != 0:
+                continue
+            data = ready(server)[-1]["data"]
+            assert data["agent"] == output and os.path.exists(data["path"]), name
+            if data["output"] == "keep":
+                assert same_file(data["path"], path), name
+                warned = ["no mrc movie" in text for text in data["warnings"]]
+                assert warned == ([True] if output == "hdf5" else []), data["warnings"]
     for name, content in (("empty", b""), ("text", b"not a movie\n"), ("half", bytes(700))):
         path = os.path.join(work.movies, name + ".mrc")
         with open(path, "wb") as f:
