@@ -160,12 +160,12 @@ def test_headers_of_nonsense(work):
             server.check_alive()
             if done.process.returncode != 0:
                 continue
-            data = ready(server)[-1]["data"]
-            assert data["agent"] == output and os.path.exists(data["path"]), name
-            if data["output"] == "keep":
-                assert same_file(data["path"], path), name
-                warned = ["no mrc movie" in text for text in data["warnings"]]
-                assert warned == ([True] if output == "hdf5" else []), data["warnings"]
+            told = ready(server)[-1]["data"]
+            assert told["agent"] == output and os.path.exists(told["path"]), name
+            if told["output"] == "keep":
+                assert same_file(told["path"], path), name
+                warned = ["no mrc movie" in text for text in told["warnings"]]
+                assert warned == ([True] if output == "hdf5" else []), told["warnings"]
     for name, content in (("empty", b""), ("text", b"not a movie\n"), ("half", bytes(700))):
         path = os.path.join(work.movies, name + ".mrc")
         with open(path, "wb") as f:
