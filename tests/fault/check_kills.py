@@ -13,6 +13,7 @@ from millrace import Agent, Program, run, wait_for
 
 LONG = is_long()
 KILLS = 60 if LONG else 6
+SIZE = (640 if LONG else 64) << 20
 SLABS_IN_FLIGHT = 64 // 4  # a pool of 64 MiB
 
 
@@ -57,7 +58,7 @@ def kill_servers(agent, server, movies, rng):
 
 def server_is_killed(work, start_agent):
     rng = dice()
-    movies = make_movies(work.movies, 4, 64 << 20, rng)
+    movies = make_movies(work.movies, 4, SIZE, rng)
     server = work.server()
     agent = start_agent(work, server)
     kills = kill_servers(agent, server, movies, rng)
