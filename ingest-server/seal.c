@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "finish.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,11 +23,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE    "seal"
-#define BATCH    64
-#define BATCH_NS (30 * MR_NS_PER_MS)
-#define RETRY_MS 5000
-#define HOUR_NS  (3600 * MR_NS_PER_S)
+#define STAGE     "seal"
+#define BATCH     64
+#define STUCK_MAX 1024 /* movies in flight at once */
+#define BATCH_NS  (30 * MR_NS_PER_MS)
+#define RETRY_MS  5000
+#define HOUR_NS   (3600 * MR_NS_PER_S)
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 
@@ -55,7 +57,9 @@ struct mr_seal {
     void (*fatal)(void *ctx);
     void *ctx;
     bool dead;
-    struct work stuck[BATCH]; /* sealed, but they could not be placed: tried again */
+    struct work *batch; /* prepared, not yet recorded; of the loop's turn */
+    size_t batch_count;
+    struct work stuck[STUCK_MAX]; /* sealed, but they could not be placed: tried again */
     size_t stuck_count;
     int64_t expired_ns; /* when old revisions were last looked through */
     struct mr_counter counters[COUNTERS];
@@ -207,6 +211,20 @@ static void discard(struct mr_seal *s, struct work *w)
 
 /* ---- committing */
 
+static void record(struct mr_seal *s, struct work *works, size_t count);
+
+/* Is there a movie of the same source that is placed, but waits for the batch to be recorded? */
+static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    for (size_t i = 0; i < s->batch_count; i++) {
+        const struct work *w = &s->batch[i];
+        if (w->placed && strcmp(w->d->agent, d->agent) == 0 &&
+            strcmp(w->d->open.path, d->open.path) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The same content of the same source, stored and unchanged: no second copy, no new event. */
 static bool is_known(struct mr_seal *s, struct work *w)
 {
@@ -268,6 +286,8 @@ static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
     int r = mr_finish_part(s->commit->store, w->job.movie, w->d, end, left_out, err);
     if (r < 0)
         return r;
+    if (sibling_in_batch(s, w->d)) /* what it put into the store is not in the catalogue yet */
+        record(s, s->batch, s->batch_count);
     if (is_known(s, w))
         return 0;
     r = choose_name(s, w->d, err);
@@ -430,8 +450,10 @@ static void record(struct mr_seal *s, struct work *works, size_t count)
     }
     n = 0;
     for (size_t i = 0; i < count; i++)
-        if (works[i].placed)
+        if (works[i].placed) {
             answer_recorded(s, &works[i], sequences[n++]);
+            works[i].placed = false;
+        }
 }
 
 static void log_event(struct mr_seal *s, struct mr_seal_job *job)
@@ -453,7 +475,8 @@ static void log_event(struct mr_seal *s, struct mr_seal_job *job)
 
 static void deliver(struct mr_seal *s, struct work *w)
 {
-    if (w->stuck && s->stuck_count < BATCH) {
+    if (w->stuck) {
+        assert(s->stuck_count < STUCK_MAX); /* control lets no more movies in */
         s->stuck[s->stuck_count++] = *w;
         return;
     }
@@ -472,12 +495,14 @@ static void finish(struct mr_seal *s, struct work *works, size_t count)
         deliver(s, &works[i]);
 }
 
+/* As many as one batch holds; those that stay stuck line up again behind the rest. */
 static void retry_stuck(struct mr_seal *s)
 {
     struct work works[BATCH];
-    size_t count = s->stuck_count;
+    size_t count = s->stuck_count < BATCH ? s->stuck_count : BATCH;
     memcpy(works, s->stuck, count * sizeof(*works));
-    s->stuck_count = 0;
+    s->stuck_count -= count;
+    memmove(s->stuck, s->stuck + count, s->stuck_count * sizeof(*works));
     for (size_t i = 0; i < count; i++)
         place(s, &works[i]);
     finish(s, works, count);
@@ -518,32 +543,40 @@ static void expire_revisions(struct mr_seal *s)
 
 /* ---- the loop */
 
+/* More jobs while there are some, the batch has room, and its first movie has not waited long. */
+static int next_job(struct mr_seal *s, int64_t close_ns, struct mr_seal_job *ret)
+{
+    if (s->batch_count == BATCH || mr_clock_monotonic_ns() >= close_ns)
+        return -EAGAIN;
+    return mr_queue_pop(s->jobs, 0, ret);
+}
+
 static void run(void *stage)
 {
     struct mr_seal *s = stage;
     struct work works[BATCH];
+    struct mr_seal_job job;
     int r = 0;
+    s->batch = works;
     while (r != -EPIPE && !s->dead) {
-        size_t count = 0;
+        s->batch_count = 0;
         expire_revisions(s);
-        struct mr_seal_job job;
         r = mr_queue_pop(s->jobs, RETRY_MS, &job);
-        const int64_t close_ns =
-            mr_clock_monotonic_ns() + BATCH_NS; /* the first must not wait long */
-        for (; r == 0; r = count < BATCH && mr_clock_monotonic_ns() < close_ns
-                               ? mr_queue_pop(s->jobs, 0, &job)
-                               : -EAGAIN) {
+        const int64_t close_ns = mr_clock_monotonic_ns() + BATCH_NS;
+        for (; r == 0; r = next_job(s, close_ns, &job)) {
             if (job.kind == MR_SEAL_LOG) {
                 log_event(s, &job);
                 continue;
             }
-            works[count] = (struct work){.job = job};
-            prepare(s, &works[count++]);
+            works[s->batch_count] = (struct work){.job = job};
+            prepare(s, &works[s->batch_count]);
+            s->batch_count++; /* a movie is no sibling of its own */
         }
-        finish(s, works, count);
-        if (count == 0 && s->stuck_count > 0)
+        if (s->batch_count == 0 && s->stuck_count > 0)
             retry_stuck(s);
+        finish(s, works, s->batch_count);
     }
+    s->batch_count = 0;
 }
 
 const struct mr_stage mr_seal_stage = {.name = STAGE, .run = run};

@@ -128,6 +128,29 @@ START_TEST(same_content_is_known)
 }
 END_TEST
 
+START_TEST(same_content_twice_in_one_batch_is_stored_once)
+{
+    struct rig rig;
+    struct shipment twins[2];
+    struct mr_message *messages[2];
+    struct mr_seal_counts counts;
+    rig_make(&rig);
+    for (size_t i = 0; i < 2; i++) {
+        struct mr_open open = rig_movie(MR_OUTPUT_KEEP, 50, 51, "a.mrc");
+        ship(&rig, &open, 3, 1, &twins[i]);
+    }
+    run(&rig, (struct mr_seal_job[]){twins[0].job, twins[1].job}, 2, messages, &counts);
+    ck_assert(!messages[0]->committed.known);
+    ck_assert(messages[1]->committed.known);
+    ck_assert_str_eq(messages[0]->committed.event, messages[1]->committed.event);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    ck_assert(!rig_has(&rig, "k3/a_dup2.mrc"));
+    free(messages[0]);
+    free(messages[1]);
+    rig_end(&rig);
+}
+END_TEST
+
 static void spoil(const struct rig *rig, const char *path)
 {
     int fd = openat(rig->store.root_fd, path, O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -316,6 +339,7 @@ START_TEST(old_revision_expires)
 END_TEST
 
 MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
+         T(same_content_twice_in_one_batch_is_stored_once),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
