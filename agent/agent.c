@@ -88,8 +88,7 @@ static int lock_state(struct mr_agent *a, struct mr_err *err)
                : mr_err_errno(err, -errno, "%s: lock", dir);
 }
 
-/* ---- making
- * --------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 static int make_queues(struct mr_agent *a, struct mr_err *err)
 {
@@ -176,8 +175,7 @@ static int make_stages(struct mr_agent *a, struct mr_err *err)
     return r;
 }
 
-/* ---- threads
- * -------------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 static void run_tail(void *stage)
 {
@@ -235,8 +233,7 @@ void mr_agent_status(struct mr_agent *a, struct mr_tail_status *ret,
     mr_track_counts(a->track, ret_track);
 }
 
-/* ---- the end
- * -------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void close_queue(struct mr_queue *queue)
 {

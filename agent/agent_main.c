@@ -175,7 +175,7 @@ static int read_options(int argc, char **argv, bool push, struct options *o)
     return check_options(o, push);
 }
 
-/* ---- configuration */
+/* ---- configuration ---- */
 
 static int fail(const struct mr_err *err, int status)
 {
@@ -219,7 +219,7 @@ static void reload(const struct options *o, const struct setting *running)
     mr_notify_ready(NULL);
 }
 
-/* ---- the service */
+/* ---- the service ---- */
 
 static void serve(int signals, const struct options *o, const struct setting *setting)
 {

@@ -57,7 +57,7 @@ void mr_consign_count(const struct mr_consign *c, struct mr_consign_counts *ret)
     ret->sent_bytes = c->counts.committed_bytes + mr_transfer_durable_bytes(c->transfer);
 }
 
-/* ---- the line */
+/* ---- the line ---- */
 
 void mr_consign_refuse(struct mr_consign *c, struct mr_shipment *s, const char *text)
 {
@@ -122,7 +122,7 @@ void mr_consign_line_up(struct mr_consign *c, struct mr_shipment *s, int64_t rea
     }
 }
 
-/* ---- into the transfer */
+/* ---- into the transfer ---- */
 
 /* As it was before it was put in the line. */
 static void unqueue(struct mr_consign *c, struct mr_shipment *s)
@@ -228,7 +228,7 @@ void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns)
     }
 }
 
-/* ---- what track says */
+/* ---- what track says ---- */
 
 static void leave(struct mr_consign *c, struct mr_shipment *s)
 {

@@ -20,7 +20,7 @@ struct mr_consign {
     bool stopping;          /* nothing begins any more */
 };
 
-/* ---- consign_open */
+/* ---- consign_open ---- */
 
 /* Output, codec and geometry of a file, by what track last said. err names the file. */
 int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s,
@@ -32,7 +32,7 @@ int mr_consign_open_source(struct mr_shipment *s) MR_MUST_USE;
 /* Tells the transfer what is known of a movie in it. */
 void mr_consign_tell(struct mr_consign *c, struct mr_shipment *s);
 
-/* ---- consign_book */
+/* ---- consign_book ---- */
 
 /* 0, -errno; an outage is logged once, until it is over. */
 int mr_consign_journal_said(struct mr_consign *c, int r, const struct mr_err *err);
@@ -43,7 +43,7 @@ void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s);
 /* Gives s its movie id and revision. False: it needs nothing, s->end says how it ended. */
 bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);
 
-/* ---- consign */
+/* ---- consign ---- */
 
 /* Puts an idle file in the line, where there is something to ship. */
 void mr_consign_line_up(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);

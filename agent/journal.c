@@ -33,7 +33,7 @@ struct mr_journal {
     bool batch; /* between begin and commit */
 };
 
-/* --- errors */
+/* ---- errors ---- */
 
 static int code_of(int result)
 {
@@ -85,7 +85,7 @@ static int fail(const struct mr_journal *j, int result, struct mr_err *err)
     return mr_err_set(err, code, "%s: %s%s", j->path, text, remedy_of(code));
 }
 
-/* --- statements */
+/* ---- statements ---- */
 
 static int get(struct mr_journal *j, enum statement which, sqlite3_stmt **ret, struct mr_err *err)
 {
@@ -140,7 +140,7 @@ static void bind_id(sqlite3_stmt *s, const struct mr_ulid *id)
     (void)sqlite3_bind_blob(s, 1, id->bytes, sizeof(id->bytes), SQLITE_TRANSIENT);
 }
 
-/* --- opening */
+/* ---- opening ---- */
 
 /* Runs a statement that gives one row. *ret is to be finalized, whatever is returned. */
 static int first_row(struct mr_journal *j, const char *sql, sqlite3_stmt **ret, struct mr_err *err)
@@ -310,7 +310,7 @@ void mr_journal_close(struct mr_journal *j)
     free(j);
 }
 
-/* --- who we are, and batches */
+/* ---- who we are, and batches ---- */
 
 const uint8_t *mr_journal_instance(const struct mr_journal *j)
 {
@@ -363,7 +363,7 @@ void mr_journal_rollback(struct mr_journal *j)
     j->batch = false;
 }
 
-/* --- movies */
+/* ---- movies ---- */
 
 static void bind_movie(sqlite3_stmt *s, const struct mr_journal_movie *m)
 {
@@ -536,7 +536,7 @@ int mr_journal_list(struct mr_journal *j, enum mr_journal_state state, mr_journa
     return code;
 }
 
-/* --- days, and forgetting */
+/* ---- days, and forgetting ---- */
 
 int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,
                       char *ret, struct mr_err *err)

@@ -43,8 +43,7 @@ void mr_pack_free(struct mr_pack *p)
     free(p);
 }
 
-/* ---- the pixels as they are to lie in the store
- * --------------------------------------------------- */
+/* ---- the pixels as they are to lie in the store ---- */
 
 static void swap_bytes(const uint8_t *from, uint8_t *to, size_t bytes, uint32_t element)
 {

@@ -29,7 +29,7 @@
 #define UNREACHABLE_NS (10 * MR_NS_PER_S)
 #define PROGRESS_MS    500
 
-/* ---- waiting */
+/* ---- waiting ---- */
 
 static void ring(void *ctx)
 {
@@ -128,7 +128,7 @@ static int ship(const struct mr_agent_job *job, int signals)
     return verdict(&status, &found, interrupted);
 }
 
-/* ---- push */
+/* ---- push ---- */
 
 struct target { /* one PATH: the folder it lies in, and its name there */
     char full[PATH_MAX], folder[PATH_MAX], name[PATH_MAX];

@@ -116,8 +116,7 @@ static void set_flag(struct mr_tail *t, bool *flag)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* ---- the session
- * ---------------------------------------------------------------------------------- */
+/* ---- the session ---- */
 
 static void order(struct mr_tail *t, const struct mr_order *o)
 {
@@ -257,8 +256,7 @@ static void speak(struct mr_tail *t, int64_t now_ns)
     }
 }
 
-/* ---- slabs
- * ----------------------------------------------------------------------------------------- */
+/* ---- slabs ---- */
 
 static void take_notes(struct mr_tail *t, int64_t now_ns)
 {
@@ -313,8 +311,7 @@ static bool read_one(struct mr_tail *t, int64_t now_ns)
     return true;
 }
 
-/* ---- the loop
- * -------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 static void take_growth(struct mr_tail *t)
 {

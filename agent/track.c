@@ -66,7 +66,7 @@ const char *mr_growth_name(enum mr_growth_kind kind)
     return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "";
 }
 
-/* --- messages */
+/* ---- messages ---- */
 
 static void send(struct mr_track *t, const struct mr_file *file, enum mr_growth_kind kind,
                  const char *why)
@@ -163,7 +163,7 @@ static void tell(struct mr_track *t, struct mr_file *file, const char *why)
     }
 }
 
-/* --- one look */
+/* ---- one look ---- */
 
 static int64_t latest(int64_t a, int64_t b)
 {
@@ -317,7 +317,7 @@ static void look(struct mr_track *t, struct mr_file *file)
         ask(t, file);
 }
 
-/* --- hints */
+/* ---- hints ---- */
 
 static struct mr_file *add(struct mr_track *t, const struct root *root, enum mr_hint hint,
                            const char *path)
@@ -388,7 +388,7 @@ static void doubt(void *ctx, struct mr_file *file)
         mr_filetable_schedule(&root->track->files, file, root->track->now_ns);
 }
 
-/* --- the stage */
+/* ---- the stage ---- */
 
 static void publish(struct mr_track *t)
 {
@@ -488,7 +488,7 @@ void mr_track_stop(struct mr_track *t)
     (void)!write(t->wake, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-/* --- beginning and end */
+/* ---- beginning and end ---- */
 
 static int check_roots(const struct mr_track_config *config, struct mr_err *err)
 {

@@ -76,8 +76,7 @@ void mr_uplink_count(struct mr_uplink *u, struct mr_uplink_counts *ret)
         .raw_bytes = atomic_load_explicit(&u->raw_bytes, memory_order_relaxed)};
 }
 
-/* ---- reports ------------------------------------------------------------------------------------
- */
+/* ---- reports ---- */
 
 static void report(struct mr_uplink *u, struct mr_report *r)
 {
@@ -85,8 +84,7 @@ static void report(struct mr_uplink *u, struct mr_report *r)
         mr_part_close(&r->part);
 }
 
-/* ---- parcels ------------------------------------------------------------------------------------
- */
+/* ---- parcels ---- */
 
 static void put_buffer(void *buffer)
 {
@@ -159,8 +157,7 @@ static void take_parcels(struct mr_uplink *u)
         send_waiting(u, &u->lanes[i]);
 }
 
-/* ---- the connection -----------------------------------------------------------------------------
- */
+/* ---- the connection ---- */
 
 static void drop_connection(struct mr_uplink *u)
 {
@@ -251,8 +248,7 @@ static void watch_link(struct mr_uplink *u)
     }
 }
 
-/* ---- the loop -----------------------------------------------------------------------------------
- */
+/* ---- the loop ---- */
 
 static uint64_t lanes_that_wait(const struct mr_uplink *u)
 {

@@ -94,7 +94,7 @@ void mr_watch_free(struct mr_watch *w)
     free(w);
 }
 
-/* --- complaints: once per path, not at every rescan */
+/* ---- complaints: once per path, not at every rescan ---- */
 
 static bool first_time(struct mr_watch *w, const char *path)
 {
@@ -115,7 +115,7 @@ static void skip(struct mr_watch *w, const char *path, const char *why)
         mr_error(STAGE, "%s/%s: left out: %s", w->config.path, path, why);
 }
 
-/* --- names */
+/* ---- names ---- */
 
 static bool any_matches(const char *const *globs, size_t count, const char *path)
 {
@@ -168,7 +168,7 @@ static void push_dir(struct mr_watch *w, const char *path)
         w->pending[w->pending_count++] = copy;
 }
 
-/* --- watches */
+/* ---- watches ---- */
 
 static void drop_watches(struct mr_watch *w, const char *below)
 {
@@ -212,7 +212,7 @@ static void watch_dir(struct mr_watch *w, int fd, const char *path)
         tell_no_watches(w, ENOMEM);
 }
 
-/* --- listing */
+/* ---- listing ---- */
 
 static bool same_identity(const struct mr_fs_identity *a, const struct mr_fs_identity *b)
 {
@@ -336,7 +336,7 @@ static void list_some(struct mr_watch *w, int64_t now_ns, unsigned budget)
         finish(w, now_ns);
 }
 
-/* --- events */
+/* ---- events ---- */
 
 static void take_dir_event(struct mr_watch *w, uint32_t mask, const char *path)
 {

@@ -72,7 +72,7 @@ int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
     return r < 0 ? r : mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
 }
 
-/* ---- answers */
+/* ---- answers ---- */
 
 struct why {
     uint16_t code;
@@ -132,7 +132,7 @@ static struct mr_message *message_committed(const struct mr_store *store,
     return m;
 }
 
-/* ---- journals of a movie */
+/* ---- journals of a movie ---- */
 
 /* The newest generation of a movie's journal; 0 where there is none. */
 static uint32_t newest_generation(const struct mr_store *store, const struct mr_ulid *id)
@@ -155,7 +155,7 @@ static uint32_t newest_generation(const struct mr_store *store, const struct mr_
     return newest;
 }
 
-/* ---- the part */
+/* ---- the part ---- */
 
 static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
 {
@@ -277,7 +277,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
     return r;
 }
 
-/* ---- reading back */
+/* ---- reading back ---- */
 
 static bool reads_back(struct mr_berth *b, const struct mr_movie *movie,
                        const struct mr_placement *p)
@@ -328,7 +328,7 @@ static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, siz
     return 0;
 }
 
-/* ---- the job */
+/* ---- the job ---- */
 
 static bool same_movie(const struct mr_open *a, const struct mr_open *b)
 {

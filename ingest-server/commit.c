@@ -23,7 +23,7 @@
 #define STAGE   "seal"
 #define DUP_MAX 10000
 
-/* ---- sealing */
+/* ---- sealing ---- */
 
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
 {
@@ -41,7 +41,7 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
     return r < 0 ? mr_err_errno(err, r, "journal %s", name) : 0;
 }
 
-/* ---- placing */
+/* ---- placing ---- */
 
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret)
 {
@@ -166,7 +166,7 @@ int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_e
     return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
 }
 
-/* ---- recording */
+/* ---- recording ---- */
 
 static int log_events(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                       uint64_t *ret_sequences, struct mr_err *err)
@@ -250,7 +250,7 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     return mr_fs_sync_dir(c->store->journal_fd);
 }
 
-/* ---- recovery */
+/* ---- recovery ---- */
 
 static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- hex: what peers named may hold any byte, a record's text only printable ones */
+/* ---- hex: what peers named may hold any byte, a record's text only printable ones ---- */
 
 static void to_hex(const void *data, size_t bytes, char *ret)
 {
@@ -48,7 +48,7 @@ static int from_hex(const char *hex, size_t size, uint8_t *ret, size_t *ret_byte
     return 0;
 }
 
-/* ---- OPEN */
+/* ---- OPEN ---- */
 
 static int as_line(const char *text, size_t bytes, char **ret, size_t *ret_bytes)
 {
@@ -105,7 +105,7 @@ static int parse_open(const char *text, struct mr_dossier *d)
     return mr_open_decode(body, body_bytes, &d->open, NULL);
 }
 
-/* ---- SEALED: "SEALED <json>\t<event>"; JSON holds no raw tab */
+/* ---- SEALED: "SEALED <json>\t<event>"; JSON holds no raw tab ---- */
 
 int mr_dossier_sealed_line(const struct mr_sealed *s, char **ret, size_t *ret_bytes)
 {
@@ -188,7 +188,7 @@ static int parse_sealed(const char *text, struct mr_dossier *d)
     return 0;
 }
 
-/* ---- the whole */
+/* ---- the whole ---- */
 
 static int grow(struct mr_dossier *d, uint64_t *capacity, uint64_t count)
 {

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- digests */
+/* ---- digests ---- */
 
 struct sums {
     uint64_t raw, pixels; /* CRC-64/XZ of everything, of the pixels */
@@ -94,7 +94,7 @@ static int digest_of(const struct mr_dossier *d, uint64_t slabs, const struct mr
     return r;
 }
 
-/* ---- the image */
+/* ---- the image ---- */
 
 #define SOURCE_PATH_MAX (3 * sizeof(((struct mr_open *)0)->source_path))
 /* Texts that the notes borrow; HDF5's are UTF-8, names from agents need not be */
@@ -173,7 +173,7 @@ static int make_image(const struct mr_dossier *d, const struct mr_end *end, cons
     return mr_err_set(err, -EINVAL, "unknown layout");
 }
 
-/* ---- the file */
+/* ---- the file ---- */
 
 /* Zeros what lies between placed slabs and the image: a slab that was sent twice may have left
  * bytes. */

@@ -188,7 +188,7 @@ const struct mr_config_key mr_ingest_config_table[] = {
     {.path = NULL},
 };
 
-/* ---- ports */
+/* ---- ports ---- */
 
 /* Ports a key takes */
 struct span {
@@ -259,7 +259,7 @@ static int plan_ports(const struct mr_config_places *places, const struct mr_ing
     return r;
 }
 
-/* ---- memory */
+/* ---- memory ---- */
 
 /* pool >= lanes x (buffers x BUFFER_BYTES + credit in whole slabs): half to write from, half to
  * arrive. */
@@ -288,7 +288,7 @@ static int plan_memory(const struct mr_config_places *places, const struct mr_in
     return 0;
 }
 
-/* ---- the whole */
+/* ---- the whole ---- */
 
 static int check(const struct mr_config_places *places, const struct mr_ingest_config *c,
                  struct mr_ingest_plan *plan, struct mr_err *err)

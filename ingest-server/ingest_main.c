@@ -39,7 +39,7 @@ struct options {
     bool check_config;
 };
 
-/* ---- options */
+/* ---- options ---- */
 
 static const char usage[] =
     "usage: millrace-ingest --config FILE | --store DIR [options]\n"
@@ -156,7 +156,7 @@ static int read_options(int argc, char **argv, struct options *o)
     return GO_ON;
 }
 
-/* ---- configuration */
+/* ---- configuration ---- */
 
 static int status_of(const struct mr_err *err)
 {
@@ -230,7 +230,7 @@ static void reload(const struct options *o, const struct setting *running)
     mr_notify_ready(NULL);
 }
 
-/* ---- signals */
+/* ---- signals ---- */
 
 static void fatal(void *ctx)
 {
@@ -248,7 +248,7 @@ static void serve(int signals, const struct options *o, const struct setting *se
             number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
-/* ---- start */
+/* ---- start ---- */
 
 static int fail(const struct mr_err *err)
 {

@@ -65,8 +65,7 @@ struct mr_lane {
     char label[8];
 };
 
-/* ---- news --------------------------------------------------------------------------------------
- */
+/* ---- news ---- */
 
 static void tell(struct mr_lane *lane, struct mr_lane_news *news)
 {
@@ -111,8 +110,7 @@ static void on_detached(void *ctx, struct mr_movie *movie)
     tell(ctx, &(struct mr_lane_news){.kind = MR_LANE_DETACHED, .movie = movie});
 }
 
-/* ---- commands ----------------------------------------------------------------------------------
- */
+/* ---- commands ---- */
 
 static struct attached *find_movie(struct mr_lane *lane, const struct mr_ulid *id)
 {
@@ -166,8 +164,7 @@ static void take_commands(struct mr_lane *lane)
         lane->stopping = true;
 }
 
-/* ---- slabs -------------------------------------------------------------------------------------
- */
+/* ---- slabs ---- */
 
 /* The session's entry; a new one takes the place of the one that was silent for longest. */
 static struct heard *heard_of(struct mr_lane *lane, uint64_t session)
@@ -344,8 +341,7 @@ static bool receive_one(struct mr_lane *lane, bool *ret_starved)
     return true;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------
- */
+/* ---- the loop ---- */
 
 static int wait_ms(const struct mr_lane *lane)
 {
@@ -388,8 +384,7 @@ static void run(void *stage)
 
 const struct mr_stage mr_lane_stage = {.name = STAGE, .run = run};
 
-/* ---- making ------------------------------------------------------------------------------------
- */
+/* ---- making ---- */
 
 static int make_parts(struct mr_lane *lane, struct mr_link *link,
                       const struct mr_lane_config *config, struct mr_err *notice)

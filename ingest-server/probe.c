@@ -35,7 +35,7 @@ struct probe {
     struct mr_err *err;
 };
 
-/* ---- reporting */
+/* ---- reporting ---- */
 
 static void say(const struct probe *p, const char *what, const char *verdict, const char *fmt, ...)
     MR_PRINTF(4, 5);
@@ -57,7 +57,7 @@ static void refuse(struct probe *p, const char *what, int code, const char *reme
         p->failed = mr_err_errno(p->err, code, "%s: %s", p->dir, what);
 }
 
-/* ---- where */
+/* ---- where ---- */
 
 static const char *type_name(unsigned long magic)
 {
@@ -129,7 +129,7 @@ static void probe_server(struct probe *p)
         say(p, "in use", "ok", "it is a store already; no server has it open");
 }
 
-/* ---- writing */
+/* ---- writing ---- */
 
 static void probe_direct(struct probe *p)
 {
@@ -210,7 +210,7 @@ static void probe_sync(struct probe *p)
         slow ? ": small files will be slow; a write cache that survives power loss helps" : "");
 }
 
-/* ---- names */
+/* ---- names ---- */
 
 static int make_file(int dir, const char *name)
 {
@@ -267,7 +267,7 @@ static void probe_long_name(struct probe *p)
         say(p, "long names", "ok", "255 bytes");
 }
 
-/* ---- owners */
+/* ---- owners ---- */
 
 /* A group that a folder may be given to: one of ours that is not the one new files get anyway. */
 static gid_t other_group(void)
@@ -308,7 +308,7 @@ static void probe_acl(struct probe *p)
         say(p, "default ACL", "ok", "none: store.file_mode and store.dir_mode give the modes");
 }
 
-/* ---- the whole */
+/* ---- the whole ---- */
 
 static void remove_folder(const struct probe *p)
 {

@@ -123,7 +123,7 @@ static void die(struct mr_seal *s, const struct mr_err *err)
     s->fatal(s->ctx);
 }
 
-/* ---- answers */
+/* ---- answers ---- */
 
 static struct mr_message *new_message(enum mr_message_type type, const struct mr_ulid *id)
 {
@@ -172,7 +172,7 @@ static void answer_committed(const struct mr_store *store, struct work *w, const
     snprintf(c->path, sizeof(c->path), "%s/%s", store->root, path);
 }
 
-/* ---- discarding */
+/* ---- discarding ---- */
 
 static void discard_generation(const struct mr_store *store, const char *journal,
                                const struct mr_ulid *id, uint32_t generation)
@@ -209,7 +209,7 @@ static void discard(struct mr_seal *s, struct work *w)
     w->message = new_message(MR_ABANDONED, &w->job.id);
 }
 
-/* ---- committing */
+/* ---- committing ---- */
 
 static void record(struct mr_seal *s, struct work *works, size_t count);
 
@@ -395,7 +395,7 @@ static void prepare(struct mr_seal *s, struct work *w)
         place(s, w);
 }
 
-/* ---- recording */
+/* ---- recording ---- */
 
 static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence)
 {
@@ -508,7 +508,7 @@ static void retry_stuck(struct mr_seal *s)
     finish(s, works, count);
 }
 
-/* ---- old revisions */
+/* ---- old revisions ---- */
 
 static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
                       const struct mr_catalogue_entry *by)
@@ -541,7 +541,7 @@ static void expire_revisions(struct mr_seal *s)
         mr_warn(STAGE, "old revisions: %s", err.code == 0 ? mr_err_name(r) : err.text);
 }
 
-/* ---- the loop */
+/* ---- the loop ---- */
 
 /* More jobs while there are some, the batch has room, and its first movie has not waited long. */
 static int next_job(struct mr_seal *s, int64_t close_ns, struct mr_seal_job *ret)

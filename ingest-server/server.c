@@ -51,7 +51,7 @@ struct mr_server {
     struct mr_thread *lane_threads[MR_LANES_MAX];
 };
 
-/* ---- status */
+/* ---- status ---- */
 
 static void put_lanes(struct mr_json *status, const struct mr_server *s)
 {
@@ -107,7 +107,7 @@ static bool ready(void *ctx, struct mr_err *err)
     return false;
 }
 
-/* ---- the store */
+/* ---- the store ---- */
 
 static int check_state_dir(const char *dir, struct mr_err *err)
 {
@@ -170,7 +170,7 @@ static void doubt(void *ctx, const struct mr_ulid *id)
     mr_info(STAGE, "movie %s is unfinished; its agent will resume it", mr_ulid_text(id, text));
 }
 
-/* ---- stages */
+/* ---- stages ---- */
 
 static int make_queues(struct mr_server *s, struct mr_err *err)
 {
@@ -307,7 +307,7 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
     return 0;
 }
 
-/* ---- the end */
+/* ---- the end ---- */
 
 static void close_queue(struct mr_queue *queue)
 {

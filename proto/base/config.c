@@ -30,7 +30,7 @@ struct mr_config_places {
     size_t count, room;
 };
 
-/* --- places */
+/* ---- places ---- */
 
 static struct mr_config_places *new_places(const char *file)
 {
@@ -106,7 +106,7 @@ int mr_config_error(const struct mr_config_places *places, struct mr_err *err, c
     return mr_err_set(err, -EINVAL, "%s: %s", path, text);
 }
 
-/* --- loading */
+/* ---- loading ---- */
 
 struct loading {
     struct mr_config_places *places;
@@ -419,7 +419,7 @@ static int load_target(struct loading *l, const struct mr_config_key *table, voi
     return r;
 }
 
-/* --- the whole */
+/* ---- the whole ---- */
 
 static void zero_fields(const struct mr_config_key *table, void *target)
 {

@@ -9,7 +9,7 @@
 
 enum { PATH_BYTES = 512 };
 
-/* --- printing as block style */
+/* ---- printing as block style ---- */
 
 struct printing {
     FILE *out;
@@ -84,7 +84,7 @@ void mr_config_print(const struct mr_config_key *table, const void *target, FILE
     print_rows(table, target, (struct printing){.out = out});
 }
 
-/* --- comparing */
+/* ---- comparing ---- */
 
 /* Returns owned text, "?" where there is no memory for it. */
 static char *value_text(const struct mr_config_key *row, const void *field)

@@ -10,7 +10,7 @@
 
 enum { STRING_MAX_BYTES = 4096 }; /* where the row has no max */
 
-/* --- from text */
+/* ---- from text ---- */
 
 static int refuse(struct mr_text *why, const char *text, const char *wanted)
 {
@@ -261,7 +261,7 @@ int mr_config_value_set(const struct mr_config_key *key, const char *text, void 
     return -EINVAL;
 }
 
-/* --- to text */
+/* ---- to text ---- */
 
 /* Double-quoted, the one YAML style that can hold everything. */
 static void print_string(const char *s, FILE *out)
@@ -330,7 +330,7 @@ void mr_config_value_print(const struct mr_config_key *key, const void *field, F
     assert(false); /* config prints entries itself */
 }
 
-/* --- compare, free */
+/* ---- compare, free ---- */
 
 size_t mr_config_value_bytes(enum mr_config_type type)
 {

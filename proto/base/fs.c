@@ -101,7 +101,7 @@ int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode)
     }
 }
 
-/* --- durable directories */
+/* ---- durable directories ---- */
 
 struct mkdirs {
     int root;
@@ -202,7 +202,7 @@ int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
     return fd;
 }
 
-/* --- names */
+/* ---- names ---- */
 
 int mr_fs_rename_new(int from_dir, const char *from, int to_dir, const char *to)
 {
@@ -232,7 +232,7 @@ bool mr_fs_has_default_acl(int dirfd)
     return fgetxattr(dirfd, "system.posix_acl_default", NULL, 0) > 0;
 }
 
-/* --- the file system beneath */
+/* ---- the file system beneath ---- */
 
 int mr_fs_space(int fd, uint64_t *ret_free, uint64_t *ret_total)
 {
@@ -284,7 +284,7 @@ int mr_fs_direct_alignment(int fd, uint32_t *ret)
     return 0;
 }
 
-/* --- small files */
+/* ---- small files ---- */
 
 static int read_up_to(int fd, char *data, size_t size, size_t *ret_bytes)
 {

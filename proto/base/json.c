@@ -27,7 +27,7 @@ static struct mr_json *outside(json_t *value)
     return (struct mr_json *)value;
 }
 
-/* --- build */
+/* ---- build ---- */
 
 static json_t *made(json_t *value)
 {
@@ -142,7 +142,7 @@ void mr_json_add_real(struct mr_json *array, double value)
     mr_json_add(array, outside(new_real(value)));
 }
 
-/* --- write */
+/* ---- write ---- */
 
 static void write_value(FILE *out, const json_t *value);
 
@@ -251,7 +251,7 @@ char *mr_json_dump(const struct mr_json *value)
     return text;
 }
 
-/* --- read */
+/* ---- read ---- */
 
 /* jansson's own limit is 2048 levels; ours holds for those who walk the value, too. */
 static bool too_deep(const char *text, size_t bytes)

@@ -19,7 +19,7 @@ struct mr_json;
 
 #define MR_JSON_DEPTH_MAX 64 /* nested objects and arrays that the parser accepts */
 
-/* --- build. Each returns owned. */
+/* ---- build. Each returns owned. ---- */
 struct mr_json *mr_json_object(void);
 struct mr_json *mr_json_array(void);
 struct mr_json *mr_json_copy(const struct mr_json *value); /* deep */
@@ -41,12 +41,16 @@ void mr_json_add_int(struct mr_json *array, int64_t value);
 void mr_json_add_real(struct mr_json *array, double value);
 void mr_json_add(struct mr_json *array, struct mr_json *value); /* takes value */
 
-/* --- write. One line; reals with as few digits (at most 17) as read back to the same double.
- * Returns owned (free), or NULL without memory. */
+/* ---- write ---- */
+
+/* One line; reals with as few digits (at most 17) as read back to the same double. Returns owned
+ * (free), or NULL without memory. */
 char *mr_json_dump(const struct mr_json *value);
 
-/* --- read. The text is one object or array and nothing behind it; duplicate keys, NUL, other than
- * UTF-8, integers beyond int64 and depth beyond MR_JSON_DEPTH_MAX are errors: -EINVAL with
+/* ---- read ---- */
+
+/* The text is one object or array and nothing behind it; duplicate keys, NUL, other than UTF-8,
+ * integers beyond int64 and depth beyond MR_JSON_DEPTH_MAX are errors: -EINVAL with
  * "line:column: why", -ENOMEM. *ret is owned. The text need not end in NUL. */
 int mr_json_parse(const char *text, size_t bytes, struct mr_json **ret,
                   struct mr_err *err) MR_MUST_USE;

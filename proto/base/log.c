@@ -83,7 +83,7 @@ static size_t put_text(char *line, size_t size, const char *fmt, va_list args)
     return length;
 }
 
-/* ---- what was said lately */
+/* ---- what was said lately ---- */
 
 enum { LATELY = 256, LATELY_MS = 600000 };
 

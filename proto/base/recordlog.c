@@ -18,7 +18,7 @@ enum { CRC_DIGITS = 16, HEAD_BYTES = CRC_DIGITS + 1 };
 
 static const char digits[] = "0123456789ABCDEF";
 
-/* --- writing */
+/* ---- writing ---- */
 
 static void put_head(char *out, uint64_t crc)
 {
@@ -58,7 +58,7 @@ int mr_recordlog_append(int fd, const char *lines, size_t bytes)
     return n == 0 ? -EIO : -ENOSPC;
 }
 
-/* --- reading */
+/* ---- reading ---- */
 
 struct scanner {
     mr_recordlog_visit visit;

@@ -14,7 +14,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* --- builder */
+/* ---- builder ---- */
 
 struct mr_text mr_text_init(char *buffer, size_t size)
 {
@@ -60,7 +60,7 @@ void mr_text_appendf(struct mr_text *t, const char *fmt, ...)
     t->length += (size_t)n;
 }
 
-/* --- sizes, times, percentages */
+/* ---- sizes, times, percentages ---- */
 
 struct unit {
     const char *name;
@@ -234,7 +234,7 @@ const char *mr_text_duration_about(int64_t ns, char *ret)
     return ret;
 }
 
-/* --- nearest name */
+/* ---- nearest name ---- */
 
 enum { NAME_MAX_BYTES = 64, SLIP = 4 }; /* a slip costs 4, wrong case 1 */
 
@@ -295,7 +295,7 @@ const char *mr_text_nearest(const char *word, const char *const *names, size_t c
     return best;
 }
 
-/* --- globs */
+/* ---- globs ---- */
 
 /* Matches c with the set that begins behind '['; *end is then behind its ']'. False with *end NULL
  * where the set is not closed. A ']' in front is a member. */
@@ -413,7 +413,7 @@ bool mr_text_glob_path(const char *pattern, const char *path)
     }
 }
 
-/* --- UTF-8 */
+/* ---- UTF-8 ---- */
 
 size_t mr_text_utf8_char(const char *s, size_t bytes)
 {

@@ -12,8 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* --- builder: always NUL-terminated; what does not fit is cut and sets `overflowed`, which sticks
- */
+/* ---- builder ---- */
+
+/* Always NUL-terminated; what does not fit is cut and sets `overflowed`, which sticks. */
 
 struct mr_text {
     char *data;          /* borrowed */
@@ -27,9 +28,10 @@ void mr_text_append_bytes(struct mr_text *t, const char *data, size_t bytes); /*
 void mr_text_append_char(struct mr_text *t, char c);
 void mr_text_appendf(struct mr_text *t, const char *fmt, ...) MR_PRINTF(2, 3);
 
-/* --- sizes, times, percentages: a decimal number ("1.5" too), blanks or none, a unit. -EINVAL
- * where the text is something else or the value is no whole number of bytes or ns; -ERANGE where it
- * does not fit. */
+/* ---- sizes, times, percentages ---- */
+
+/* A decimal number ("1.5" too), blanks or none, a unit. -EINVAL where the text is something else or
+ * the value is no whole number of bytes or ns; -ERANGE where it does not fit. */
 
 /* none or B, KiB, MiB, GiB, TiB -> bytes */
 int mr_text_parse_size(const char *s, uint64_t *ret_bytes) MR_MUST_USE;
@@ -49,7 +51,7 @@ const char *mr_text_size_about(uint64_t bytes, char *ret); /* "1.2 GiB" */
 const char *mr_text_duration_about(int64_t ns,
                                    char *ret); /* "85 ms", "1.2 s", "3 min 05 s", "2 d 04 h" */
 
-/* --- names */
+/* ---- names ---- */
 
 /* The one of names (count of them) that word is most likely a slip of, or NULL where none is near;
  * wrong case counts as a quarter of a slip. Borrowed from names. */
@@ -69,7 +71,7 @@ bool mr_text_glob(const char *pattern, const char *s);
  *   matches "bin/S-1/a". A '/' in front does nothing but that. */
 bool mr_text_glob_path(const char *pattern, const char *path);
 
-/* --- UTF-8 */
+/* ---- UTF-8 ---- */
 
 /* Bytes of the well-formed character at s (1 to 4), or 0: overlong forms, surrogates, beyond
  * U+10FFFF. */

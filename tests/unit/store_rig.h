@@ -83,7 +83,7 @@ static inline void rig_end(struct rig *rig)
     scratch_remove(&rig->scratch);
 }
 
-/* ---- movies */
+/* ---- movies ---- */
 
 static inline struct mr_open rig_movie(enum mr_output output, uint64_t width, uint64_t height,
                                        const char *path)
@@ -277,7 +277,7 @@ static inline struct mr_end rig_end_of(const struct mr_movie *movie, const struc
     return end;
 }
 
-/* ---- what lies in the store */
+/* ---- what lies in the store ---- */
 
 static inline bool rig_has(const struct rig *rig, const char *path)
 {

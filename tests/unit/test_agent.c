@@ -97,7 +97,7 @@ static struct mr_tail_status finish(void)
     return status;
 }
 
-/* ---- the server's part */
+/* ---- the server's part ---- */
 
 static bool receive(void)
 {
@@ -191,7 +191,7 @@ static void commit(const struct mr_ulid *id)
     say(&m);
 }
 
-/* ---- tests */
+/* ---- tests ---- */
 
 START_TEST(one_file_goes_through)
 {

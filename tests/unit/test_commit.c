@@ -10,7 +10,7 @@
 
 #include <dirent.h>
 
-/* ---- what was logged */
+/* ---- what was logged ---- */
 
 struct logged {
     uint64_t count;
@@ -59,7 +59,7 @@ static size_t count_journals(const struct rig *rig)
     return count;
 }
 
-/* ---- a movie on its way */
+/* ---- a movie on its way ---- */
 
 static struct mr_dossier *finished(struct rig *rig, const struct mr_open *open, unsigned seed)
 {

@@ -112,7 +112,7 @@ static void silence(void)
     ck_assert_msg(!listen_for(), "%s said", mr_message_name(said.type));
 }
 
-/* ---- files, and what track says of them */
+/* ---- files, and what track says of them ---- */
 
 static void write_file(const char *name, const char *text, int flags)
 {
@@ -167,7 +167,7 @@ static void tell_movie(uint64_t file, const char *name, enum mr_growth_kind kind
     mr_consign_growth(consign, g, ++now_ns);
 }
 
-/* ---- the server's part */
+/* ---- the server's part ---- */
 
 static void open_it(void)
 {
@@ -239,7 +239,7 @@ static struct mr_consign_counts counts(void)
     return c;
 }
 
-/* ---- tests */
+/* ---- tests ---- */
 
 START_TEST(new_file_is_committed_once)
 {
