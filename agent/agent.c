@@ -48,7 +48,7 @@ struct mr_agent {
 int mr_agent_watches(const struct mr_agent_config *config, struct mr_track_watch **ret,
                      enum mr_wish **ret_outputs)
 {
-    const struct mr_watch_config *from = config->watches.items;
+    const struct mr_agent_watch *from = config->watches.items;
     struct mr_track_watch *watches = calloc(config->watches.count + 1, sizeof(*watches));
     enum mr_wish *outputs = calloc(config->watches.count + 1, sizeof(*outputs));
     if (watches == NULL || outputs == NULL) {

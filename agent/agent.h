@@ -6,7 +6,8 @@
 #include "agent_config.h"
 #include "tail.h"
 
-struct mr_agent_job { /* what to ship; borrowed until _stop */
+/* What to ship; borrowed until _stop. */
+struct mr_agent_job {
     enum mr_track_mode mode;
     const struct mr_agent_config *config;
     const struct mr_agent_plan *plan;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define F(field) offsetof(struct mr_agent_config, field)
-#define W(field) offsetof(struct mr_watch_config, field)
+#define W(field) offsetof(struct mr_agent_watch, field)
 #define MIB      (INT64_C(1024) * 1024)
 #define MS       INT64_C(1000000)
 #define SECOND   INT64_C(1000000000)
@@ -162,7 +162,7 @@ const struct mr_config_key mr_agent_config_table[] = {
      .min = 1,
      .max = 64,
      .keys = watch_table,
-     .entry_bytes = sizeof(struct mr_watch_config),
+     .entry_bytes = sizeof(struct mr_agent_watch),
      .help = "the trees to watch"},
     {.path = NULL},
 };
@@ -178,11 +178,11 @@ static void plan(const struct mr_agent_config *c, struct mr_agent_plan *ret)
     ret->packers = cores < PACKERS_MAX ? 1 : PACKERS_MAX;
 }
 
-static int check_watch(const struct mr_config_places *places, const struct mr_watch_config *watches,
+static int check_watch(const struct mr_config_places *places, const struct mr_agent_watch *watches,
                        size_t index, struct mr_err *err)
 {
     char key[64];
-    const struct mr_watch_config *w = &watches[index];
+    const struct mr_agent_watch *w = &watches[index];
     for (size_t j = 0; j < index; j++) {
         snprintf(key, sizeof(key), "watch[%zu].path", index);
         if (strcmp(watches[j].path, w->path) == 0)

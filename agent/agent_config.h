@@ -9,7 +9,8 @@
 
 #define MR_AGENT_MOVIES_MAX 128 /* under way at once; the others wait */
 
-struct mr_watch_config { /* an entry of `watch` */
+/* An entry of `watch`. */
+struct mr_agent_watch {
     char *path;
     struct mr_config_strings include, exclude;
     int output; /* enum mr_wish */
@@ -22,7 +23,7 @@ struct mr_agent_config {
     struct mr_config_strings endpoints;
     int codec; /* enum mr_codec_wish */
     uint64_t pool_bytes;
-    struct mr_config_maps watches; /* of struct mr_watch_config */
+    struct mr_config_maps watches; /* of struct mr_agent_watch */
 };
 
 extern const struct mr_config_key mr_agent_config_table[];
@@ -34,7 +35,8 @@ struct mr_agent_plan {
     uint32_t packers;      /* threads */
 };
 
-struct mr_agent_source {     /* where a configuration comes from; all borrowed */
+/* Where a configuration comes from; all borrowed. */
+struct mr_agent_source {
     const char *file;        /* NULL: the defaults, without watches; for push */
     const char *const *sets; /* KEY=VALUE over it */
     size_t set_count;

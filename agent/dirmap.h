@@ -15,7 +15,8 @@ struct mr_dirmap_slot {
     char *path; /* owned */
 };
 
-struct mr_dirmap { /* all zero: empty */
+/* All zero: empty. */
+struct mr_dirmap {
     struct mr_dirmap_slot *slots;
     size_t capacity, count; /* capacity: a power of two, or 0 */
 };

@@ -20,13 +20,15 @@
 #define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
 #define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
 
-enum mr_journal_state { /* in the database: never renumber */
-                        MR_JOURNAL_OPEN = 1,
-                        MR_JOURNAL_COMMITTED = 2,
-                        MR_JOURNAL_FAILED = 3,
+/* In the database: never renumber. */
+enum mr_journal_state {
+    MR_JOURNAL_OPEN = 1,
+    MR_JOURNAL_COMMITTED = 2,
+    MR_JOURNAL_FAILED = 3,
 };
 
-struct mr_journal_movie { /* one revision of one movie */
+/* One revision of one movie. */
+struct mr_journal_movie {
     struct mr_ulid id;
     uint32_t revision;
     enum mr_journal_state state;

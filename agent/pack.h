@@ -12,7 +12,8 @@
 
 struct mr_pack;
 
-struct mr_pack_queues {     /* borrowed */
+/* Borrowed. */
+struct mr_pack_queues {
     struct mr_queue *in;    /* struct mr_parcel, from tail */
     struct mr_queue *out;   /* struct mr_parcel, to uplink: those that are to be sent */
     struct mr_queue *notes; /* struct mr_packed, to tail: all of them */

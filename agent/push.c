@@ -130,7 +130,8 @@ static int ship(const struct mr_agent_job *job, int signals)
 
 /* ---- push ---- */
 
-struct target { /* one PATH: the folder it lies in, and its name there */
+/* One PATH: the folder it lies in, and its name there. */
+struct target {
     char full[PATH_MAX], folder[PATH_MAX], name[PATH_MAX];
 };
 
@@ -184,7 +185,8 @@ static int find_targets(const struct mr_push_options *o, struct target *targets)
     return status;
 }
 
-struct load { /* what a push ships; arrays of path_count */
+/* What a push ships; arrays of path_count. */
+struct load {
     struct target *targets;
     struct mr_track_watch *watches;
     enum mr_wish *outputs;

@@ -6,7 +6,8 @@
 
 #include "agent_config.h"
 
-struct mr_push_options { /* NULL: the default */
+/* NULL: the default. */
+struct mr_push_options {
     const char *server, *agent, *output, *codec;
     const char *const *paths;
     size_t path_count; /* > 0 */

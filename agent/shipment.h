@@ -41,9 +41,9 @@ struct mr_shipment {
     enum mr_output output;
     enum mr_codec_id codec;
     struct mr_geometry geometry;
-    struct mr_fs_facts
-        shipped;    /* facts as of COMPLETE when it was committed: what CHANGED compares with */
-    unsigned tries; /* times it began again because it read as other bytes than before */
+    /* facts as of COMPLETE when it was committed: what CHANGED compares with */
+    struct mr_fs_facts shipped;
+    unsigned tries;         /* times it began again because it read as other bytes than before */
     unsigned read_failures; /* one after the other */
     uint16_t held_code;     /* of the last HOLD; 0: not held */
     uint64_t counted_bytes; /* in the counts */
@@ -59,7 +59,8 @@ struct mr_shipment {
     bool gone;
 };
 
-struct mr_shipments { /* all of them, by track's number */
+/* All of them, by track's number. */
+struct mr_shipments {
     struct mr_shipment **buckets;
     size_t bucket_count, count;
     struct mr_shipment *waiting_first, *waiting_last;

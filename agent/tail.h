@@ -14,7 +14,8 @@
 #include "parcel.h"
 #include "uplink.h"
 
-struct mr_tail_config { /* all borrowed until _free */
+/* All borrowed until _free. */
+struct mr_tail_config {
     struct mr_consign_config consign;
     struct mr_transfer_config transfer;
     struct mr_journal *journal;

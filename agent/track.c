@@ -30,7 +30,8 @@
 #define LOOK_BUDGET   256                 /* files looked at in one step */
 #define LOOK_EVERY_NS (20 * MR_NS_PER_MS) /* at most, while a file is being written */
 
-struct root { /* what the hints of one watch come with */
+/* What the hints of one watch come with. */
+struct root {
     struct mr_track *track;
     struct mr_watch *watch;
     const struct mr_track_watch *config;

@@ -43,7 +43,8 @@ struct mr_growth {
     char reason[MR_TEXT_MAX];   /* BROKEN, REPLACED, CHANGED: why; else "" */
 };
 
-struct mr_track_watch { /* all borrowed until mr_track_free */
+/* All borrowed until mr_track_free. */
+struct mr_track_watch {
     const char *path;
     const char *below; /* NULL; of a push: the one file or folder below path */
     const char *const *include, *const *exclude;

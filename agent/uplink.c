@@ -18,7 +18,8 @@
 #define BATCH     64
 #define NO_PARCEL UINT32_MAX
 
-struct waiting { /* a parcel that its lane has no room for yet */
+/* A parcel that its lane has no room for yet. */
+struct waiting {
     struct mr_parcel parcel;
     uint32_t next;
 };

@@ -12,11 +12,12 @@
 #include "parcel.h"
 #include "wire/link.h"
 
-enum mr_order_kind {                      /* tail -> uplink */
-                     MR_ORDER_CONNECT,    /* to endpoint; an earlier connection is dropped */
-                     MR_ORDER_LANES,      /* welcome's ports; slabs of `session` may go */
-                     MR_ORDER_MESSAGE,    /* send data (owned by the order) */
-                     MR_ORDER_DISCONNECT, /* what is queued on data lanes is dropped */
+/* From tail to uplink. */
+enum mr_order_kind {
+    MR_ORDER_CONNECT,    /* to endpoint; an earlier connection is dropped */
+    MR_ORDER_LANES,      /* welcome's ports; slabs of `session` may go */
+    MR_ORDER_MESSAGE,    /* send data (owned by the order) */
+    MR_ORDER_DISCONNECT, /* what is queued on data lanes is dropped */
 };
 
 struct mr_order {
@@ -29,10 +30,11 @@ struct mr_order {
     size_t bytes;
 };
 
-enum mr_report_kind {                 /* uplink -> tail */
-                      MR_REPORT_UP,   /* control is connected */
-                      MR_REPORT_DOWN, /* text says why; the connection is gone */
-                      MR_REPORT_MESSAGE,
+/* From uplink to tail. */
+enum mr_report_kind {
+    MR_REPORT_UP,   /* control is connected */
+    MR_REPORT_DOWN, /* text says why; the connection is gone */
+    MR_REPORT_MESSAGE,
 };
 
 struct mr_report {
@@ -41,7 +43,8 @@ struct mr_report {
     char text[256];
 };
 
-struct mr_uplink_config { /* borrowed */
+/* Borrowed. */
+struct mr_uplink_config {
     struct mr_link *link;
     struct mr_queue *orders;  /* struct mr_order */
     struct mr_queue *parcels; /* struct mr_parcel, from pack */

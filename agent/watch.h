@@ -30,9 +30,10 @@ enum mr_hint {
 /* path: below the watch's root, borrowed for the call. */
 typedef void (*mr_watch_hint_fn)(void *ctx, enum mr_hint hint, const char *path);
 
-struct mr_watch_config { /* all borrowed until mr_watch_free */
-    const char *path;    /* the root */
-    const char *below;   /* NULL: all of it; else only this file or folder below the root */
+/* All borrowed until mr_watch_free. */
+struct mr_watch_config {
+    const char *path;  /* the root */
+    const char *below; /* NULL: all of it; else only this file or folder below the root */
     const char *const *include, *const *exclude; /* globs (mr_text_glob_path) */
     size_t include_count, exclude_count;         /* no include: everything */
     int64_t rescan_ns;                           /* > 0 */

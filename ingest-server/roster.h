@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct mr_roster { /* zeroed: empty */
+/* Zeroed: empty. */
+struct mr_roster {
     struct mr_roster_entry *first;
 };
 

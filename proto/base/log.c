@@ -87,7 +87,8 @@ static size_t put_text(char *line, size_t size, const char *fmt, va_list args)
 
 enum { LATELY = 256, LATELY_MS = 600000 };
 
-static struct { /* a line's hash, and when it was said */
+/* A line's hash, and when it was said. */
+static struct {
     uint64_t hash;
     int64_t said_ns;
 } lately[LATELY];

@@ -12,7 +12,8 @@
 
 #define SCRATCH (64 * 1024)
 
-struct work { /* a slab in somebody's hands */
+/* A slab in somebody's hands. */
+struct work {
     uint64_t life;
     struct mr_pick pick;
 };

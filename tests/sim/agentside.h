@@ -9,16 +9,17 @@
 #include "cable.h"
 #include "transfer.h"
 
-enum reel_fate {                  /* what becomes of a source */
-                 REEL_WHOLE,      /* complete from the start */
-                 REEL_GROWS,      /* and is complete in the end */
-                 REEL_BREAKS,     /* grows, then FAIL with what there is */
-                 REEL_UNREADABLE, /* grows, then FAIL at once */
-                 REEL_REWRITTEN, /* grows, changes under our hands, is begun again and then complete
-                                  */
+/* What becomes of a source. */
+enum reel_fate {
+    REEL_WHOLE,      /* complete from the start */
+    REEL_GROWS,      /* and is complete in the end */
+    REEL_BREAKS,     /* grows, then FAIL with what there is */
+    REEL_UNREADABLE, /* grows, then FAIL at once */
+    REEL_REWRITTEN,  /* grows, changes under our hands, is begun again, then whole */
 };
 
-struct reel { /* one source file */
+/* One source file. */
+struct reel {
     struct agentside *agent;
     enum reel_fate fate;
     struct mr_open open;

@@ -14,7 +14,8 @@
 enum { CABLE_UP, CABLE_DOWN, CABLE_LANE }; /* CABLE_LANE + i: lane i */
 #define CABLE_WAYS (CABLE_LANE + WORLD_LANES)
 
-struct parcel { /* one message under way */
+/* One message under way. */
+struct parcel {
     struct cable *cable;
     int way;
     bool damaged; /* the payload of a slab */
@@ -22,7 +23,8 @@ struct parcel { /* one message under way */
     uint8_t data[];
 };
 
-struct cable_end { /* the agent's */
+/* The agent's. */
+struct cable_end {
     void *ctx;
     void (*hear)(void *ctx, struct cable *cable, const uint8_t *data, size_t bytes);
     void (*broken)(void *ctx, struct cable *cable); /* its sockets noticed */

@@ -9,7 +9,8 @@
 
 #define SCRATCH (256 * 1024)
 
-struct planned { /* a call of this life of the server */
+/* A call of this life of the server. */
+struct planned {
     uint32_t life;
     struct serverside *server;
     timeline_fire fire;

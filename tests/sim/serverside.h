@@ -10,7 +10,8 @@
 #include "intake.h"
 #include "shelf.h"
 
-struct held { /* a movie with a berth */
+/* A movie with a berth. */
+struct held {
     struct held *next;
     struct serverside *server;
     struct mr_movie *movie; /* NULL: finished or released */
@@ -26,7 +27,8 @@ struct held { /* a movie with a berth */
     bool under_way[WORLD_SLABS];
 };
 
-struct ear { /* what a lane remembers of a session */
+/* What a lane remembers of a session. */
+struct ear {
     uint64_t session, sequence;
 };
 

@@ -19,7 +19,8 @@ struct happening {
     void *ctx, *payload;
 };
 
-struct timeline { /* zeroed: empty, at 0 */
+/* Zeroed: empty, at 0. */
+struct timeline {
     int64_t now_ns;
     uint64_t planned;
     struct happening *heap;

@@ -69,7 +69,7 @@ START_TEST(least_file_has_defaults)
     ck_assert_str_eq(config.name, "k3-krios1");
     ck_assert_uint_eq(config.endpoints.count, 1);
     ck_assert_str_eq(config.endpoints.items[0], "tcp://127.0.0.1:5570");
-    const struct mr_watch_config *w = config.watches.items;
+    const struct mr_agent_watch *w = config.watches.items;
     ck_assert_int_eq(w->quiet_ns, 30000000000LL);
     ck_assert_uint_eq(w->exclude.count, 6);
     ck_assert_int_eq(w->output, MR_WISH_AUTO);
