@@ -23,6 +23,7 @@
 #define ORDERS      4096
 #define REPORTS     4096
 #define PACKERS_MAX 8
+#define FORGET_NS   (365LL * 86400 * MR_NS_PER_S)
 #define IO_THREADS  1
 
 enum queue_name { GROWTH_Q, PARCELS_Q, PACKED_Q, NOTES_Q, ORDERS_Q, REPORTS_Q, QUEUES };
@@ -198,6 +199,18 @@ static int start_threads(struct mr_agent *a, struct mr_err *err)
     return r;
 }
 
+/* A file that is still there after so long is offered again, and the server knows its content. */
+static void forget_old_movies(struct mr_agent *a)
+{
+    uint64_t count = 0;
+    struct mr_err err = {0};
+    if (mr_journal_expire(a->journal, mr_clock_real_ns() - FORGET_NS, &count, &err) < 0)
+        mr_warn(STAGE, "%s", err.text);
+    else if (count > 0)
+        mr_info(STAGE, "%llu movies of more than a year ago are forgotten",
+                (unsigned long long)count);
+}
+
 int mr_agent_start(const struct mr_agent_job *job, void (*ended)(void *ctx), void *ctx,
                    struct mr_agent **ret, struct mr_err *err)
 {
@@ -211,6 +224,8 @@ int mr_agent_start(const struct mr_agent_job *job, void (*ended)(void *ctx), voi
     int r = mr_journal_open(job->push ? NULL : job->config->state_dir, err, &a->journal);
     if (r == 0 && !job->push)
         r = lock_state(a, err);
+    if (r == 0)
+        forget_old_movies(a);
     if (r == 0)
         r = make_queues(a, err);
     if (r == 0)

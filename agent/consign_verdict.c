@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STAGE     "tail"
-#define TRIES_MAX 3
+#define STAGE       "tail"
+#define TRIES_MAX   3
+#define HELD_MAX_MS 60000
 
 static void end(struct mr_consign *c, struct mr_shipment *s, enum mr_shipment_end how)
 {
@@ -99,6 +100,12 @@ static void on_abandoned(struct mr_consign *c, struct mr_shipment *s)
     s->tries += s->state != MR_SHIPMENT_LEAVING;
     mr_consign_forget(c, s);
     end(c, s, MR_END_NOT_YET);
+    if (s->held_too_long) {
+        char text[MR_PATH_MAX + MR_JOURNAL_ROOT_MAX + 64];
+        snprintf(text, sizeof(text), "%s/%s was not shipped", s->root, s->path);
+        mr_consign_refuse(c, s, text);
+        return;
+    }
     if (s->tries >= TRIES_MAX && !s->gone) {
         give_up(c, s);
         return;
@@ -112,12 +119,27 @@ static void on_abandoned(struct mr_consign *c, struct mr_shipment *s)
     go_on(c, s);
 }
 
-static void on_hold(struct mr_shipment *s, const struct mr_hold *m)
+/* A service waits for as long as it takes, the source being where it was. A command has to end, and
+ * to say that it failed. */
+static void limit_hold(struct mr_consign *c, struct mr_shipment *s, const struct mr_hold *m)
+{
+    if (!c->config.ends || m->code == MR_REASON_BUSY || s->held_too_long)
+        return;
+    s->held_ms += m->retry_ms;
+    if (s->held_ms < HELD_MAX_MS)
+        return;
+    mr_error(STAGE, "%s/%s: given up: %s", s->root, s->path, m->text);
+    s->held_too_long = true;
+    mr_transfer_abandon(c->transfer, s);
+}
+
+static void on_hold(struct mr_consign *c, struct mr_shipment *s, const struct mr_hold *m)
 {
     if (s->held_code != m->code) /* once for each cause */
         mr_log_seldom(MR_LOG_WARN, STAGE, "%s/%s waits (%s): %s; asked again every %u ms", s->root,
                       s->path, mr_reason_name(m->code), m->text, m->retry_ms);
     s->held_code = m->code;
+    limit_hold(c, s, m);
 }
 
 static void on_opened(struct mr_shipment *s, const struct mr_opened *m)
@@ -146,7 +168,7 @@ void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m)
         on_opened(s, &m->opened);
         return;
     case MR_HOLD:
-        on_hold(s, &m->hold);
+        on_hold(c, s, &m->hold);
         return;
     case MR_COMMITTED:
         on_committed(c, s, &m->committed);

@@ -46,6 +46,8 @@ struct mr_shipment {
     unsigned tries;         /* times it began again because it read as other bytes than before */
     unsigned read_failures; /* one after the other */
     uint16_t held_code;     /* of the last HOLD; 0: not held */
+    uint32_t held_ms;       /* what all its HOLDs come to */
+    bool held_too_long;     /* of a command that ends: abandoned for that */
     uint64_t counted_bytes; /* in the counts */
     int64_t not_before_ns;  /* WAITING: monotonic; a file that could not be opened */
     int fd;                 /* -1 unless it is being read */
