@@ -244,7 +244,7 @@ int mr_push(const struct mr_push_options *o, const struct mr_agent_config *confi
     return status;
 }
 
-/* ---- --once */
+/* ---- --once ---- */
 
 int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
                  int signals)

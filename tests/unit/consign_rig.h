@@ -115,7 +115,7 @@ static inline void silence(void)
     ck_assert_msg(!listen_for(), "%s said", mr_message_name(said.type));
 }
 
-/* ---- files, and what track says of them  ---- */
+/* ---- files, and what track says of them ---- */
 
 static inline void write_file(const char *name, const char *text, int flags)
 {
@@ -170,7 +170,7 @@ static inline void tell_movie(uint64_t file, const char *name, enum mr_growth_ki
     mr_consign_growth(consign, g, ++now_ns);
 }
 
-/* ---- the server's part  ---- */
+/* ---- the server's part ---- */
 
 static inline void open_it(void)
 {

@@ -6,7 +6,7 @@
  */
 #include "consign_rig.h"
 
-/* ---- tests  ---- */
+/* ---- tests ---- */
 
 START_TEST(new_file_is_committed_once)
 {
