@@ -80,25 +80,6 @@ struct why {
     struct mr_err err;
 };
 
-static void blame(struct why *why, int code)
-{
-    switch (-code) {
-    case ENOSPC:
-        why->code = MR_REASON_NO_SPACE;
-        break;
-    case EROFS:
-        why->code = MR_REASON_READ_ONLY;
-        break;
-    case EACCES:
-    case EPERM:
-    case EDQUOT:
-        why->code = MR_REASON_PERMISSION;
-        break;
-    default:
-        why->code = MR_REASON_IO;
-    }
-}
-
 static struct mr_message *message_of(const struct mr_ulid *id, const struct why *why)
 {
     struct mr_message *m = calloc(1, sizeof(*m));
@@ -498,7 +479,7 @@ static void open_movie(struct mr_berth *b, const struct mr_berth_job *job,
     if (r == 0)
         return;
     if (why.code == 0)
-        blame(&why, r);
+        why.code = mr_reason_of_error(r);
     if (why.err.code == 0)
         mr_err_errno(&why.err, r, "%s", job->open->path);
     mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", job->open->path, job->agent, why.err.text);

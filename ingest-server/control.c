@@ -199,20 +199,6 @@ static void take_detached(struct mr_control *c, struct mr_movie *movie)
     mr_intake_detached(c->intake, movie);
 }
 
-static uint16_t reason_of(int code)
-{
-    switch (-code) {
-    case ENOSPC:
-        return MR_REASON_NO_SPACE;
-    case EROFS:
-        return MR_REASON_READ_ONLY;
-    case EDQUOT:
-        return MR_REASON_PERMISSION;
-    default:
-        return MR_REASON_IO;
-    }
-}
-
 static void say_stuck(void *ctx, const struct mr_intake_movie_view *view)
 {
     const struct mr_lane_news *n = ctx;
@@ -224,7 +210,7 @@ static void take_stuck(struct mr_control *c, struct mr_lane_news *n)
 {
     mr_intake_each_movie(c->intake, say_stuck, n);
     bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
-    mr_intake_stuck(c->intake, n->movie, tainted, reason_of(n->code), n->text);
+    mr_intake_stuck(c->intake, n->movie, tainted, mr_reason_of_error(n->code), n->text);
 }
 
 static void take_news(struct mr_control *c, struct mr_lane_news *n)

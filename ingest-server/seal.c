@@ -135,27 +135,11 @@ static struct mr_message *new_message(enum mr_message_type type, const struct mr
     return m;
 }
 
-static uint16_t reason_of(int code)
-{
-    switch (-code) {
-    case ENOSPC:
-        return MR_REASON_NO_SPACE;
-    case EROFS:
-        return MR_REASON_READ_ONLY;
-    case EDQUOT:
-    case EACCES:
-    case EPERM:
-        return MR_REASON_PERMISSION;
-    default:
-        return MR_REASON_IO;
-    }
-}
-
 static void answer_hold(struct work *w, const struct mr_err *err)
 {
     mr_log_seldom(MR_LOG_ERROR, STAGE, "%s", err->text);
     w->message = new_message(MR_HOLD, &w->job.id);
-    w->message->hold.code = reason_of(err->code);
+    w->message->hold.code = mr_reason_of_error(err->code);
     w->message->hold.retry_ms = RETRY_MS;
     snprintf(w->message->hold.text, sizeof(w->message->hold.text), "%.500s", err->text);
 }

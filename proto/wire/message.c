@@ -86,6 +86,22 @@ const char *mr_reason_name(uint16_t code)
     return code < sizeof(names) / sizeof(names[0]) ? names[code] : "unknown reason";
 }
 
+uint16_t mr_reason_of_error(int error)
+{
+    switch (-error) {
+    case ENOSPC:
+        return MR_REASON_NO_SPACE;
+    case EROFS:
+        return MR_REASON_READ_ONLY;
+    case EACCES:
+    case EPERM:
+    case EDQUOT:
+        return MR_REASON_PERMISSION;
+    default:
+        return MR_REASON_IO;
+    }
+}
+
 const char *mr_output_name(enum mr_output output)
 {
     static const char *const names[] = {"?", "keep", "mrc", "hdf5"};

@@ -89,6 +89,7 @@ enum mr_reason {
     MR_REASON_SOURCE = 14,      /* the agent said FAIL */
 };
 const char *mr_reason_name(uint16_t code);
+uint16_t mr_reason_of_error(int error); /* why a store cannot be written: of -errno */
 
 struct mr_refused {
     uint16_t code;

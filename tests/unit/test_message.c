@@ -273,6 +273,10 @@ START_TEST(unknown_type_is_refused)
     ck_assert_str_eq(mr_message_name((enum mr_message_type)0), "?");
     ck_assert_str_eq(mr_reason_name(MR_REASON_NO_SPACE), "no space");
     ck_assert_str_eq(mr_reason_name(999), "unknown reason");
+    ck_assert_uint_eq(mr_reason_of_error(-ENOSPC), MR_REASON_NO_SPACE);
+    ck_assert_uint_eq(mr_reason_of_error(-EROFS), MR_REASON_READ_ONLY);
+    ck_assert_uint_eq(mr_reason_of_error(-EDQUOT), MR_REASON_PERMISSION);
+    ck_assert_uint_eq(mr_reason_of_error(-ENODEV), MR_REASON_IO);
     ck_assert_str_eq(mr_output_name(MR_OUTPUT_MRC), "mrc");
 }
 END_TEST
