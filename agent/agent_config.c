@@ -26,19 +26,6 @@ static const char *const outputs[] = {"auto", "keep", "mrc", "hdf5", NULL};
 static const char *const codecs[] = {"auto", "none", "bslz4", "bszstd", NULL};
 static const char *const afters[] = {"keep", "delete", NULL};
 
-static const char *refuse_name(const char *text)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return text[strspn(text, allowed)] == '\0' ? NULL
-                                               : "may hold letters, digits, '.', '_' and '-'";
-}
-
-static const char *refuse_relative(const char *text)
-{
-    return text[0] == '/' ? NULL : "must be an absolute path";
-}
-
 static const char *refuse_zone(const char *text)
 {
     return mr_clock_check_zone(text) == 0
@@ -58,7 +45,7 @@ static const struct mr_config_key watch_table[] = {
      .offset = W(path),
      .min = 1,
      .max = 3000,
-     .refuse = refuse_relative,
+     .refuse = mr_config_refuse_relative,
      .help = "the tree to watch"},
     {.path = "include",
      .type = MR_CONFIG_STRINGS,
@@ -116,7 +103,7 @@ const struct mr_config_key mr_agent_config_table[] = {
      .default_text = "k3-krios1",
      .min = 1,
      .max = 64,
-     .refuse = refuse_name,
+     .refuse = mr_config_refuse_name,
      .help = "this camera host's name in the store"},
     {.path = "agent.state_dir",
      .type = MR_CONFIG_STRING,
@@ -124,7 +111,7 @@ const struct mr_config_key mr_agent_config_table[] = {
      .default_text = "/var/lib/millrace-agent",
      .min = 1,
      .max = 1024,
-     .refuse = refuse_relative,
+     .refuse = mr_config_refuse_relative,
      .help = "the journal: which file is which movie"},
     {.path = "agent.timezone",
      .type = MR_CONFIG_STRING,
@@ -203,7 +190,7 @@ static void host_name(char *ret, size_t size)
     ret[size - 1] = '\0';
     for (char *c = ret; *c != '\0'; c++) {
         char one[2] = {*c, '\0'};
-        if (refuse_name(one) != NULL)
+        if (!mr_text_is_plain(one))
             *c = '-';
     }
 }

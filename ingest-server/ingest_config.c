@@ -3,6 +3,8 @@
 #include "ingest_config.h"
 
 #include "base/text.h"
+#include "control.h"
+#include "credit.h"
 #include "movie.h"
 #include "naming.h"
 #include "store.h"
@@ -28,19 +30,6 @@ static const char *const direct_io[] = {"auto", "on", "off", NULL};
 static const char *const mtimes[] = {"source", "commit", NULL};
 static const char *const security[] = {"none", "curve", NULL};
 
-static const char *refuse_name(const char *text)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return text[strspn(text, allowed)] == '\0' ? NULL
-                                               : "may hold letters, digits, '.', '_' and '-'";
-}
-
-static const char *refuse_relative(const char *text)
-{
-    return text[0] == '/' || text[0] == '\0' ? NULL : "must be an absolute path";
-}
-
 static const struct mr_config_key webhook_table[] = {
     {.path = "url",
      .type = MR_CONFIG_STRING,
@@ -57,21 +46,21 @@ const struct mr_config_key mr_ingest_config_table[] = {
      .default_text = "storage1",
      .min = 1,
      .max = 64,
-     .refuse = refuse_name,
+     .refuse = mr_config_refuse_name,
      .help = "this server's name, in every event's source"},
     {.path = "ingest.site",
      .type = MR_CONFIG_STRING,
      .offset = F(site),
      .default_text = "",
      .max = 64,
-     .refuse = refuse_name,
+     .refuse = mr_config_refuse_name,
      .help = "{site} in store.path"},
     {.path = "ingest.state_dir",
      .type = MR_CONFIG_STRING,
      .offset = F(state_dir),
      .default_text = "/var/lib/millrace-ingest",
      .max = 1024,
-     .refuse = refuse_relative,
+     .refuse = mr_config_refuse_relative,
      .help = "caches that can be rebuilt; all else lies in the store. \"\": none"},
     {.path = "listen.control",
      .type = MR_CONFIG_STRING,
@@ -105,7 +94,7 @@ const struct mr_config_key mr_ingest_config_table[] = {
      .default_text = "/data/store",
      .min = 1,
      .max = 2048,
-     .refuse = refuse_relative,
+     .refuse = mr_config_refuse_relative,
      .help = "where movies land"},
     {.path = "store.path",
      .type = MR_CONFIG_STRING,
@@ -367,7 +356,8 @@ void mr_ingest_config_print(const struct mr_ingest_config *c, const struct mr_in
         mr_text_size(p->lane_budget, b), mr_text_size(p->pool_used, d),
         mr_text_size(c->pool_bytes, e));
     fprintf(out, "# limits: %u movies in flight, %u agents, %s a slab, %s a control message\n",
-            1024u, 256u, mr_text_size(MR_SLAB_BYTES, a), mr_text_size(MR_CONTROL_BYTES_MAX, b));
+            MR_CONTROL_MOVIES_MAX, MR_CREDIT_SLOTS, mr_text_size(MR_SLAB_BYTES, a),
+            mr_text_size(MR_CONTROL_BYTES_MAX, b));
     fprintf(out, "# ports: control %s\n", p->control);
     for (uint16_t i = 0; i < p->lanes; i++)
         fprintf(out, "# ports: lane %u %s\n", i, p->lane[i]);

@@ -175,8 +175,7 @@ static bool make_way(struct mr_intake *in, const struct mr_route *from,
 /* A name becomes a folder and part of every event. */
 static bool may_be_called(const char *name)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return name[0] != '\0' && name[strspn(name, plain)] == '\0' && strcmp(name, ".") != 0 &&
+    return name[0] != '\0' && mr_text_is_plain(name) && strcmp(name, ".") != 0 &&
            strcmp(name, "..") != 0;
 }
 

@@ -276,9 +276,8 @@ static const char *base_name(const char *path)
 
 static int check_movie(const struct mr_naming_movie *m, struct mr_err *err)
 {
-    const char *letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t bytes = strlen(m->agent);
-    if (bytes == 0 || bytes > MR_NAME_MAX || strspn(m->agent, letters) != bytes)
+    if (bytes == 0 || bytes > MR_NAME_MAX || !mr_text_is_plain(m->agent))
         return refuse(err, "agent", m->agent, "a name is [A-Za-z0-9._-]{1,64}");
     int r = check_value("agent", m->agent, err);
     if (r == 0)

@@ -62,6 +62,10 @@ struct mr_config_key {
     const char *help; /* one line */
 };
 
+/* For a row's `refuse`; both accept "", which `min` is there to refuse. */
+const char *mr_config_refuse_name(const char *text);     /* not mr_text_is_plain */
+const char *mr_config_refuse_relative(const char *text); /* a path that is not absolute */
+
 /* Where each key stood; for errors found after loading. */
 struct mr_config_places;
 

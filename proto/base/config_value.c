@@ -221,6 +221,16 @@ int mr_config_value_check_string(const struct mr_config_key *key, const char *te
     return -EINVAL;
 }
 
+const char *mr_config_refuse_name(const char *text)
+{
+    return mr_text_is_plain(text) ? NULL : "may hold letters, digits, '.', '_' and '-'";
+}
+
+const char *mr_config_refuse_relative(const char *text)
+{
+    return text[0] == '/' || text[0] == '\0' ? NULL : "must be an absolute path";
+}
+
 int mr_config_set_string(char **field, const char *value)
 {
     char *copy = strdup(value);

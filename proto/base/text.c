@@ -234,7 +234,15 @@ const char *mr_text_duration_about(int64_t ns, char *ret)
     return ret;
 }
 
-/* ---- nearest name ---- */
+/* ---- names ---- */
+
+bool mr_text_is_plain(const char *s)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789._-";
+    return s[strspn(s, plain)] == '\0';
+}
 
 enum { NAME_MAX_BYTES = 64, SLIP = 4 }; /* a slip costs 4, wrong case 1 */
 

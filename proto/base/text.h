@@ -48,10 +48,13 @@ const char *mr_text_duration(int64_t ns, char *ret);         /* "10min"; ns >= 0
 const char *mr_text_percent(uint32_t hundredths, char *ret); /* "2%", "0.25%" */
 /* Rounded, for people. */
 const char *mr_text_size_about(uint64_t bytes, char *ret); /* "1.2 GiB" */
-const char *mr_text_duration_about(int64_t ns,
-                                   char *ret); /* "85 ms", "1.2 s", "3 min 05 s", "2 d 04 h" */
+/* "85 ms", "1.2 s", "3 min 05 s", "2 d 04 h" */
+const char *mr_text_duration_about(int64_t ns, char *ret);
 
 /* ---- names ---- */
+
+/* Nothing but letters and digits of ASCII, '.', '_' and '-'; so also where s is empty. */
+bool mr_text_is_plain(const char *s);
 
 /* The one of names (count of them) that word is most likely a slip of, or NULL where none is near;
  * wrong case counts as a quarter of a slip. Borrowed from names. */

@@ -218,6 +218,16 @@ static const struct glob_case globs[] = {
     {"millrace.*.ready.v1", "millrace.movie.failed.v1", false},
 };
 
+START_TEST(plain_names_are_told)
+{
+    ck_assert(mr_text_is_plain("k3-Krios.1_a"));
+    ck_assert(mr_text_is_plain(""));
+    ck_assert(!mr_text_is_plain("a b"));
+    ck_assert(!mr_text_is_plain("a/b"));
+    ck_assert(!mr_text_is_plain("\xc3\xa4"));
+}
+END_TEST
+
 START_TEST(globs_match_as_written)
 {
     for (size_t i = 0; i < COUNT(globs); i++)
@@ -306,6 +316,6 @@ END_TEST
 
 MR_SUITE("text", T(builder_appends_and_cuts), T(sizes_are_read), T(what_is_no_size_is_refused),
          T(durations_are_read), T(percentages_are_read), T(exact_texts_are_read_back),
-         T(about_texts_suit_people), T(the_nearest_name_is_found), T(globs_match_as_written),
-         T(path_globs_match_as_documented), T(a_hostile_glob_ends_in_time),
-         T(utf8_is_judged_strictly), T(other_than_utf8_is_escaped))
+         T(about_texts_suit_people), T(the_nearest_name_is_found), T(plain_names_are_told),
+         T(globs_match_as_written), T(path_globs_match_as_documented),
+         T(a_hostile_glob_ends_in_time), T(utf8_is_judged_strictly), T(other_than_utf8_is_escaped))
