@@ -53,9 +53,22 @@ static void take_over(struct mr_consign *c, struct mr_shipment *s, const struct 
     s->revision = m->revision;
 }
 
+/* What is committed may be what the file was: an earlier run sent it and ended before it could note
+ * the verdict, and the file went on changing. Then this is not the end of it. */
+static void take_facts(struct mr_shipment *s, const struct mr_committed *m)
+{
+    if (m->source_mtime_ns == 0)
+        return;
+    s->shipped.size = m->source_bytes;
+    s->shipped.mtime_ns = m->source_mtime_ns;
+    s->again |= mr_shipment_growing(s) || s->facts.size != m->source_bytes ||
+                s->facts.mtime_ns != m->source_mtime_ns;
+}
+
 static void on_committed(struct mr_consign *c, struct mr_shipment *s, const struct mr_committed *m)
 {
     take_over(c, s, m);
+    take_facts(s, m);
     mr_consign_write_end(c, s, MR_JOURNAL_COMMITTED, m->event, "");
     c->counts.committed++;
     c->counts.known += m->known;

@@ -107,6 +107,8 @@ static struct mr_message *message_committed(const struct mr_store *store,
     m->committed = (struct mr_committed){.movie = entry->id,
                                          .revision = entry->revision,
                                          .sequence = entry->sequence,
+                                         .source_bytes = entry->source_bytes,
+                                         .source_mtime_ns = entry->source_mtime_ns,
                                          .known = true};
     snprintf(m->committed.event, sizeof(m->committed.event), "%s", entry->event);
     snprintf(m->committed.path, sizeof(m->committed.path), "%s/%s", store->root, entry->path);

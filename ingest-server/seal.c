@@ -152,6 +152,8 @@ static void answer_committed(const struct mr_store *store, struct work *w, const
     c->revision = w->d->open.revision;
     c->sequence = sequence;
     c->known = known;
+    c->source_bytes = w->d->sealed.source_bytes;
+    c->source_mtime_ns = w->d->sealed.source_mtime_ns;
     snprintf(c->event, sizeof(c->event), "%s", event);
     snprintf(c->path, sizeof(c->path), "%s/%s", store->root, path);
 }

@@ -180,9 +180,12 @@ struct mr_committed {
     struct mr_ulid movie;
     uint32_t revision;
     uint64_t sequence; /* of the event in the log */
-    char event[64];    /* its id */
-    char path[4096];   /* final, on the server */
-    bool known;        /* same content was there already: no second copy, no new event */
+    /* Of the source, as the END said that was committed: what the agent has now may be newer. */
+    uint64_t source_bytes;
+    int64_t source_mtime_ns; /* 0: not known */
+    char event[64];          /* its id */
+    char path[4096];         /* final, on the server */
+    bool known;              /* same content was there already: no second copy, no new event */
 };
 
 struct mr_hold {

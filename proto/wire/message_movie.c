@@ -247,6 +247,8 @@ void mr_message_write_committed(struct mr_writer *w, const struct mr_message *m)
     mr_write_u32(w, c->revision);
     mr_write_u64(w, c->sequence);
     mr_write_u8(w, c->known);
+    mr_write_u64(w, c->source_bytes);
+    mr_write_i64(w, c->source_mtime_ns);
     mr_write_str(w, c->event);
     mr_write_str(w, c->path);
 }
@@ -258,6 +260,8 @@ void mr_message_read_committed(struct mr_fields *f, struct mr_message *m)
     c->revision = mr_field_u32(f, "revision", 1, UINT32_MAX);
     c->sequence = mr_field_u64(f, "sequence", 0, UINT64_MAX);
     c->known = mr_field_bool(f, "known");
+    c->source_bytes = mr_field_u64(f, "source_bytes", 0, UINT64_MAX);
+    c->source_mtime_ns = mr_field_i64(f, "source_mtime_ns");
     mr_field_str(f, "event", c->event, sizeof(c->event));
     mr_field_str(f, "path", c->path, sizeof(c->path));
 }

@@ -74,7 +74,8 @@ def parse(kind, body):
     if kind == "RESEND":
         return dict(zip(("movie", "generation", "slab"), r.take("16sIQ")))
     if kind == "COMMITTED":
-        fields = dict(zip(("movie", "revision", "sequence", "known"), r.take("16sIQB")))
+        fields = dict(zip(("movie", "revision", "sequence", "known", "source_bytes",
+                           "source_mtime_ns"), r.take("16sIQBQq")))
         return {**fields, "event": r.text(), "path": r.text()}
     if kind == "HOLD":
         movie, code, retry = r.take("16sHI")

@@ -90,6 +90,8 @@ static inline void sample_verdict(struct mr_message *m)
         m->committed = (struct mr_committed){.movie = sample_movie,
                                              .revision = 2,
                                              .sequence = 4242,
+                                             .source_bytes = 919224320,
+                                             .source_mtime_ns = 1763800000123456789,
                                              .event = "01JD96YJG0040G2081GG50E20J.ready.r2",
                                              .path = "/data/store/k3-krios1/grid7/movie_0001.h5",
                                              .known = true};

@@ -282,6 +282,7 @@ START_TEST(committed_movie_is_answered_from_the_catalogue)
     ck_assert_ptr_null(answer.movie);
     ck_assert_int_eq(answer.message->type, MR_COMMITTED);
     ck_assert_uint_eq(answer.message->committed.sequence, 1);
+    ck_assert_uint_eq(answer.message->committed.source_bytes, 5000);
     snprintf(event, sizeof(event), "%s.ready", mr_ulid_text(&open.movie, id));
     ck_assert_str_eq(answer.message->committed.event, event);
     snprintf(path, sizeof(path), "%s/k3/a.log", rig.store.root);

@@ -51,6 +51,72 @@ START_TEST(what_was_open_is_resumed)
 }
 END_TEST
 
+static void commit_of(const struct mr_ulid *id, const struct mr_fs_facts *source)
+{
+    static struct mr_message m;
+    m = (struct mr_message){.type = MR_COMMITTED,
+                            .committed = {.movie = *id,
+                                          .revision = 1,
+                                          .source_bytes = source->size,
+                                          .source_mtime_ns = source->mtime_ns}};
+    hear(&m);
+}
+
+/* The agent died after the server's COMMITTED and before it could write that down, and the file
+ * went on changing: what is in the store is not what the file is now. */
+START_TEST(committed_as_it_was_is_not_the_end)
+{
+    for (int growing = 0; growing <= 1; growing++) {
+        struct mr_ulid again;
+        uint32_t revision;
+        struct mr_fs_facts shipped;
+        begin(false, false);
+        write_file("m.mrc", "header and a frame", O_TRUNC);
+        shipped = look(1, "m.mrc", MR_GROWTH_COMPLETE)->facts;
+        tell_movie(1, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+        open_it();
+        struct mr_ulid id = said.open.movie;
+        stop();
+        make_consign(false, false);
+        greet();
+        write_file("m.mrc", "another frame", O_APPEND);
+        tell_movie(1, "m.mrc", growing ? MR_GROWTH_FOUND : MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+        expect(MR_OPEN);
+        ck_assert(mr_ulid_equal(&said.open.movie, &id));
+        commit_of(&id, &shipped);
+        if (growing) {
+            silence();
+            tell_movie(1, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+        }
+        ship(&again, &revision);
+        ck_assert(mr_ulid_equal(&again, &id));
+        ck_assert_uint_eq(revision, 2);
+        end();
+    }
+}
+END_TEST
+
+/* The same, but the file is what it was: found growing at first, as every file is. */
+START_TEST(committed_as_it_is_is_the_end)
+{
+    begin(false, false);
+    write_file("m.mrc", "header and a frame", O_TRUNC);
+    struct mr_fs_facts shipped = look(1, "m.mrc", MR_GROWTH_FOUND)->facts;
+    tell_movie(1, "m.mrc", MR_GROWTH_FOUND, MR_PIXEL_I16);
+    open_it();
+    struct mr_ulid id = said.open.movie;
+    commit_of(&id, &shipped);
+    tell_movie(1, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+    silence();
+    stop(); /* nor is it in the next life: the journal has its size and time */
+    make_consign(false, false);
+    greet();
+    tell_movie(1, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+    silence();
+    end();
+}
+END_TEST
+
 START_TEST(changed_after_commit_is_a_revision)
 {
     struct mr_ulid id, again;
@@ -386,6 +452,7 @@ START_TEST(stop_abandons)
 END_TEST
 
 MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
+         T(committed_as_it_was_is_not_the_end), T(committed_as_it_is_is_the_end),
          T(changed_after_commit_is_a_revision), T(replaced_is_another_movie),
          T(changed_on_its_way_begins_again), T(changed_before_end_is_not_ended),
          T(abandoned_again_and_again_is_given_up), T(held_for_long_is_given_up_by_a_push_alone),

@@ -87,6 +87,8 @@ START_TEST(movie_is_committed)
     ck_assert(!m->committed.known);
     ck_assert_uint_eq(m->committed.revision, 1);
     ck_assert_uint_eq(m->committed.sequence, 1);
+    ck_assert_uint_eq(m->committed.source_bytes, s.extent.source_bytes);
+    ck_assert_int_eq(m->committed.source_mtime_ns, s.end.source_mtime_ns);
     ck_assert(ends_with(m->committed.event, ".ready"));
     ck_assert(ends_with(m->committed.path, "/k3/grid7/a.mrc"));
     ck_assert_int_eq(m->committed.path[0], '/');
