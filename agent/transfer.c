@@ -204,19 +204,6 @@ void mr_transfer_abandon(struct mr_transfer *t, void *owner)
         m->send_abandon = true;
 }
 
-bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
-                          struct mr_transfer_progress *ret)
-{
-    const struct movie *m = mr_transfer_find_owner(t, owner);
-    if (m == NULL)
-        return false;
-    *ret = (struct mr_transfer_progress){.durable = m->window.durable,
-                                         .in_flight = m->window.in_flight,
-                                         .open = m->state == LIVE || m->state == ENDED,
-                                         .complete = m->complete};
-    return true;
-}
-
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t)
 {
     uint64_t slabs = 0;

@@ -100,13 +100,6 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
 void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick); /* could not be read */
 
 /* ---- for status ---- */
-struct mr_transfer_progress {
-    uint64_t durable, in_flight; /* slabs */
-    bool open, complete;
-};
-bool mr_transfer_progress(const struct mr_transfer *t, void *owner,
-                          struct mr_transfer_progress *ret);
-
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t);     /* slabs, all movies */
 uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t); /* of the movies inside, about */
 

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +37,6 @@ struct mr_uplink {
     struct lane lanes[MR_LANES_MAX];
     struct waiting *waiting;
     uint32_t free_slot;
-    _Atomic uint64_t slabs, wire_bytes, raw_bytes;
 };
 
 int mr_uplink_new(const struct mr_uplink_config *config, struct mr_uplink **ret)
@@ -69,14 +67,6 @@ void mr_uplink_free(struct mr_uplink *u)
     free(u);
 }
 
-void mr_uplink_count(struct mr_uplink *u, struct mr_uplink_counts *ret)
-{
-    *ret = (struct mr_uplink_counts){
-        .slabs = atomic_load_explicit(&u->slabs, memory_order_relaxed),
-        .wire_bytes = atomic_load_explicit(&u->wire_bytes, memory_order_relaxed),
-        .raw_bytes = atomic_load_explicit(&u->raw_bytes, memory_order_relaxed)};
-}
-
 /* ---- reports ---- */
 
 static void report(struct mr_uplink *u, struct mr_report *r)
@@ -105,9 +95,6 @@ static int send_parcel(struct mr_uplink *u, struct mr_parcel *p)
     if (r < 0)
         return r;
     lane->sequence++;
-    atomic_fetch_add_explicit(&u->slabs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&u->wire_bytes, p->header.wire_bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(&u->raw_bytes, p->header.raw_bytes, memory_order_relaxed);
     return 0;
 }
 

@@ -59,9 +59,4 @@ void mr_uplink_free(struct mr_uplink *uplink);
 
 extern const struct mr_stage mr_uplink_stage; /* ends when `orders` is closed and empty */
 
-struct mr_uplink_counts {
-    uint64_t slabs, wire_bytes, raw_bytes;
-};
-void mr_uplink_count(struct mr_uplink *uplink, struct mr_uplink_counts *ret); /* any thread */
-
 #endif

@@ -434,8 +434,3 @@ int mr_watch_root(const struct mr_watch *w)
 {
     return w->root;
 }
-
-void mr_watch_rescan(struct mr_watch *w)
-{
-    w->wanted = true;
-}

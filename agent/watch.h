@@ -67,7 +67,4 @@ uint64_t mr_watch_skipped(const struct mr_watch *w);
 /* The root's directory for *at calls, -1 while it is not there. Borrowed; changes with steps. */
 int mr_watch_root(const struct mr_watch *w);
 
-/* Begins a whole listing at the next step. */
-void mr_watch_rescan(struct mr_watch *w);
-
 #endif

@@ -36,7 +36,7 @@ struct mr_control {
     struct mr_control_config config;
     struct mr_router *router;
     struct mr_intake *intake;
-    uint16_t port, lanes;
+    uint16_t lanes;
     struct leaving *leaving;
     uint8_t *scratch; /* one control message */
     _Atomic bool stop;
@@ -393,7 +393,7 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
     if (r < 0)
         mr_err_errno(err, r, "control");
     else
-        r = mr_router_bind(link, config->endpoint, &c->router, &c->port, err);
+        r = mr_router_bind(link, config->endpoint, &c->router, NULL, err);
     if (r < 0) {
         mr_control_free(c);
         return r;
@@ -413,11 +413,6 @@ void mr_control_free(struct mr_control *c)
     free(c->snapshot);
     free(c->scratch);
     free(c);
-}
-
-uint16_t mr_control_port(const struct mr_control *c)
-{
-    return c->port;
 }
 
 void mr_control_stop(struct mr_control *c)

@@ -32,7 +32,6 @@ struct mr_control;
 int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
                    struct mr_control **ret, struct mr_err *err) MR_MUST_USE;
 void mr_control_free(struct mr_control *control);
-uint16_t mr_control_port(const struct mr_control *control);
 
 /* Any thread: say BYE to agents, let go of movies in flight, finish those being sealed, then end.
  */

@@ -42,19 +42,6 @@ void mr_counter_unregister(struct mr_counter *counter)
     pthread_mutex_unlock(&mutex);
 }
 
-void mr_counter_each(mr_counter_visit visit, void *ctx)
-{
-    pthread_mutex_lock(&mutex);
-    for (const struct mr_counter *c = first; c != NULL; c = c->next)
-        visit(ctx, c);
-    pthread_mutex_unlock(&mutex);
-}
-
-struct printing {
-    FILE *out;
-    const char *name; /* of the series before */
-};
-
 /* Prometheus: backslash, newline and, in label values, the quote are escaped. */
 static void print_escaped(FILE *out, const char *s, bool quotes)
 {
@@ -82,26 +69,31 @@ static void print_value(FILE *out, const struct mr_counter *c)
         fprintf(out, " %llu\n", v);
 }
 
-static void print_series(void *ctx, const struct mr_counter *c)
+/* before: the series before, whose HELP and TYPE stand for this one too where the name is the same
+ */
+static void print_series(FILE *out, const struct mr_counter *before, const struct mr_counter *c)
 {
-    struct printing *p = ctx;
-    if (p->name == NULL || strcmp(p->name, c->name) != 0) {
-        fprintf(p->out, "# HELP %s ", c->name);
-        print_escaped(p->out, c->help, false);
-        fprintf(p->out, "\n# TYPE %s %s\n", c->name, is_gauge(c) ? "gauge" : "counter");
+    if (before == NULL || strcmp(before->name, c->name) != 0) {
+        fprintf(out, "# HELP %s ", c->name);
+        print_escaped(out, c->help, false);
+        fprintf(out, "\n# TYPE %s %s\n", c->name, is_gauge(c) ? "gauge" : "counter");
     }
-    p->name = c->name;
-    fputs(c->name, p->out);
+    fputs(c->name, out);
     if (c->label != NULL) {
-        fprintf(p->out, "{%s=\"", c->label);
-        print_escaped(p->out, c->label_value, true);
-        fputs("\"}", p->out);
+        fprintf(out, "{%s=\"", c->label);
+        print_escaped(out, c->label_value, true);
+        fputs("\"}", out);
     }
-    print_value(p->out, c);
+    print_value(out, c);
 }
 
 void mr_counter_print(FILE *out)
 {
-    struct printing p = {.out = out};
-    mr_counter_each(print_series, &p);
+    const struct mr_counter *before = NULL;
+    pthread_mutex_lock(&mutex);
+    for (const struct mr_counter *c = first; c != NULL; c = c->next) {
+        print_series(out, before, c);
+        before = c;
+    }
+    pthread_mutex_unlock(&mutex);
 }

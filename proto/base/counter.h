@@ -53,10 +53,6 @@ static inline uint64_t mr_counter_value(const struct mr_counter *c)
     return atomic_load_explicit(&c->value, memory_order_relaxed);
 }
 
-/* Visits each registered counter under the registry's lock: register nothing from inside. */
-typedef void (*mr_counter_visit)(void *ctx, const struct mr_counter *counter);
-void mr_counter_each(mr_counter_visit visit, void *ctx);
-
 /* Everything registered as Prometheus text, version 0.0.4. */
 void mr_counter_print(FILE *out);
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,16 +86,6 @@ int mr_notify_reloading(int64_t monotonic_ns)
     snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
              (long long)(monotonic_ns / 1000));
     return send_state(state, NULL);
-}
-
-int mr_notify_status(const char *fmt, ...)
-{
-    char status[MESSAGE_BYTES - 16];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(status, sizeof(status), fmt, args);
-    va_end(args);
-    return send_state("", status);
 }
 
 int mr_notify_watchdog(void)

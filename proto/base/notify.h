@@ -15,8 +15,7 @@
 int mr_notify_ready(const char *status); /* after start and after each reload */
 int mr_notify_stopping(const char *status);
 int mr_notify_reloading(int64_t monotonic_ns); /* now, CLOCK_MONOTONIC */
-int mr_notify_status(const char *fmt, ...) MR_PRINTF(1, 2);
-int mr_notify_watchdog(void); /* alive */
+int mr_notify_watchdog(void);                  /* alive */
 
 /* How often systemd wants mr_notify_watchdog at least, in ns; 0 where it does not watch this
  * process. Send at half of it. */

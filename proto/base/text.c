@@ -423,7 +423,9 @@ bool mr_text_glob_path(const char *pattern, const char *path)
 
 /* ---- UTF-8 ---- */
 
-size_t mr_text_utf8_char(const char *s, size_t bytes)
+/* Bytes of the well-formed character at s (1 to 4), or 0: overlong forms, surrogates, beyond
+ * U+10FFFF. */
+static size_t utf8_char(const char *s, size_t bytes)
 {
     /* Unicode 15, table 3-7: the second byte's range depends on the first, later ones are 80..BF */
     static const struct {
@@ -454,7 +456,7 @@ size_t mr_text_utf8_char(const char *s, size_t bytes)
 bool mr_text_is_utf8(const char *s, size_t bytes)
 {
     while (bytes > 0) {
-        size_t n = mr_text_utf8_char(s, bytes);
+        size_t n = utf8_char(s, bytes);
         if (n == 0)
             return false;
         s += n;
@@ -467,7 +469,7 @@ void mr_text_append_escaped(struct mr_text *t, const char *s)
 {
     size_t left = strlen(s);
     while (left > 0) {
-        size_t n = mr_text_utf8_char(s, left);
+        size_t n = utf8_char(s, left);
         if (n == 0) {
             n = 1;
             mr_text_appendf(t, "%%%02X", (unsigned)(uint8_t)*s);

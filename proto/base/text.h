@@ -76,9 +76,6 @@ bool mr_text_glob_path(const char *pattern, const char *path);
 
 /* ---- UTF-8 ---- */
 
-/* Bytes of the well-formed character at s (1 to 4), or 0: overlong forms, surrogates, beyond
- * U+10FFFF. */
-size_t mr_text_utf8_char(const char *s, size_t bytes);
 bool mr_text_is_utf8(const char *s, size_t bytes);
 
 /* Appends s, each byte that is part of no UTF-8 character as %XX. '%' itself stays, so the way back

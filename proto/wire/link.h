@@ -81,8 +81,8 @@ struct mr_route {
     uint8_t size;
 };
 
-/* endpoint with port 0 or "*" picks one; *ret_port is it. -EADDRINUSE and so on, err names the
- * endpoint. */
+/* endpoint with port 0 or "*" picks one; *ret_port (may be NULL) is it. -EADDRINUSE and so on, err
+ * names the endpoint. */
 int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router **ret,
                    uint16_t *ret_port, struct mr_err *err) MR_MUST_USE;
 void mr_router_close(struct mr_router *router);

@@ -212,6 +212,36 @@ bool agentside_finished(const struct agentside *a)
     return true;
 }
 
+/* What must hold at every moment. */
+static void check_books(const struct agentside *a)
+{
+    const struct mr_transfer *t = a->transfer;
+    uint64_t in_flight[MR_LANES_MAX] = {0};
+    for (uint16_t i = 0; a->cable != NULL && i < t->welcome.lanes; i++) {
+        const struct lane_credit *c = &t->lanes[i];
+        PROMISE(a->world, c->spent + c->reserved + c->returned <= c->granted,
+                "agent %s: lane %u: %llu spent, %llu reserved, %llu returned of %llu",
+                a->hello.host, i, (unsigned long long)c->spent, (unsigned long long)c->reserved,
+                (unsigned long long)c->returned, (unsigned long long)c->granted);
+    }
+    for (const struct movie *m = t->movies; m != NULL; m = m->next) {
+        uint64_t durable = 0, picked = 0;
+        for (uint64_t i = 0; i < m->window.capacity; i++) {
+            bool is_durable = m->window.state[i] & MR_SLAB_DURABLE;
+            durable += is_durable;
+            bool is_picked = !is_durable && (m->window.state[i] & MR_SLAB_PICKED);
+            picked += is_picked;
+            in_flight[is_picked ? i % t->welcome.lanes : 0] += is_picked;
+        }
+        PROMISE(a->world, durable == m->window.durable && picked == m->window.in_flight,
+                "agent %s: a window miscounts", a->hello.host);
+    }
+    for (uint16_t i = 0; i < t->welcome.lanes; i++)
+        PROMISE(a->world, in_flight[i] == t->lanes[i].in_flight,
+                "agent %s: lane %u: %llu in flight, %llu in the books", a->hello.host, i,
+                (unsigned long long)in_flight[i], (unsigned long long)t->lanes[i].in_flight);
+}
+
 static void step(void *ctx, uint64_t life, void *payload)
 {
     struct agentside *a = ctx;
@@ -235,7 +265,7 @@ static void step(void *ctx, uint64_t life, void *payload)
         return;
     if (a->cable != NULL)
         pick_all(a);
-    agentside_check(a);
+    check_books(a);
 }
 
 void agentside_soon(struct agentside *a)
@@ -390,35 +420,4 @@ void agentside_describe(const struct agentside *a)
                   (unsigned long long)m->end.slabs, (unsigned long long)m->window.durable,
                   (unsigned long long)m->window.in_flight, (unsigned long long)m->window.cursor);
     }
-}
-
-/* ---- what must hold at every moment ---- */
-
-void agentside_check(const struct agentside *a)
-{
-    const struct mr_transfer *t = a->transfer;
-    uint64_t in_flight[MR_LANES_MAX] = {0};
-    for (uint16_t i = 0; a->cable != NULL && i < t->welcome.lanes; i++) {
-        const struct lane_credit *c = &t->lanes[i];
-        PROMISE(a->world, c->spent + c->reserved + c->returned <= c->granted,
-                "agent %s: lane %u: %llu spent, %llu reserved, %llu returned of %llu",
-                a->hello.host, i, (unsigned long long)c->spent, (unsigned long long)c->reserved,
-                (unsigned long long)c->returned, (unsigned long long)c->granted);
-    }
-    for (const struct movie *m = t->movies; m != NULL; m = m->next) {
-        uint64_t durable = 0, picked = 0;
-        for (uint64_t i = 0; i < m->window.capacity; i++) {
-            bool is_durable = m->window.state[i] & MR_SLAB_DURABLE;
-            durable += is_durable;
-            bool is_picked = !is_durable && (m->window.state[i] & MR_SLAB_PICKED);
-            picked += is_picked;
-            in_flight[is_picked ? i % t->welcome.lanes : 0] += is_picked;
-        }
-        PROMISE(a->world, durable == m->window.durable && picked == m->window.in_flight,
-                "agent %s: a window miscounts", a->hello.host);
-    }
-    for (uint16_t i = 0; i < t->welcome.lanes; i++)
-        PROMISE(a->world, in_flight[i] == t->lanes[i].in_flight,
-                "agent %s: lane %u: %llu in flight, %llu in the books", a->hello.host, i,
-                (unsigned long long)in_flight[i], (unsigned long long)t->lanes[i].in_flight);
 }

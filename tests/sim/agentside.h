@@ -61,7 +61,6 @@ void agentside_bye(struct agentside *a);       /* says it, and connects anew */
 void agentside_soon(struct agentside *a);
 bool agentside_finished(const struct agentside *a); /* all verdicts are there */
 void agentside_describe(const struct agentside *a); /* into the trace */
-void agentside_check(const struct agentside *a);
 
 /* ---- sources (reel.c) ---- */
 void reel_make(struct agentside *a, struct reel *r);

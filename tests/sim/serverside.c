@@ -122,6 +122,27 @@ static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
     s->online += online ? 1u : UINT32_MAX;
 }
 
+/* ---- what must hold at every moment ---- */
+
+static void check_books(const struct serverside *s)
+{
+    const struct mr_intake *in = s->intake;
+    for (uint16_t i = 0; i < s->world->lanes; i++) {
+        const struct mr_credit_lane *lane = &in->credit[i];
+        uint64_t out = 0;
+        for (uint32_t slot = 0; slot < MR_CREDIT_SLOTS; slot++) {
+            const struct mr_credit_slot *c = &lane->slots[slot];
+            PROMISE(s->world, c->used + c->returned <= c->granted, "lane %u: credit is negative",
+                    i);
+            out += c->granted - c->used - c->returned;
+        }
+        PROMISE(s->world, out == lane->out && out <= lane->budget,
+                "lane %u: %llu bytes out, %llu in the books, budget %llu", i,
+                (unsigned long long)out, (unsigned long long)lane->out,
+                (unsigned long long)lane->budget);
+    }
+}
+
 /* ---- its loop ---- */
 
 static void turn(void *ctx, uint64_t a, void *payload)
@@ -131,7 +152,7 @@ static void turn(void *ctx, uint64_t a, void *payload)
     (void)payload;
     s->tick_planned = false;
     mr_intake_tick(s->intake, s->world->time.now_ns, s->world->time.now_ns);
-    serverside_check(s);
+    check_books(s);
     if (s->stopping && mr_intake_idle(s->intake))
         serverside_crash(s); /* by now there is nothing it could lose */
 }
@@ -278,26 +299,5 @@ void serverside_describe(const struct serverside *s)
                       s->intake->sessions[slot].hello.name, (unsigned long long)c->granted,
                       (unsigned long long)c->used, (unsigned long long)c->returned, c->wanted);
         }
-    }
-}
-
-/* ---- what must hold at every moment ---- */
-
-void serverside_check(const struct serverside *s)
-{
-    const struct mr_intake *in = s->intake;
-    for (uint16_t i = 0; i < s->world->lanes; i++) {
-        const struct mr_credit_lane *lane = &in->credit[i];
-        uint64_t out = 0;
-        for (uint32_t slot = 0; slot < MR_CREDIT_SLOTS; slot++) {
-            const struct mr_credit_slot *c = &lane->slots[slot];
-            PROMISE(s->world, c->used + c->returned <= c->granted, "lane %u: credit is negative",
-                    i);
-            out += c->granted - c->used - c->returned;
-        }
-        PROMISE(s->world, out == lane->out && out <= lane->budget,
-                "lane %u: %llu bytes out, %llu in the books, budget %llu", i,
-                (unsigned long long)out, (unsigned long long)lane->out,
-                (unsigned long long)lane->budget);
     }
 }

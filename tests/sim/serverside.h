@@ -65,7 +65,6 @@ void serverside_slab(struct serverside *s, struct parcel *p); /* takes p */
 void serverside_stick(struct serverside *s, uint16_t lane, int64_t for_ns);
 void serverside_soon(struct serverside *s);           /* a turn of control's loop */
 void serverside_describe(const struct serverside *s); /* into the trace */
-void serverside_check(const struct serverside *s);
 
 /* ---- lanes (simlane.c) ---- */
 struct held *serverside_held(const struct serverside *s, const struct mr_movie *movie);
