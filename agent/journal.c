@@ -216,9 +216,9 @@ static int check_schema(struct mr_journal *j, struct mr_err *err)
     if (application != APPLICATION_ID)
         return mr_err_set(err, -EBADMSG, "%s: a database, but not an agent's journal", j->path);
     if (version != MR_JOURNAL_SCHEMA)
-        return mr_err_set(err, -EPROTO,
-                          "%s: of schema %" PRId64 ", this program knows %d: start the newer one",
-                          j->path, version, MR_JOURNAL_SCHEMA);
+        return mr_err_set(
+            err, -EPROTO, "%s: of schema %" PRId64 ", this program knows %d: start the %s one",
+            j->path, version, MR_JOURNAL_SCHEMA, version > MR_JOURNAL_SCHEMA ? "newer" : "older");
     return 0;
 }
 
@@ -379,15 +379,14 @@ static void bind_movie(sqlite3_stmt *s, const struct mr_journal_movie *m)
     bind_number(s, 8, (uint64_t)m->identity.birth_ns);
     bind_number(s, 9, m->size);
     bind_number(s, 10, (uint64_t)m->mtime_ns);
-    bind_number(s, 11, m->header_crc);
-    bind_number(s, 12, (uint64_t)m->kind);
-    bind_number(s, 13, (uint64_t)m->output);
-    bind_number(s, 14, (uint64_t)m->codec);
-    (void)sqlite3_bind_blob(s, 15, geometry, sizeof(geometry), SQLITE_TRANSIENT);
-    (void)sqlite3_bind_text(s, 16, m->event, -1, SQLITE_TRANSIENT);
-    (void)sqlite3_bind_text(s, 17, m->text, -1, SQLITE_TRANSIENT);
-    bind_number(s, 18, (uint64_t)m->first_seen_real_ns);
-    bind_number(s, 19, (uint64_t)m->updated_real_ns);
+    bind_number(s, 11, (uint64_t)m->kind);
+    bind_number(s, 12, (uint64_t)m->output);
+    bind_number(s, 13, (uint64_t)m->codec);
+    (void)sqlite3_bind_blob(s, 14, geometry, sizeof(geometry), SQLITE_TRANSIENT);
+    (void)sqlite3_bind_text(s, 15, m->event, -1, SQLITE_TRANSIENT);
+    (void)sqlite3_bind_text(s, 16, m->text, -1, SQLITE_TRANSIENT);
+    bind_number(s, 17, (uint64_t)m->first_seen_real_ns);
+    bind_number(s, 18, (uint64_t)m->updated_real_ns);
 }
 
 /* Column `at` into ret; false where it does not fit or holds a NUL. */
@@ -415,20 +414,19 @@ static bool read_movie(sqlite3_stmt *s, struct mr_journal_movie *m)
                                           .birth_ns = sqlite3_column_int64(s, 7)};
     m->size = (uint64_t)sqlite3_column_int64(s, 8);
     m->mtime_ns = sqlite3_column_int64(s, 9);
-    m->header_crc = (uint64_t)sqlite3_column_int64(s, 10);
-    m->kind = (enum mr_kind)sqlite3_column_int(s, 11);
-    m->output = (enum mr_output)sqlite3_column_int(s, 12);
-    m->codec = (enum mr_codec_id)sqlite3_column_int(s, 13);
-    m->first_seen_real_ns = sqlite3_column_int64(s, 17);
-    m->updated_real_ns = sqlite3_column_int64(s, 18);
+    m->kind = (enum mr_kind)sqlite3_column_int(s, 10);
+    m->output = (enum mr_output)sqlite3_column_int(s, 11);
+    m->codec = (enum mr_codec_id)sqlite3_column_int(s, 12);
+    m->first_seen_real_ns = sqlite3_column_int64(s, 16);
+    m->updated_real_ns = sqlite3_column_int64(s, 17);
     return m->state >= MR_JOURNAL_OPEN && m->state <= MR_JOURNAL_FAILED &&
            m->kind >= MR_KIND_MOVIE && m->kind <= MR_KIND_FILE && m->output >= MR_OUTPUT_KEEP &&
            m->output <= MR_OUTPUT_HDF5 && m->codec < MR_CODEC_COUNT &&
-           mr_geometry_blob_decode(sqlite3_column_blob(s, 14), (size_t)sqlite3_column_bytes(s, 14),
+           mr_geometry_blob_decode(sqlite3_column_blob(s, 13), (size_t)sqlite3_column_bytes(s, 13),
                                    &m->geometry) &&
            read_text(s, 3, m->root, sizeof(m->root)) && read_text(s, 4, m->path, sizeof(m->path)) &&
-           read_text(s, 15, m->event, sizeof(m->event)) &&
-           read_text(s, 16, m->text, sizeof(m->text));
+           read_text(s, 14, m->event, sizeof(m->event)) &&
+           read_text(s, 15, m->text, sizeof(m->text));
 }
 
 static int bad_row(const struct mr_journal *j, struct mr_err *err)
@@ -516,24 +514,6 @@ int mr_journal_find_file(struct mr_journal *j, const char *root, const char *pat
     bind_number(s, 4, identity->inode);
     bind_number(s, 5, (uint64_t)identity->birth_ns);
     return fetch(j, s, ret, err);
-}
-
-int mr_journal_list(struct mr_journal *j, enum mr_journal_state state, mr_journal_visit visit,
-                    void *ctx, struct mr_err *err)
-{
-    sqlite3_stmt *s;
-    int result, code = get(j, LIST, &s, err);
-    if (code != 0)
-        return code;
-    bind_number(s, 1, (uint64_t)state);
-    while ((result = sqlite3_step(s)) == SQLITE_ROW && code == 0) {
-        struct mr_journal_movie movie = {0};
-        code = read_movie(s, &movie) ? visit(ctx, &movie) : bad_row(j, err);
-    }
-    if (code == 0 && result != SQLITE_DONE)
-        code = fail(j, result, err);
-    put_back(s);
-    return code;
 }
 
 /* ---- days, and forgetting ---- */

@@ -16,7 +16,7 @@
 #include "base/ulid.h"
 #include "wire/message.h"
 
-#define MR_JOURNAL_SCHEMA   1
+#define MR_JOURNAL_SCHEMA   2
 #define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
 #define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
 
@@ -35,9 +35,8 @@ struct mr_journal_movie {
     char root[MR_JOURNAL_ROOT_MAX + 1]; /* the watch's path */
     char path[MR_PATH_MAX + 1];         /* below it */
     struct mr_fs_identity identity;
-    uint64_t size;       /* OPEN: 0 until known; then what was sent */
-    int64_t mtime_ns;    /* likewise */
-    uint64_t header_crc; /* likewise; CRC-64/XZ of the source's first bytes, 0 unknown */
+    uint64_t size;    /* OPEN: 0 until known; then what was sent */
+    int64_t mtime_ns; /* likewise */
     enum mr_kind kind;
     enum mr_output output;
     enum mr_codec_id codec;
@@ -51,7 +50,7 @@ struct mr_journal;
 
 /* Opens or makes the journal in state_dir (made with mode 0700 where missing); NULL: in memory, for
  * a push. err names the file: -ENOTDIR, -EACCES, -EROFS: state_dir cannot be written; -EBADMSG:
- * damaged or not a journal; -EPROTO: of a newer schema; -EBUSY; -EIO. Returns owned. */
+ * damaged or not a journal; -EPROTO: of another schema; -EBUSY; -EIO. Returns owned. */
 int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret) MR_MUST_USE;
 void mr_journal_close(
     struct mr_journal *j); /* NULL allowed; a transaction not committed is undone */
@@ -69,7 +68,7 @@ int mr_journal_commit(struct mr_journal *j, struct mr_err *err) MR_MUST_USE;
 void mr_journal_rollback(struct mr_journal *j);
 
 /* All: -EIO, -ENOSPC, -EBUSY, -EBADMSG with err naming the file. Insert: -EEXIST where the id with
- * that revision is there. Update writes state, size, mtime_ns, header_crc, event, text,
+ * that revision is there. Update writes state, size, mtime_ns, event, text,
  * updated_real_ns of (id, revision): -ENOENT. Delete (ABANDONED): 0 also where there is none. */
 int mr_journal_insert(struct mr_journal *j, const struct mr_journal_movie *movie,
                       struct mr_err *err) MR_MUST_USE;
@@ -85,12 +84,6 @@ int mr_journal_find(struct mr_journal *j, const struct mr_ulid *id, struct mr_jo
 int mr_journal_find_file(struct mr_journal *j, const char *root, const char *path,
                          const struct mr_fs_identity *identity, struct mr_journal_movie *ret,
                          struct mr_err *err) MR_MUST_USE;
-
-/* Calls visit for each movie in the state, oldest id first; a non-zero return ends it and is
- * returned. visit must not change the journal. */
-typedef int (*mr_journal_visit)(void *ctx, const struct mr_journal_movie *movie);
-int mr_journal_list(struct mr_journal *j, enum mr_journal_state state, mr_journal_visit visit,
-                    void *ctx, struct mr_err *err) MR_MUST_USE;
 
 /* The day (MR_DAY_TEXT bytes) on which a top folder of a root was first seen: `today` when it was
  * not, and that is then remembered. */

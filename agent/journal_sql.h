@@ -8,9 +8,10 @@
 
 #include "journal.h"
 
-#define APPLICATION_ID 1297249892 /* in the file's header: ours, not some other database */
-#define STRING_(x)     #x
-#define STRING(x)      STRING_(x)
+#define APPLICATION_ID      1297249892 /* in the file's header: ours, not some other database */
+#define STRING_(x)          #x
+#define STRING(x)           STRING_(x)
+#define PRAGMA(name, value) "PRAGMA " #name " = " STRING(value) ";"
 
 static const char schema[] =
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), instance BLOB NOT NULL,"
@@ -18,19 +19,17 @@ static const char schema[] =
     "CREATE TABLE movies (id BLOB NOT NULL, revision INTEGER NOT NULL, state INTEGER NOT NULL,"
     " root BLOB NOT NULL, path BLOB NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,"
     " birth_ns INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,"
-    " header_crc INTEGER NOT NULL, kind INTEGER NOT NULL, output INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL, output INTEGER NOT NULL,"
     " codec INTEGER NOT NULL, geometry BLOB NOT NULL, event TEXT NOT NULL, text TEXT NOT NULL,"
     " first_seen_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, PRIMARY KEY (id, revision));"
     "CREATE INDEX movies_of_file ON movies (path, root);"
     "CREATE INDEX movies_in_state ON movies (state, updated_ns);"
     "CREATE TABLE days (root BLOB NOT NULL, folder BLOB NOT NULL, day TEXT NOT NULL,"
-    " PRIMARY KEY (root, folder)) WITHOUT ROWID;"
-    "PRAGMA application_id = " STRING(APPLICATION_ID) ";"
-                                                      "PRAGMA user_version = " STRING(
-                                                          MR_JOURNAL_SCHEMA) ";";
+    " PRIMARY KEY (root, folder)) WITHOUT ROWID;" PRAGMA(application_id, APPLICATION_ID)
+        PRAGMA(user_version, MR_JOURNAL_SCHEMA);
 
-#define COLUMNS                                                                              \
-    "id, revision, state, root, path, device, inode, birth_ns, size, mtime_ns, header_crc, " \
+#define COLUMNS                                                                  \
+    "id, revision, state, root, path, device, inode, birth_ns, size, mtime_ns, " \
     "kind, output, codec, geometry, event, text, first_seen_ns, updated_ns"
 
 enum statement {
@@ -43,7 +42,6 @@ enum statement {
     DELETE,
     FIND,
     FIND_FILE,
-    LIST,
     ADD_DAY,
     GET_DAY,
     EXPIRE,
@@ -56,14 +54,13 @@ static const char *const statements[STATEMENT_COUNT] = {
     [ROLLBACK] = "ROLLBACK",
     [NEXT_EPOCH] = "UPDATE meta SET epoch = epoch + 1 RETURNING epoch",
     [INSERT] = "INSERT INTO movies (" COLUMNS ") VALUES"
-               " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
-    [UPDATE] = "UPDATE movies SET state = ?3, size = ?9, mtime_ns = ?10, header_crc = ?11,"
-               " event = ?16, text = ?17, updated_ns = ?19 WHERE id = ?1 AND revision = ?2",
+               " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+    [UPDATE] = "UPDATE movies SET state = ?3, size = ?9, mtime_ns = ?10,"
+               " event = ?15, text = ?16, updated_ns = ?18 WHERE id = ?1 AND revision = ?2",
     [DELETE] = "DELETE FROM movies WHERE id = ?1 AND revision = ?2",
     [FIND] = "SELECT " COLUMNS " FROM movies WHERE id = ?1 ORDER BY revision DESC LIMIT 1",
     [FIND_FILE] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2 AND device = ?3"
                   " AND inode = ?4 AND birth_ns = ?5 ORDER BY id DESC, revision DESC LIMIT 1",
-    [LIST] = "SELECT " COLUMNS " FROM movies WHERE state = ?1 ORDER BY id, revision",
     [ADD_DAY] = "INSERT OR IGNORE INTO days (root, folder, day) VALUES (?1, ?2, ?3)",
     [GET_DAY] = "SELECT day FROM days WHERE root = ?1 AND folder = ?2",
     [EXPIRE] = "DELETE FROM movies WHERE state IN (2, 3) AND updated_ns < ?1",

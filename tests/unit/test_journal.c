@@ -48,7 +48,6 @@ static void check_same(const struct mr_journal_movie *a, const struct mr_journal
     ck_assert_str_eq(a->path, b->path);
     ck_assert_mem_eq(&a->identity, &b->identity, sizeof(a->identity));
     ck_assert_uint_eq(a->size, b->size);
-    ck_assert_uint_eq(a->header_crc, b->header_crc);
     ck_assert_uint_eq(a->geometry.data_offset, b->geometry.data_offset);
     ck_assert_uint_eq(a->geometry.frame_bytes, b->geometry.frame_bytes);
     ck_assert_int_eq(a->codec, b->codec);
@@ -85,7 +84,6 @@ START_TEST(movies_outlive_a_restart)
     ck_assert_int_eq(mr_journal_insert(j, &m, &err), -EEXIST);
     m.state = MR_JOURNAL_COMMITTED;
     m.size = 943000000;
-    m.header_crc = 0xF242280E488DAD9Au;
     strcpy(m.event, "01J.ready");
     ck_assert_int_eq(mr_journal_update(j, &m, &err), 0);
     mr_journal_close(j);
@@ -113,16 +111,14 @@ START_TEST(movies_outlive_a_restart)
 }
 END_TEST
 
-static int count(void *ctx, const struct mr_journal_movie *movie)
+static bool is_there(struct mr_journal *j, uint8_t i)
 {
-    unsigned *seen = ctx;
-    ck_assert_uint_eq(movie->id.bytes[15], *seen + 1);
-    return ++*seen == 3 ? -ECANCELED : 0;
+    struct mr_journal_movie m = a_movie(i), found;
+    return mr_journal_find(j, &m.id, &found, &err) == 0;
 }
 
 START_TEST(batches_are_all_or_nothing)
 {
-    unsigned seen = 0;
     uint64_t gone;
     struct mr_journal *j = open_at(NULL);
     ck_assert_int_eq(mr_journal_begin(j, &err), 0);
@@ -131,16 +127,16 @@ START_TEST(batches_are_all_or_nothing)
         ck_assert_int_eq(mr_journal_insert(j, &m, &err), 0);
     }
     mr_journal_rollback(j);
-    ck_assert_int_eq(mr_journal_list(j, MR_JOURNAL_OPEN, count, &seen, &err), 0);
-    ck_assert_uint_eq(seen, 0);
+    for (uint8_t i = 1; i <= 4; i++)
+        ck_assert(!is_there(j, i));
     ck_assert_int_eq(mr_journal_begin(j, &err), 0);
     for (uint8_t i = 4; i >= 1; i--) {
         struct mr_journal_movie m = a_movie(i);
         ck_assert_int_eq(mr_journal_insert(j, &m, &err), 0);
     }
     ck_assert_int_eq(mr_journal_commit(j, &err), 0);
-    ck_assert_int_eq(mr_journal_list(j, MR_JOURNAL_OPEN, count, &seen, &err), -ECANCELED);
-    ck_assert_uint_eq(seen, 3);
+    for (uint8_t i = 1; i <= 4; i++)
+        ck_assert(is_there(j, i));
     struct mr_journal_movie m = a_movie(1);
     m.state = MR_JOURNAL_FAILED;
     ck_assert_int_eq(mr_journal_update(j, &m, &err), 0);
@@ -148,6 +144,7 @@ START_TEST(batches_are_all_or_nothing)
     ck_assert_uint_eq(gone, 0);
     ck_assert_int_eq(mr_journal_expire(j, 1000, &gone, &err), 0);
     ck_assert_uint_eq(gone, 1);
+    ck_assert(!is_there(j, 1) && is_there(j, 2));
     mr_journal_close(j);
 }
 END_TEST
