@@ -24,9 +24,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE    "berth"
-#define RETRY_MS 5000
-#define STRAY_NS (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
+#define STAGE        "berth"
+#define RETRY_MS     5000
+#define CREATE_TRIES 16
+#define STRAY_NS     (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
 
 struct mr_berth {
     const struct mr_store *store;
@@ -209,16 +210,32 @@ static int open_journal(const struct mr_store *store, struct mr_movie *movie, in
     return movie->journal_fd < 0 ? mr_err_errno(err, -errno, "journal %s", movie->journal_name) : 0;
 }
 
-/* A line that a crash cut short would swallow the next one. */
+static void remove_generation(const struct mr_store *store, const struct mr_ulid *id,
+                              uint32_t generation, const char *path)
+{
+    char name[64];
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
+    mr_dossier_name(id, generation, "part", name);
+    if (dir >= 0)
+        unlinkat(dir, name, 0);
+    mr_dossier_name(id, generation, "journal", name);
+    unlinkat(store->journal_fd, name, 0);
+    mr_store_tidy(store, path);
+}
+
+/* A line that a crash cut short would swallow the next one. What was read may be in memory only:
+ * it is told as durable, so it is made so; where that fails, none of it is to be relied on. */
 static int reopen_journal(const struct mr_store *store, struct mr_movie *movie,
                           const struct mr_dossier *d, struct mr_err *err)
 {
     int r = open_journal(store, movie, 0, err);
-    if (r < 0 || !d->torn)
+    if (r == 0 && d->torn && ftruncate(movie->journal_fd, (off_t)d->good_bytes) < 0)
+        r = mr_err_errno(err, -errno, "journal %s", movie->journal_name);
+    if (r < 0 || fdatasync(movie->journal_fd) == 0)
         return r;
-    if (ftruncate(movie->journal_fd, (off_t)d->good_bytes) < 0 || fdatasync(movie->journal_fd) < 0)
-        return mr_err_errno(err, -errno, "journal %s", movie->journal_name);
-    return 0;
+    mr_err_errno(err, -errno, "journal %s", movie->journal_name);
+    remove_generation(store, &movie->id, movie->generation, d->path);
+    return -EIO;
 }
 
 static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
@@ -240,6 +257,22 @@ static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
     return r < 0 ? mr_err_errno(err, r, "journal %s", movie->journal_name) : 0;
 }
 
+/* The seal stage takes an empty directory away, and it is empty until the part is in it. */
+static int create_part(const struct mr_store *store, struct mr_movie *movie,
+                       const struct mr_dossier *d, struct mr_err *err)
+{
+    int r = open_part(store, movie, O_CREAT | O_EXCL, err);
+    for (int tries = 1; r == -ENOENT && tries < CREATE_TRIES; tries++) {
+        mr_fs_close(&movie->part_dir_fd);
+        *err = (struct mr_err){0};
+        movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
+        r = movie->part_dir_fd >= 0
+                ? open_part(store, movie, O_CREAT | O_EXCL, err)
+                : mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
+    }
+    return r;
+}
+
 static int make_part(const struct mr_store *store, struct mr_movie *movie,
                      const struct mr_dossier *d, struct mr_err *err)
 {
@@ -249,7 +282,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
     int r = begin_journal(store, movie, d, err);
     mr_failpoint("journal-made");
     if (r == 0)
-        r = open_part(store, movie, O_CREAT | O_EXCL, err);
+        r = create_part(store, movie, d, err);
     if (r == 0)
         r = mr_store_dress(store, movie->part_dir_fd, movie->part_fd, err);
     if (r == 0)
@@ -324,19 +357,6 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
     return mr_open_encode(&a1, left, sizeof(left), &left_bytes) == 0 &&
            mr_open_encode(&b1, right, sizeof(right), &right_bytes) == 0 &&
            left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
-}
-
-static void remove_generation(const struct mr_store *store, const struct mr_ulid *id,
-                              uint32_t generation, const char *path)
-{
-    char name[64];
-    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
-    mr_dossier_name(id, generation, "part", name);
-    if (dir >= 0)
-        unlinkat(dir, name, 0);
-    mr_dossier_name(id, generation, "journal", name);
-    unlinkat(store->journal_fd, name, 0);
-    mr_store_tidy(store, path);
 }
 
 /* The movie as an earlier session or an earlier server left it. -ENOENT: begin it afresh, as

@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "dossier.h"
 #include "finish.h"
+#include "sick_disk.h"
 #include "store_rig.h"
 #include "suite.h"
 
@@ -389,6 +390,60 @@ START_TEST(links_out_of_the_store_are_not_followed)
 }
 END_TEST
 
+static void tidy(void *ctx)
+{
+    struct rig *rig = ctx;
+    mr_store_tidy(&rig->store, "k3/before.log");
+    ck_assert(!rig_has(rig, "k3/.millrace"));
+}
+
+/* The seal stage takes the empty directory away just as the next movie is to begin in it. */
+START_TEST(directory_that_is_tidied_away_is_made_again)
+{
+    struct rig rig;
+    char part[256];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    sick_disk.after_fdatasync = tidy;
+    sick_disk.ctx = &rig;
+    struct mr_movie *movie = rig_begin(&rig, &open);
+    part_path(movie, "k3", part);
+    ck_assert(rig_has(&rig, part));
+    mr_movie_release(movie);
+    rig_end(&rig);
+}
+END_TEST
+
+/* Records of a server that was killed are read from memory: they may not be on the disk yet. */
+START_TEST(durable_set_is_synced_before_it_is_told)
+{
+    struct rig rig;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_extent extent = rig_extent(&open, 5000);
+    struct mr_movie *movie = rig_begin(&rig, &open);
+    rig_land_all(movie, &extent, 1);
+    mr_movie_release(movie);
+    rig_restart(&rig);
+    sick_disk.fdatasyncs = 0;
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert(answer.resumed);
+    ck_assert_uint_eq(answer.durable_count, 1);
+    ck_assert_int_ge(sick_disk.fdatasyncs, 1);
+    rig_forget(&answer);
+    sick_disk.fail_fdatasync = 1; /* then the records are not to be relied on */
+    answer = rig_ask(&rig, &open);
+    ck_assert_ptr_null(answer.movie);
+    ck_assert_int_eq(answer.message->type, MR_HOLD);
+    rig_forget(&answer);
+    answer = rig_ask(&rig, &open);
+    ck_assert_ptr_nonnull(answer.movie);
+    ck_assert(!answer.resumed);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_durable_set),
          T(doubted_slabs_that_do_not_read_back_are_dropped),
          T(damaged_record_counts_as_not_durable), T(torn_record_does_not_swallow_the_next),
@@ -396,4 +451,5 @@ MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_
          T(unreadable_open_record_begins_again), T(tainted_movie_leaves_nothing),
          T(committed_movie_is_answered_from_the_catalogue), T(sealed_movie_is_not_touched),
          T(failed_movie_stays_failed), T(full_store_lets_agents_wait),
-         T(bad_names_are_refused_for_good), T(links_out_of_the_store_are_not_followed))
+         T(bad_names_are_refused_for_good), T(links_out_of_the_store_are_not_followed),
+         T(directory_that_is_tidied_away_is_made_again), T(durable_set_is_synced_before_it_is_told))
