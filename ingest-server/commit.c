@@ -36,9 +36,12 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
     if (r == 0)
         r = mr_recordlog_append(fd, line, bytes);
     free(line);
-    if (r == 0 && fdatasync(fd) < 0)
-        r = -errno;
-    return r < 0 ? mr_err_errno(err, r, "journal %s", name) : 0;
+    if (r < 0)
+        return mr_err_errno(err, r, "journal %s", name);
+    if (fdatasync(fd) == 0)
+        return 0;
+    mr_err_errno(err, -errno, "journal %s: fdatasync", name);
+    return -EIO; /* not ENOSPC: the record is there, but not to be relied on */
 }
 
 /* ---- placing ---- */
@@ -275,15 +278,13 @@ static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct
     return r;
 }
 
-/* A line that a crash cut short would swallow the next one. */
-static int cut_torn(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
-                    struct mr_err *err)
+/* A line that a crash cut short would swallow the next one; what was read may be in memory only. */
+static int mend_journal(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
+                        struct mr_err *err)
 {
-    if (!d->torn)
-        return 0;
     MR_CLEANUP(mr_fs_close)
     int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || ftruncate(fd, (off_t)d->good_bytes) < 0 || fdatasync(fd) < 0)
+    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0) || fdatasync(fd) < 0)
         return mr_err_errno(err, -errno, "journal %s", name);
     return 0;
 }
@@ -311,7 +312,7 @@ static int recover_journal(const struct mr_commit *c, const char *name,
         mr_error(STAGE, "%s: it is left alone, and so is its part", err->text);
         r = 0;
     } else if (r == 0 && d->is_sealed) {
-        r = cut_torn(c, name, d, err);
+        r = mend_journal(c, name, d, err);
         if (r == 0)
             r = finish_sealed(c, d, err);
     } else if (r == 0) {

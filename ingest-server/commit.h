@@ -19,7 +19,8 @@ struct mr_commit {
     struct mr_catalogue *catalogue;
 };
 
-/* Appends d->sealed to the journal, durably. From here the commit can only be repeated. */
+/* Appends d->sealed to the journal, durably. From here the commit can only be repeated. -EIO: also
+ * where its fdatasync failed, whatever the cause: the journal is not to be trusted any more. */
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d,
                    struct mr_err *err) MR_MUST_USE;
 

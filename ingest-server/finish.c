@@ -243,8 +243,18 @@ static int set_mtime(int fd, int64_t mtime_ns)
     return futimens(fd, times) < 0 ? -errno : 0;
 }
 
+/* After a failure the kernel counts the pages as written: to try again would only hide it. */
+static int sync_part(struct mr_movie *movie, int fd)
+{
+    if (fsync(fd) == 0)
+        return 0;
+    int r = -errno;
+    mr_movie_taint(movie);
+    return r;
+}
+
 /* Through the page cache: these few bytes are ragged, and no page of theirs is written directly. */
-static int complete_file(const struct mr_store *store, const struct mr_movie *movie,
+static int complete_file(const struct mr_store *store, struct mr_movie *movie,
                          const struct mr_dossier *d, const struct mr_end *end,
                          const struct mr_image *image, uint64_t *ret_inode)
 {
@@ -261,8 +271,8 @@ static int complete_file(const struct mr_store *store, const struct mr_movie *mo
     if (r == 0 && store->source_mtime && end->source_mtime_ns > 0)
         r = set_mtime(fd, end->source_mtime_ns);
     mr_failpoint("part-complete");
-    if (r == 0 && fsync(fd) < 0)
-        r = -errno;
+    if (r == 0)
+        r = sync_part(movie, fd);
     mr_failpoint("part-synced");
     *ret_inode = st.st_ino;
     return r;
@@ -302,9 +312,13 @@ int mr_finish_failed(struct mr_movie *movie, struct mr_dossier *d, const struct 
     int fd = openat(movie->part_dir_fd, movie->part_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
     bool cut = d->open.geometry.layout == MR_LAYOUT_BYTES && fail->extent.source_bytes > 0;
-    if (fd < 0 || (cut && ftruncate(fd, (off_t)fail->extent.source_bytes) < 0) || fsync(fd) < 0 ||
-        fstat(fd, &st) < 0)
-        return mr_err_errno(err, -errno, "part %s", movie->part_name);
+    int r = fd < 0 || (cut && ftruncate(fd, (off_t)fail->extent.source_bytes) < 0) ? -errno : 0;
+    if (r == 0)
+        r = sync_part(movie, fd);
+    if (r == 0 && fstat(fd, &st) < 0)
+        r = -errno;
+    if (r < 0)
+        return mr_err_errno(err, r, "part %s", movie->part_name);
     d->sealed.failed = true;
     d->sealed.inode = st.st_ino;
     d->sealed.bytes = (uint64_t)st.st_size;

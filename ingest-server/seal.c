@@ -261,6 +261,8 @@ static int announce(struct mr_seal *s, struct work *w, const struct mr_announcem
         return mr_err_errno(err, r, "%s: its event", w->d->open.path);
     mr_failpoint("before-sealed");
     r = mr_commit_seal(s->commit, w->d, err);
+    if (r == -EIO)
+        mr_movie_taint(w->job.movie);
     mr_failpoint("sealed");
     return r;
 }
@@ -338,6 +340,14 @@ static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
     discard(s, w);
 }
 
+/* A failed fsync is never tried again: a new generation begins with nothing. */
+static void distrust(struct mr_seal *s, struct work *w)
+{
+    discard(s, w);
+    free(w->message);
+    w->message = NULL;
+}
+
 static void place(struct mr_seal *s, struct work *w)
 {
     struct mr_err err = {0};
@@ -375,9 +385,11 @@ static void prepare(struct mr_seal *s, struct work *w)
         r = w->job.kind == MR_SEAL_COMMIT ? seal_movie(s, w, &err) : seal_failed(s, w, &err);
     if (r == -EUCLEAN)
         give_up(s, w, &err);
-    else if (r < 0)
+    else if (r < 0) {
+        if (mr_movie_is_tainted(w->job.movie))
+            distrust(s, w);
         answer_hold(w, &err);
-    else if (w->message == NULL)
+    } else if (w->message == NULL)
         place(s, w);
 }
 

@@ -3,6 +3,7 @@
 #include "seal.h"
 
 #include "announce.h"
+#include "sick_disk.h"
 #include "store_rig.h"
 #include "suite.h"
 
@@ -340,9 +341,38 @@ START_TEST(old_revision_expires)
 }
 END_TEST
 
+/* A second fsync would succeed, whatever became of what the first one was to write. */
+START_TEST(failed_sync_is_not_tried_again)
+{
+    for (int journal = 0; journal <= 1; journal++) {
+        struct rig rig;
+        struct shipment s;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        if (journal)
+            sick_disk.fail_fdatasync = 2; /* the first is the catalogue's, for old revisions */
+        else
+            sick_disk.fail_fsync = 1;
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_HOLD);
+        ck_assert_int_eq(m->hold.code, MR_REASON_IO);
+        ck_assert(!rig_has(&rig, "k3/a.log"));
+        free(m);
+        struct mr_berth_answer answer = rig_ask(&rig, &open);
+        ck_assert_ptr_nonnull(answer.movie);
+        ck_assert(!answer.resumed);
+        ck_assert_uint_eq(answer.durable_count, 0);
+        rig_forget(&answer);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(same_content_twice_in_one_batch_is_stored_once),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
-         T(events_pass_through_in_order), T(old_revision_expires))
+         T(events_pass_through_in_order), T(old_revision_expires),
+         T(failed_sync_is_not_tried_again))
