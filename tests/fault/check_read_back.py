@@ -15,9 +15,10 @@ is_long()
 
 
 def half_shipped(work, output):
-    """A server that died in the midst, and the push that waits for the next one."""
-    movie, = make_movies(work.movies, 1, 128 << 20, random.Random(3))
-    server = work.server(env={"MILLRACE_CRASH_AT": "group-durable:6"})
+    """A server that died in the midst, and the push that waits for the next one. A sync group is at
+    most 64 MiB, so there are at least four of them, and the third is not the last."""
+    movie, = make_movies(work.movies, 1, 256 << 20, random.Random(3))
+    server = work.server(env={"MILLRACE_CRASH_AT": "group-durable:3"})
     push = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent", "k3",
                                             "--output", output, work.movies]).start()
     assert server.wait() == -signal.SIGKILL
