@@ -526,11 +526,12 @@ static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
 
 static void expire_revisions(struct mr_seal *s)
 {
-    int64_t now_ns = mr_clock_monotonic_ns();
-    if (s->expired_ns != 0 && now_ns - s->expired_ns < HOUR_NS)
+    int64_t now_ns = mr_clock_monotonic_ns(), keep_ns = s->commit->store->keep_revisions_ns;
+    int64_t every_ns = keep_ns < MR_NS_PER_S ? MR_NS_PER_S : keep_ns < HOUR_NS ? keep_ns : HOUR_NS;
+    if (s->expired_ns != 0 && now_ns - s->expired_ns < every_ns)
         return;
     s->expired_ns = now_ns;
-    int64_t before = mr_clock_real_ns() - s->commit->store->keep_revisions_ns;
+    int64_t before = mr_clock_real_ns() - keep_ns;
     struct mr_err err = {0};
     int r = mr_catalogue_superseded(s->commit->catalogue, before, expire_one, s);
     if (r == 0)
