@@ -88,6 +88,19 @@ static bool fits_record(const struct mr_shipment *s, const struct mr_journal_mov
     return m->output == s->output && memcmp(&m->geometry, &s->geometry, sizeof(s->geometry)) == 0;
 }
 
+/* A run that ends says of each file whether it is in the store, those of earlier runs included. */
+static void count_earlier(struct mr_consign *c, const struct mr_shipment *s)
+{
+    if (!c->config.ends)
+        return;
+    c->counts.committed += s->end == MR_END_COMMITTED;
+    c->counts.known += s->end == MR_END_COMMITTED;
+    c->counts.failed += s->end == MR_END_FAILED;
+    if (s->end == MR_END_FAILED)
+        mr_error(STAGE, "%s/%s has failed before, and has not changed: %s", s->root, s->path,
+                 c->record.text);
+}
+
 /* A file that this run meets for the first time: by the journal. */
 static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 {
@@ -103,6 +116,7 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
         s->revision = m->revision;
         s->end = m->state == MR_JOURNAL_COMMITTED ? MR_END_COMMITTED : MR_END_FAILED;
         s->shipped = s->facts;
+        count_earlier(c, s);
         return false;
     }
     if (r == 0 && m->state == MR_JOURNAL_COMMITTED) {

@@ -25,11 +25,12 @@ START_TEST(new_file_is_committed_once)
     tell(1, "a.txt", MR_GROWTH_COMPLETE);
     silence();
     stop(); /* a restarted agent knows it */
-    make_consign(false, false);
+    make_consign(false, true);
     greet();
     tell(9, "a.txt", MR_GROWTH_COMPLETE);
     silence();
     ck_assert(mr_consign_idle(consign));
+    ck_assert(counts().committed == 1 && counts().known == 1);
     end();
 }
 END_TEST
@@ -304,6 +305,12 @@ START_TEST(failed_stays_failed_while_it_grows)
     tell_movie(1, "m.mrc", MR_GROWTH_GREW, MR_PIXEL_I16);
     silence();
     tell_movie(1, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
+    silence();
+    ck_assert_uint_eq(counts().failed, 1);
+    stop(); /* a run that ends must not call it well */
+    make_consign(false, true);
+    greet();
+    tell_movie(9, "m.mrc", MR_GROWTH_COMPLETE, MR_PIXEL_I16);
     silence();
     ck_assert_uint_eq(counts().failed, 1);
     end();
