@@ -18,13 +18,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define STAGE       "agent"
-#define GROWTH      1024
-#define ORDERS      4096
-#define REPORTS     4096
-#define PACKERS_MAX 8
-#define FORGET_NS   (365LL * 86400 * MR_NS_PER_S)
-#define IO_THREADS  1
+#define STAGE      "agent"
+#define GROWTH     1024
+#define ORDERS     4096
+#define REPORTS    4096
+#define FORGET_NS  (365LL * 86400 * MR_NS_PER_S)
+#define IO_THREADS 1
 
 enum queue_name { GROWTH_Q, PARCELS_Q, PACKED_Q, NOTES_Q, ORDERS_Q, REPORTS_Q, QUEUES };
 
@@ -39,9 +38,10 @@ struct mr_agent {
     struct mr_queue *queues[QUEUES];
     struct mr_track *track;
     struct mr_tail *tail;
-    struct mr_pack *packers[PACKERS_MAX];
+    struct mr_pack *packers[MR_AGENT_PACKERS_MAX];
     struct mr_uplink *uplink;
-    struct mr_thread *track_thread, *tail_thread, *uplink_thread, *pack_threads[PACKERS_MAX];
+    struct mr_thread *track_thread, *tail_thread, *uplink_thread,
+        *pack_threads[MR_AGENT_PACKERS_MAX];
     struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
     const char *const *endpoints;
 };
@@ -282,7 +282,7 @@ static void join_threads(struct mr_agent *a)
     mr_thread_join(a->track_thread);
     mr_thread_join(a->tail_thread);
     close_queue(a->queues[PARCELS_Q]);
-    for (int i = 0; i < PACKERS_MAX; i++)
+    for (int i = 0; i < MR_AGENT_PACKERS_MAX; i++)
         mr_thread_join(a->pack_threads[i]);
     close_queue(a->queues[ORDERS_Q]);
     close_queue(a->queues[REPORTS_Q]);
@@ -299,7 +299,7 @@ void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
     drop_parcels(a->queues[PACKED_Q]);
     mr_uplink_free(a->uplink);
     mr_link_free(a->link); /* gives back the last buffers ZeroMQ held */
-    for (int i = 0; i < PACKERS_MAX; i++)
+    for (int i = 0; i < MR_AGENT_PACKERS_MAX; i++)
         mr_pack_free(a->packers[i]);
     mr_tail_free(a->tail);
     mr_track_free(a->track);

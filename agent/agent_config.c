@@ -19,7 +19,6 @@
 #define SECOND   INT64_C(1000000000)
 #define DAY      (86400 * SECOND)
 
-#define PACKERS_MAX 2
 #define BUFFERS_MIN 4 /* one read, one packed, one sent, one in ZeroMQ's hands */
 
 static const char *const outputs[] = {"auto", "keep", "mrc", "hdf5", NULL};
@@ -162,7 +161,7 @@ static void plan(const struct mr_agent_config *c, struct mr_agent_plan *ret)
     if (ret->buffers < BUFFERS_MIN)
         ret->buffers = BUFFERS_MIN;
     ret->pool_used = ret->buffers * ret->buffer_bytes;
-    ret->packers = cores < PACKERS_MAX ? 1 : PACKERS_MAX;
+    ret->packers = cores < MR_AGENT_PACKERS_MAX ? 1 : MR_AGENT_PACKERS_MAX;
 }
 
 static int check_watch(const struct mr_config_places *places, const struct mr_agent_watch *watches,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent.yaml: its keys, their meaning, and the sums that follow from them. */
+/*
+ * agent.yaml: its keys, their meaning, and the sums that follow from them. Used by the main thread;
+ * what was loaded is not changed afterwards and may be read by any.
+ */
 #ifndef MR_AGENT_CONFIG_H
 #define MR_AGENT_CONFIG_H
 
@@ -7,7 +10,8 @@
 
 #include <stdio.h>
 
-#define MR_AGENT_MOVIES_MAX 128 /* under way at once; the others wait */
+#define MR_AGENT_MOVIES_MAX  128 /* under way at once; the others wait */
+#define MR_AGENT_PACKERS_MAX 2   /* threads */
 
 /* An entry of `watch`. */
 struct mr_agent_watch {

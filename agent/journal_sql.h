@@ -8,10 +8,11 @@
 
 #include "journal.h"
 
-#define APPLICATION_ID      1297249892 /* in the file's header: ours, not some other database */
-#define STRING_(x)          #x
-#define STRING(x)           STRING_(x)
-#define PRAGMA(name, value) "PRAGMA " #name " = " STRING(value) ";"
+#define APPLICATION_ID    1297249892 /* in the file's header: ours, not some other database */
+#define STRING_(x)        #x
+#define STRING(x)         STRING_(x)
+#define SET(name, number) "PRAGMA " name " = " STRING(number) ";"
+#define SET_MARKS         SET("application_id", APPLICATION_ID) SET("user_version", MR_JOURNAL_SCHEMA)
 
 static const char schema[] =
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), instance BLOB NOT NULL,"
@@ -25,8 +26,7 @@ static const char schema[] =
     "CREATE INDEX movies_of_file ON movies (path, root);"
     "CREATE INDEX movies_in_state ON movies (state, updated_ns);"
     "CREATE TABLE days (root BLOB NOT NULL, folder BLOB NOT NULL, day TEXT NOT NULL,"
-    " PRIMARY KEY (root, folder)) WITHOUT ROWID;" PRAGMA(application_id, APPLICATION_ID)
-        PRAGMA(user_version, MR_JOURNAL_SCHEMA);
+    " PRIMARY KEY (root, folder)) WITHOUT ROWID;" SET_MARKS;
 
 #define COLUMNS                                                                  \
     "id, revision, state, root, path, device, inode, birth_ns, size, mtime_ns, " \

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The commands of millrace-agent besides running as a service. Each returns an exit status
- * (sysexits). */
+/*
+ * The commands of millrace-agent besides running as a service. Each returns an exit status
+ * (sysexits). Called by the main thread, which waits in them.
+ */
 #ifndef MR_AGENT_PUSH_H
 #define MR_AGENT_PUSH_H
 

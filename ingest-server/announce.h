@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words of the events about movies and agents: CONTRACT "Events". Pure but for memory. */
+/*
+ * The words of the events about movies and agents; docs/OPERATIONS.md lists their fields. Pure but
+ * for memory; any thread.
+ */
 #ifndef MR_ANNOUNCE_H
 #define MR_ANNOUNCE_H
 
@@ -28,6 +31,7 @@ int mr_announce_movie(const struct mr_store *store, const struct mr_dossier *d,
 int mr_announce_moved(const struct mr_store *store, const char *event, const char *path,
                       char **ret) MR_MUST_USE;
 
+/* millrace.movie.started; millrace.agent.online or .offline. Returned as above. */
 int mr_announce_started(const struct mr_store *store, const struct mr_open *open, const char *agent,
                         int64_t real_ns, char **ret) MR_MUST_USE;
 int mr_announce_presence(const struct mr_store *store, const struct mr_hello *hello, bool online,

@@ -35,14 +35,16 @@ int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                      uint64_t *ret_sequences, struct mr_err *err) MR_MUST_USE;
 
-/* Finishes every sealed movie that an earlier server left, and calls unfinished(ctx, id) for every
- * journal that is to be resumed. Journals of nothing are removed. note: log line for the operator
- * per movie. */
+/* Before the stages start: finishes every sealed movie that an earlier server left, and calls
+ * unfinished(ctx, id) for every journal that is to be resumed. Journals of nothing are removed.
+ * Logs a line per movie. Trouble with one movie is logged and left for the next start; an error is
+ * the end of the server. */
 int mr_commit_recover(const struct mr_commit *c,
                       void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
                       struct mr_err *err) MR_MUST_USE;
 
-/* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1). */
+/* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1 bytes).
+ * Any thread: berth asks for a first candidate, commit takes what is free then. */
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret) MR_MUST_USE;
 
 #endif

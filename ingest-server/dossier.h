@@ -2,7 +2,8 @@
 /*
  * A movie's placement journal read whole: what the movie is (OPEN), where each durable slab lies
  * (SLAB, see placement.h), and whether it was sealed (SEALED). Berth reads it to resume, seal to
- * commit, recovery to finish what a crash cut off.
+ * commit, recovery to finish what a crash cut off. Also the texts of OPEN and SEALED. A dossier
+ * belongs to one thread at a time.
  */
 #ifndef MR_DOSSIER_H
 #define MR_DOSSIER_H

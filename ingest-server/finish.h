@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making a part into a finished file: digests combined from the slabs' own, header or index written
- * over bytes already in place, size and times set, fsynced. The name is commit's affair.
+ * over bytes already in place, size and times set, fsynced. The name is commit's affair. Used by
+ * the seal thread.
  */
 #ifndef MR_FINISH_H
 #define MR_FINISH_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ingest.yaml: its keys, their meaning, and the sums that follow from them. */
+/*
+ * ingest.yaml: its keys, their meaning, and the sums that follow from them. Used by the main
+ * thread; what was loaded is not changed afterwards and may be read by any.
+ */
 #ifndef MR_INGEST_CONFIG_H
 #define MR_INGEST_CONFIG_H
 

@@ -25,12 +25,9 @@ struct mr_landing;
 
 /* By gravity */
 enum mr_landing_failure {
-    MR_LANDING_WRITE = 1, /* a write to the part failed: ENOSPC, EDQUOT,
-                             EFBIG, EIO, EROFS ... */
-    MR_LANDING_JOURNAL,   /* the journal's append or fdatasync failed: append no
-                             more to it */
-    MR_LANDING_FSYNC,     /* the part's fdatasync failed: what it holds is not to
-                             be trusted */
+    MR_LANDING_WRITE = 1, /* a write to the part failed: ENOSPC, EDQUOT, EFBIG, EIO, EROFS ... */
+    MR_LANDING_JOURNAL,   /* the journal's append or fdatasync failed: append no more to it */
+    MR_LANDING_FSYNC,     /* the part's fdatasync failed: what it holds is not to be trusted */
 };
 const char *mr_landing_failure_name(enum mr_landing_failure what); /* "write", "journal", "fsync" */
 

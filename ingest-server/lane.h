@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One data lane: a thread with its data socket, its landing and its buffers. Slabs arrive, are
- * bounds- checked, verified while they are copied into an aligned buffer, and put down. The only
- * shared things are the two queues to and from control.
+ * One data lane: a thread with its data socket, its landing and its buffers. Slabs arrive, have
+ * their bounds checked, are verified while they are copied into an aligned buffer, and put down.
+ * The only shared things are the two queues to and from control.
  */
 #ifndef MR_LANE_H
 #define MR_LANE_H

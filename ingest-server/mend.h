@@ -16,11 +16,10 @@ struct mr_mend_note {
     char file[64];       /* name, when something was cut */
 };
 
-/* Visits every record of fd (open O_RDWR). may_cut (the file that is appended to):
- * a torn tail is cut and the file fsynced; else a torn tail is damage too.
- * name: of the file, for errors and the note. Returns 0; -EUCLEAN with err for damage; visit's
- * own non-zero result; -errno of I/O with err. note may be NULL and is written only when something
- * was cut. */
+/* Visits every record of fd (open O_RDWR). may_cut (the file that is appended to): a torn tail is
+ * cut and the file fsynced; else a torn tail is damage too. name: of the file, for errors and the
+ * note. Returns 0; -EUCLEAN with err for damage; visit's own non-zero result; -errno of I/O with
+ * err. note may be NULL and is written only when something was cut. */
 int mr_mend_scan(int fd, const char *name, bool may_cut, mr_recordlog_visit visit, void *ctx,
                  struct mr_mend_note *note, struct mr_err *err) MR_MUST_USE;
 

@@ -14,11 +14,10 @@
 
 struct mr_naming; /* a store.path, checked and cut into pieces; immutable, any thread */
 
-/* template_text: "{agent}/{path}" and so on. Placeholders {agent} {site} {session} {name} {date}
- * {path};
- * "{{" and "}}" are braces. It must end in {path} or {name} (else movies would share a name),
- * {path} must begin a component, and may come once. site: the configuration's ingest.site, copied.
- * -EINVAL: err says what and at which column. Returns owned. */
+/* template_text: "{agent}/{path}" and so on. Placeholders: {agent} {site} {session} {name} {date}
+ * {path}; "{{" and "}}" are braces. It must end in {path} or {name} (else movies would share a
+ * name), {path} must begin a component, and may come once. site: the configuration's ingest.site,
+ * copied. -EINVAL: err says what and at which column. Returns owned. */
 int mr_naming_new(const char *template_text, const char *site, struct mr_naming **ret,
                   struct mr_err *err) MR_MUST_USE;
 void mr_naming_free(struct mr_naming *naming); /* NULL allowed */

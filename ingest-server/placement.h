@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The records of a movie's placement journal (one recordlog per movie and part generation):
- *   OPEN   what the movie is (the OPEN message, hex), its part's directory and generation; first
- * record SLAB   slab n lies at this offset, durable: appended only after the fdatasync that covers
- * the slab SEALED final name, inode, digests and the whole event: from here the commit is only
- * repeated Formatting and parsing only; who writes when is landing's, berth's and seal's affair.
+ * A movie's placement journal is one recordlog per movie and part generation. Its records:
+ *
+ * - OPEN: what the movie is (the OPEN message, hex), its part's directory and generation; the first
+ * - SLAB: slab n lies at this offset, durable: appended only after the fdatasync that covers it
+ * - SEALED: final name, inode, digests and the whole event: from here the commit is only repeated
+ *
+ * The text of SLAB records is here, of the other two in dossier. Pure; any thread. Who writes when
+ * is strip's, berth's and commit's affair.
  */
 #ifndef MR_PLACEMENT_H
 #define MR_PLACEMENT_H

@@ -10,7 +10,7 @@
 /* Tries on dir (which must be there) what the server will do in it, one line of out per finding
  * with a verdict and, where it is not ok, a remedy. Works in a folder of its own, which it removes.
  * 0: usable, maybe with notes; else the first error that makes it unusable, and err. Blocks for a
- * second or so. */
+ * second or so; main thread. */
 int mr_probe_store(const char *dir, FILE *out, struct mr_err *err) MR_MUST_USE;
 
 #endif

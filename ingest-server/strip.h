@@ -14,8 +14,8 @@
 
 /* A slab, from put to durable. */
 struct mr_item {
-    STAILQ_ENTRY(mr_item)
-    link; /* in exactly one of: spare, waiting, in flight (none), filling, syncing */
+    /* in exactly one of: spare, waiting, in flight (none), filling, syncing */
+    STAILQ_ENTRY(mr_item) link;
     struct mr_strip *strip;
     struct mr_placement placement;
     struct mr_buffer *buffer; /* NULL once written */

@@ -22,18 +22,15 @@
 /* The field at `offset`, and what min and max count */
 enum mr_config_type {
     MR_CONFIG_STRING,   /* char *, owned; bytes. No control characters */
-    MR_CONFIG_STRINGS,  /* struct mr_config_strings; entries. A single scalar is a
-                           list of one */
+    MR_CONFIG_STRINGS,  /* struct mr_config_strings; entries. A single scalar is a list of one */
     MR_CONFIG_SIZE,     /* uint64_t bytes: "512MiB" */
     MR_CONFIG_DURATION, /* int64_t ns: "10min" */
-    MR_CONFIG_INT,      /* int64_t. With `names`: name i may be written instead and is
-                           -1 - i */
+    MR_CONFIG_INT,      /* int64_t. With `names`: name i may be written instead and is -1 - i */
     MR_CONFIG_OCTAL,    /* uint32_t: permissions, "0640" */
     MR_CONFIG_PERCENT,  /* uint32_t, hundredths of a percent: "2%" is 200 */
     MR_CONFIG_BOOL,     /* bool: true or false */
     MR_CONFIG_ENUM,     /* int: index in `names` */
-    MR_CONFIG_MAPS,     /* struct mr_config_maps; entries. A list of maps with a table
-                           of their own */
+    MR_CONFIG_MAPS,     /* struct mr_config_maps; entries. Maps with a table of their own */
 };
 
 struct mr_config_strings {

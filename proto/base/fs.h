@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What makes a file the same file: DESIGN "Identity". */
+/* What makes a file the same file, whatever its name: an inode number alone is used again. */
 struct mr_fs_identity {
     uint64_t device, inode;
     int64_t birth_ns; /* 0 where the file system does not tell */

@@ -38,7 +38,7 @@ uint64_t mr_mrc_data_offset(const struct mr_mrc_header *h); /* 1024 + nsymbt */
 uint64_t mr_mrc_frame_bytes(const struct mr_mrc_header *h); /* 0 where pixel is NONE */
 bool mr_mrc_stats_set(const struct mr_mrc_header *h); /* real values, not zeros and not "unknown" */
 
-/* A finished movie's header (CONTRACT "mrc"): NZ frames, ISPG 0, MZ 1, EXTTYP "HDF5", NVERSION
+/* A finished movie's header: NZ frames, ISPG 0, MZ 1, EXTTYP "HDF5", NVERSION
  * 20140, MACHST 44 44, statistics, one label "Millrace <version>", NSYMBT data_offset - 1024. */
 void mr_mrc_header_encode(enum mr_pixel pixel, uint64_t width, uint64_t height, uint64_t frames,
                           uint64_t data_offset, float pixel_size_angstrom,

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* sysexits(3) values that CONTRACT's programs share */
+/* sysexits(3) */
 enum { MR_SIM_EXIT_USAGE = 64, MR_SIM_EXIT_IO = 74 };
 
 enum mr_sim_format { MR_SIM_MRC, MR_SIM_TIFF, MR_SIM_RAW, MR_SIM_FILE };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Is a growing file judged as FORMATS says, with a made-up clock: what is settled, when is it
+ * Is a growing file judged rightly, with a made-up clock: what is settled, when is it
  * complete, and never too early?
  */
 #include "source.h"
