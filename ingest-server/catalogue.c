@@ -436,7 +436,7 @@ static bool same_content(const struct mr_catalogue_entry *e, const struct mr_cat
     return w->has_file && e->digest_file == w->digest_file;
 }
 
-static bool unchanged(int root, const struct mr_catalogue_entry *e)
+bool mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *e)
 {
     struct mr_fs_facts facts;
     MR_CLEANUP(mr_fs_close) int fd = mr_fs_open_beneath(root, e->path, O_PATH | O_NOFOLLOW, 0);
@@ -462,7 +462,7 @@ const struct mr_catalogue_entry *mr_catalogue_find_content(struct mr_catalogue *
         pthread_mutex_unlock(&c->lock);
         if (!n)
             return NULL;
-        if (current && same_content(&n->entry, what) && unchanged(root, &n->entry))
+        if (current && same_content(&n->entry, what) && mr_catalogue_is_unchanged(root, &n->entry))
             return &n->entry;
     }
 }

@@ -82,6 +82,10 @@ struct mr_catalogue_content {
     bool has_pixels; /* digest_pixels is known */
     uint64_t digest_file, digest_pixels;
 };
+/* The stored file is a regular one of the size and mtime noted. root: the store's root. Touches the
+ * file system: not for the data path. */
+bool mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *entry);
+
 /* The same content of the same source: equal output and geometry, an equal file digest (of `keep`)
  * or pixel digest (of the others where both have one; else the file's), not superseded, and the
  * stored file unchanged (a regular file of the size and mtime noted). root: the store's root.

@@ -97,28 +97,47 @@ static bool is_inode(int dir, const char *name, uint64_t inode)
     return dir >= 0 && mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == inode;
 }
 
+/* The revision whose name this one takes; NULL: there is none. */
+static const struct mr_catalogue_entry *predecessor(const struct mr_commit *c,
+                                                    const struct mr_dossier *d)
+{
+    if (d->open.revision == 1 || d->sealed.failed)
+        return NULL;
+    const struct mr_catalogue_entry *e = mr_catalogue_find(c->catalogue, &d->open.movie);
+    bool its = e != NULL && e->revision < d->open.revision && strcmp(e->path, d->sealed.path) == 0;
+    return its ? e : NULL;
+}
+
 /* The revision that was there goes to <dir>/.millrace/old/<ULID>.r<n>; after the exchange it wears
  * the part's name. */
-static int put_old_away(const struct mr_store *store, const struct mr_dossier *d, struct places *p)
+static int put_old_away(const struct mr_store *store, const struct mr_catalogue_entry *before,
+                        struct places *p)
 {
     char id[MR_ULID_TEXT], name[64];
     MR_CLEANUP(mr_fs_close)
     int old = mr_fs_mkdirs_durable(p->part_dir, "old", store->dir_mode, store->group);
     if (old < 0)
         return old;
-    snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&d->open.movie, id), d->open.revision - 1);
+    snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&before->id, id), before->revision);
     if (renameat(p->part_dir, p->part, old, name) < 0)
         return errno == ENOENT ? 0 : -errno;
     return mr_fs_sync_dir(old);
 }
 
-static int rename_part(const struct mr_dossier *d, const struct places *p)
+/* Over the file that the catalogue knows as the revision before, and over no other. */
+static int rename_part(const struct mr_commit *c, const struct mr_dossier *d,
+                       const struct mr_catalogue_entry *before, const struct places *p)
 {
-    if (is_inode(p->final_dir, p->final, d->sealed.inode))
+    if (is_inode(p->final_dir, p->final, d->sealed.inode)) {
+        /* where names are linked: the crash came before the old one went */
+        if (is_inode(p->part_dir, p->part, d->sealed.inode) &&
+            unlinkat(p->part_dir, p->part, 0) < 0)
+            return -errno;
         return 0;
+    }
     if (!is_inode(p->part_dir, p->part, d->sealed.inode))
         return -ENOENT;
-    bool over = d->open.revision > 1 && !d->sealed.failed;
+    bool over = before != NULL && mr_catalogue_is_unchanged(c->store->root_fd, before);
     int r = over ? mr_fs_exchange(p->part_dir, p->part, p->final_dir, p->final) : -ENOENT;
     if (r == -ENOENT) /* a first revision, or the one before is gone */
         r = mr_fs_rename_new(p->part_dir, p->part, p->final_dir, p->final);
@@ -143,12 +162,13 @@ static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struc
 static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
+    const struct mr_catalogue_entry *before = predecessor(c, d);
     int r = places_open(c->store, d, &p);
     if (r == 0)
-        r = rename_part(d, &p);
+        r = rename_part(c, d, before, &p);
     mr_failpoint("renamed");
-    if (r == 0 && d->open.revision > 1 && !d->sealed.failed && p.part_dir >= 0)
-        r = put_old_away(c->store, d, &p);
+    if (r == 0 && before != NULL && p.part_dir >= 0)
+        r = put_old_away(c->store, before, &p);
     if (r == 0)
         r = mr_fs_sync_dir(p.final_dir);
     if (r == 0 && p.part_dir >= 0)

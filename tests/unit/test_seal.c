@@ -341,6 +341,41 @@ START_TEST(old_revision_expires)
 }
 END_TEST
 
+/* An agent that comes from another store brings revisions of movies this one never had; and a file
+ * that others put in a revision's place is theirs. */
+START_TEST(revision_replaces_no_stranger)
+{
+    for (int had_one = 0; had_one <= 1; had_one++) {
+        struct rig rig;
+        struct shipment s;
+        char old[128], id[MR_ULID_TEXT];
+        uint64_t bytes;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        struct mr_open stranger = rig_file("a.log");
+        if (had_one) {
+            ship(&rig, &open, 5000, 1, &s);
+            free(seal_one(&rig, &s));
+            ck_assert_int_eq(unlinkat(rig.store.root_fd, "k3/a.log", 0), 0);
+        }
+        ship(&rig, &stranger, 6000, 2, &s);
+        free(seal_one(&rig, &s));
+        uint64_t crc = rig_file_crc(&rig, "k3/a.log", &bytes);
+        open.revision = 2;
+        ship(&rig, &open, 7000, 3, &s);
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        ck_assert(ends_with(m->committed.path, "/k3/a_dup2.log"));
+        free(m);
+        ck_assert_uint_eq(rig_file_crc(&rig, "k3/a.log", &bytes), crc);
+        ck_assert_uint_eq(bytes, 6000);
+        snprintf(old, sizeof(old), "k3/.millrace/old/%s.r1", mr_ulid_text(&open.movie, id));
+        ck_assert(!rig_has(&rig, old));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 /* A second fsync would succeed, whatever became of what the first one was to write. */
 START_TEST(failed_sync_is_not_tried_again)
 {
@@ -374,5 +409,5 @@ MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
-         T(events_pass_through_in_order), T(old_revision_expires),
+         T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
          T(failed_sync_is_not_tried_again))
