@@ -61,6 +61,8 @@ struct mr_seal {
     size_t batch_count;
     struct work stuck[STUCK_MAX]; /* sealed, but they could not be placed: tried again */
     size_t stuck_count;
+    int64_t stuck_ns; /* when they were last tried */
+    atomic_bool stopping;
     int64_t expired_ns; /* when old revisions were last looked through */
     struct mr_counter counters[COUNTERS];
     _Atomic int64_t last_commit_ns;
@@ -473,10 +475,14 @@ static void log_event(struct mr_seal *s, struct mr_seal_job *job)
 
 static void deliver(struct mr_seal *s, struct work *w)
 {
-    if (w->stuck) {
+    if (w->stuck && !atomic_load(&s->stopping)) {
         assert(s->stuck_count < STUCK_MAX); /* control lets no more movies in */
         s->stuck[s->stuck_count++] = *w;
         return;
+    }
+    if (w->stuck) { /* it is sealed: the next start finishes it */
+        w->message = new_message(MR_HOLD, &w->job.id);
+        w->message->hold.code = MR_REASON_STOPPING;
     }
     struct mr_seal_answer answer = {.id = w->job.id, .message = w->message};
     w->message = NULL;
@@ -500,10 +506,23 @@ static void retry_stuck(struct mr_seal *s)
     size_t count = s->stuck_count < BATCH ? s->stuck_count : BATCH;
     memcpy(works, s->stuck, count * sizeof(*works));
     s->stuck_count -= count;
+    s->stuck_ns = mr_clock_monotonic_ns();
     memmove(s->stuck, s->stuck + count, s->stuck_count * sizeof(*works));
     for (size_t i = 0; i < count; i++)
         place(s, &works[i]);
     finish(s, works, count);
+}
+
+/* By the clock: where others come and go all the time, nobody is ever idle. */
+static bool stuck_is_due(const struct mr_seal *s)
+{
+    bool waited = mr_clock_monotonic_ns() - s->stuck_ns >= RETRY_MS * MR_NS_PER_MS;
+    return s->stuck_count > 0 && (waited || atomic_load(&s->stopping));
+}
+
+void mr_seal_stop(struct mr_seal *s)
+{
+    atomic_store(&s->stopping, true);
 }
 
 /* ---- old revisions ---- */
@@ -571,9 +590,9 @@ static void run(void *stage)
             prepare(s, &works[s->batch_count]);
             s->batch_count++; /* a movie is no sibling of its own */
         }
-        if (s->batch_count == 0 && s->stuck_count > 0)
-            retry_stuck(s);
         finish(s, works, s->batch_count);
+        while (!s->dead && stuck_is_due(s))
+            retry_stuck(s);
     }
     s->batch_count = 0;
 }

@@ -39,6 +39,10 @@ int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr
                 void (*fatal)(void *ctx), void *ctx, struct mr_seal **ret) MR_MUST_USE;
 void mr_seal_free(struct mr_seal *seal);
 
+/* Sealed movies that cannot be placed or recorded for now are answered with HOLD within 5 s and
+ * left to the next start. Any thread. */
+void mr_seal_stop(struct mr_seal *seal);
+
 extern const struct mr_stage mr_seal_stage;
 
 struct mr_seal_counts {

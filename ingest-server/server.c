@@ -336,6 +336,8 @@ static void free_all(struct mr_server *s)
 void mr_server_stop(struct mr_server *s)
 {
     mr_http_stop(s->http);
+    if (s->seal != NULL)
+        mr_seal_stop(s->seal);
     if (s->control_thread != NULL)
         mr_control_stop(s->control);
     mr_thread_join(s->control_thread);

@@ -404,10 +404,52 @@ START_TEST(failed_sync_is_not_tried_again)
 }
 END_TEST
 
+static void not_expected(void *ctx, const struct mr_ulid *id)
+{
+    (void)ctx;
+    (void)id;
+    ck_abort_msg("an unfinished movie");
+}
+
+/* Sealed, but its directory does not sync: a server that ends does not wait for better times. */
+START_TEST(stuck_movie_is_left_to_the_next_start)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_seal_answer answer;
+    struct mr_err err = {0};
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig.commit, in, out, fatal, NULL, &seal), 0);
+    ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
+    mr_queue_close(in);
+    mr_seal_stop(seal);
+    sick_disk.fail_fsync = 2; /* behind the part's */
+    mr_seal_stage.run(seal);
+    ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
+    ck_assert_int_eq(answer.message->type, MR_HOLD);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    free(answer.message);
+    mr_seal_free(seal);
+    mr_queue_free(in);
+    mr_queue_free(out);
+    rig_restart(&rig);
+    ck_assert_int_eq(mr_commit_recover(&rig.commit, not_expected, NULL, &err), 0);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    ck_assert(rig_has(&rig, "k3/a.log"));
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(same_content_twice_in_one_batch_is_stored_once),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
          T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
-         T(failed_sync_is_not_tried_again))
+         T(failed_sync_is_not_tried_again), T(stuck_movie_is_left_to_the_next_start))
