@@ -42,7 +42,7 @@ int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
                  struct mr_queue *jobs, struct mr_queue *answers, struct mr_berth **ret)
 {
     struct mr_berth *b = calloc(1, sizeof(*b));
-    uint8_t *scratch = aligned_alloc(MR_MOVIE_SLACK, MR_SLAB_BYTES + MR_MOVIE_SLACK);
+    uint8_t *scratch = aligned_alloc(MR_MOVIE_SLACK, MR_MOVIE_BUFFER_BYTES);
     if (b == NULL || scratch == NULL) {
         free(b);
         free(scratch);

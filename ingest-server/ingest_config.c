@@ -21,7 +21,7 @@
 #define MIB      (INT64_C(1024) * 1024)
 #define SECOND   INT64_C(1000000000)
 
-#define BUFFER_BYTES   ((uint64_t)MR_SLAB_BYTES + MR_MOVIE_SLACK)
+#define BUFFER_BYTES   ((uint64_t)MR_MOVIE_BUFFER_BYTES)
 #define LANE_UNITS_MIN 4 /* two buffers to write from while two slabs arrive */
 #define LANES_AUTO_MAX 4
 

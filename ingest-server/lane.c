@@ -393,8 +393,7 @@ static int make_parts(struct mr_lane *lane, struct mr_link *link,
         .ctx = lane, .durable = on_durable, .failed = on_failed, .detached = on_detached};
     int r = mr_queue_new(sizeof(struct mr_lane_command), COMMANDS, &lane->commands);
     if (r == 0)
-        r = mr_pool_new(MR_SLAB_BYTES + MR_MOVIE_SLACK, config->buffers, MR_MOVIE_SLACK,
-                        &lane->pool);
+        r = mr_pool_new(MR_MOVIE_BUFFER_BYTES, config->buffers, MR_MOVIE_SLACK, &lane->pool);
     if (r == 0)
         r = mr_codec_new(MR_SLAB_BYTES, &lane->codec);
     if (r < 0)

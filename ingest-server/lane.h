@@ -45,7 +45,7 @@ struct mr_lane_news {
 
 struct mr_lane_config {
     uint16_t index, lanes;
-    uint32_t buffers;      /* landing buffers, each MR_SLAB_BYTES + MR_MOVIE_SLACK */
+    uint32_t buffers;      /* landing buffers, each MR_MOVIE_BUFFER_BYTES */
     const char *endpoint;  /* to bind; borrowed for _new */
     struct mr_queue *news; /* struct mr_lane_news; borrowed */
     struct mr_landing_config landing;

@@ -48,8 +48,11 @@ uint64_t mr_movie_claim(struct mr_movie *movie, uint32_t stored_bytes);
  * MR_MOVIE_SLACK, and a STREAM whose data_offset is no multiple of it (65536 + 4096 k on a file
  * system that wants 64 KiB). Such a movie is written through the page cache, whole. */
 bool mr_movie_direct_fits(const struct mr_geometry *g, uint32_t alignment);
-#define MR_MOVIE_SLACK \
-    65536u /* bytes behind MR_SLAB_BYTES in a lane's buffers: padding of a tail */
+
+/* A buffer that any slab fits in as it is written: behind the slab, the padding of a tail. Aligned
+ * to MR_MOVIE_SLACK. */
+#define MR_MOVIE_SLACK        65536u
+#define MR_MOVIE_BUFFER_BYTES (MR_SLAB_BYTES + MR_MOVIE_SLACK)
 
 /* Bytes that a slab of stored_bytes takes when written: padded to the alignment where direct. */
 uint64_t mr_movie_padded(const struct mr_movie *movie, uint32_t stored_bytes);

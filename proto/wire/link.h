@@ -16,9 +16,7 @@
 #define MR_LINK_FDS_MAX      16 /* fds in one wait */
 #define MR_EVENT_BYTES_MAX   (1024 * 1024)
 #define MR_REQUEST_BYTES_MAX 4096
-#define MR_REPLAY_BYTES_MAX                                               \
-    (16 * 1024 * 1024) /* a reply: the server cuts it, the client asks on \
-                        */
+#define MR_REPLAY_BYTES_MAX  (16 * 1024 * 1024) /* a reply is cut there, the client asks on */
 
 struct mr_link; /* the context: I/O threads, limits; one per program; may be shared by threads */
 
