@@ -5,6 +5,7 @@
 #include "base/crc64.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/options.h"
 #include "base/process.h"
 #include "base/yaml_tree.h"
 #include "journal.h"
@@ -15,16 +16,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define STAGE    "main"
-#define GO_ON    (-1) /* no exit status: there is more to do */
-#define SETS_MAX 64
+#define STAGE   "main"
+#define PROGRAM "millrace-agent"
 
 static const char usage[] =
     "usage: millrace-agent --config FILE [--once | --dry-run | --check-config] [options]\n"
@@ -50,41 +49,17 @@ static const char usage[] =
 
 struct options {
     const char *file;
-    const char *sets[SETS_MAX];
-    size_t set_count;
+    struct mr_options_sets sets;
     bool once, dry_run, check_config;
     struct mr_push_options push;
 };
 
-static int wrong(const char *fmt, ...) MR_PRINTF(1, 2);
-
-static int wrong(const char *fmt, ...)
-{
-    va_list args;
-    fputs("millrace-agent: ", stderr);
-    va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
-    va_end(args);
-    fputs("\ntry millrace-agent --help\n", stderr);
-    return EX_USAGE;
-}
-
 static int print_version(void)
 {
-    printf("millrace-agent %s (%s, %s, ", MILLRACE_VERSION, mr_link_library(), mr_codec_library());
+    printf(PROGRAM " %s (%s, %s, ", MILLRACE_VERSION, mr_link_library(), mr_codec_library());
     printf("%s, ", mr_crc64_library());
     printf("%s, %s)\n", mr_yaml_tree_library(), mr_journal_library());
-    return fflush(stdout) != 0 ? EX_IOERR : EX_OK;
-}
-
-static int take_set(struct options *o, const char *assignment)
-{
-    if (o->set_count == SETS_MAX)
-        return wrong("--set %s: too many of them", assignment);
-    if (strchr(assignment, '=') == NULL)
-        return wrong("--set %s: must be KEY=VALUE", assignment);
-    o->sets[o->set_count++] = assignment;
-    return GO_ON;
+    return mr_options_printed();
 }
 
 static int take_option(int letter, struct options *o)
@@ -92,39 +67,40 @@ static int take_option(int letter, struct options *o)
     switch (letter) {
     case 'c':
         o->file = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'o':
         o->once = true;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'd':
         o->dry_run = true;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'C':
         o->check_config = true;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 's':
         o->push.server = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'a':
         o->push.agent = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'O':
         o->push.output = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'k':
         o->push.codec = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'S':
-        return take_set(o, optarg);
+        return mr_options_add_set(PROGRAM, &o->sets, optarg);
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'h':
-        return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+        (void)fputs(usage, stdout);
+        return mr_options_printed();
     case 'v':
         return print_version();
     default:
-        fputs("try millrace-agent --help\n", stderr);
+        fputs("try " PROGRAM " --help\n", stderr);
         return EX_USAGE;
     }
 }
@@ -132,18 +108,19 @@ static int take_option(int letter, struct options *o)
 static int check_options(const struct options *o, bool push)
 {
     if (push)
-        return o->push.path_count > 0 ? GO_ON : wrong("push: which files or folders?");
+        return o->push.path_count > 0 ? MR_OPTIONS_GO_ON
+                                      : mr_options_wrong(PROGRAM, "push: which files or folders?");
     if (o->push.path_count > 0)
-        return wrong("argument '%s': none is expected (push %s?)", o->push.paths[0],
-                     o->push.paths[0]);
+        return mr_options_wrong(PROGRAM, "argument '%s': none is expected (push %s?)",
+                                o->push.paths[0], o->push.paths[0]);
     if (o->file == NULL)
-        return wrong("--config FILE or push PATH... is needed");
+        return mr_options_wrong(PROGRAM, "--config FILE or push PATH... is needed");
     if (o->once + o->dry_run + o->check_config > 1)
-        return wrong("--once, --dry-run and --check-config: one of them");
-    return GO_ON;
+        return mr_options_wrong(PROGRAM, "--once, --dry-run and --check-config: one of them");
+    return MR_OPTIONS_GO_ON;
 }
 
-/* GO_ON to go on, else the exit status. */
+/* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, bool push, struct options *o)
 {
     static const struct option run_options[] = {{"config", required_argument, NULL, 'c'},
@@ -167,7 +144,7 @@ static int read_options(int argc, char **argv, bool push, struct options *o)
     for (int letter;
          (letter = getopt_long(argc, argv, "", push ? push_options : run_options, NULL)) != -1;) {
         int status = take_option(letter, o);
-        if (status != GO_ON)
+        if (status != MR_OPTIONS_GO_ON)
             return status;
     }
     o->push.paths = (const char *const *)argv + optind;
@@ -191,8 +168,8 @@ struct setting {
 static int load(const struct options *o, struct setting *ret, struct mr_err *err)
 {
     const struct mr_agent_source from = {.file = o->file,
-                                         .sets = o->sets,
-                                         .set_count = o->set_count,
+                                         .sets = o->sets.items,
+                                         .set_count = o->sets.count,
                                          .name = o->push.agent,
                                          .endpoint = o->push.server,
                                          .codec = o->push.codec};
@@ -285,7 +262,7 @@ int main(int argc, char **argv)
     struct mr_err err = {0};
     bool push = argc > 1 && strcmp(argv[1], "push") == 0;
     int status = read_options(argc - push, argv + push, push, &options);
-    if (status != GO_ON)
+    if (status != MR_OPTIONS_GO_ON)
         return status;
     if (load(&options, &setting, &err) < 0)
         return fail(&err, push ? EX_USAGE : EX_CONFIG);
@@ -295,7 +272,7 @@ int main(int argc, char **argv)
         status = EX_CONFIG;
     } else if (options.check_config) {
         mr_agent_config_print(&setting.config, &setting.plan, stdout);
-        status = fflush(stdout) == 0 && !ferror(stdout) ? EX_OK : EX_IOERR;
+        status = mr_options_printed();
     } else {
         status = run(&options, &setting, push);
     }

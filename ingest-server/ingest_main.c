@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/options.h"
 #include "base/process.h"
 #include "base/yaml_tree.h"
 #include "h5out.h"
@@ -21,21 +22,18 @@
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define STAGE    "main"
-#define GO_ON    (-1) /* no exit status: there is more to do */
-#define SETS_MAX 64
+#define STAGE   "main"
+#define PROGRAM "millrace-ingest"
 
 struct options {
     const char *file, *check_store;
     char store[PATH_MAX]; /* absolute; "" none */
-    const char *sets[SETS_MAX];
-    size_t set_count;
+    struct mr_options_sets sets;
     bool check_config;
 };
 
@@ -55,26 +53,13 @@ static const char usage[] =
     "the configuration again.\n"
     "exit status: 0 done, 64 wrong usage, 78 wrong configuration, 74 I/O error, 1 other\n";
 
-static int wrong(const char *fmt, ...) MR_PRINTF(1, 2);
-
-static int wrong(const char *fmt, ...)
-{
-    va_list args;
-    fputs("millrace-ingest: ", stderr);
-    va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
-    va_end(args);
-    fputs("\ntry millrace-ingest --help\n", stderr);
-    return EX_USAGE;
-}
-
 static int print_version(void)
 {
-    printf("millrace-ingest %s (%s, ", MILLRACE_VERSION, mr_link_library());
+    printf(PROGRAM " %s (%s, ", MILLRACE_VERSION, mr_link_library());
     printf("%s, %s, %s, ", mr_uring_library(), mr_h5out_library(), mr_codec_library());
     printf("%s, %s, ", mr_crc64_library(), mr_yaml_tree_library());
     printf("%s, %s)\n", mr_json_library(), mr_http_library());
-    return fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+    return mr_options_printed();
 }
 
 /* Events name whole paths, whatever folder the server was started from. */
@@ -82,16 +67,18 @@ static int take_store(struct options *o, const char *dir)
 {
     char here[PATH_MAX] = "";
     if (dir[0] == '\0')
-        return wrong("--store: the name is empty");
+        return mr_options_wrong(PROGRAM, "--store: the name is empty");
     if (dir[0] != '/' && getcwd(here, sizeof(here)) == NULL)
-        return wrong("--store %s: where is the current folder?", dir);
+        return mr_options_wrong(PROGRAM, "--store %s: where is the current folder?", dir);
     while (strncmp(dir, "./", 2) == 0)
         dir += 2 + strspn(dir + 2, "/");
     bool is_here = dir[0] == '\0' || strcmp(dir, ".") == 0;
     int length = dir[0] == '/' ? snprintf(o->store, sizeof(o->store), "%s", dir)
                                : snprintf(o->store, sizeof(o->store), "%s%s%s", here,
                                           is_here ? "" : "/", is_here ? "" : dir);
-    return length < (int)sizeof(o->store) ? GO_ON : wrong("--store %.40s...: is too long", dir);
+    return length < (int)sizeof(o->store)
+               ? MR_OPTIONS_GO_ON
+               : mr_options_wrong(PROGRAM, "--store %.40s...: is too long", dir);
 }
 
 static int read_option(int letter, struct options *o)
@@ -99,36 +86,32 @@ static int read_option(int letter, struct options *o)
     switch (letter) {
     case 'c':
         o->file = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 's':
         return take_store(o, optarg);
     case 'k':
-        if (o->set_count == SETS_MAX)
-            return wrong("--set %s: too many of them", optarg);
-        if (strchr(optarg, '=') == NULL)
-            return wrong("--set %s: must be KEY=VALUE", optarg);
-        o->sets[o->set_count++] = optarg;
-        return GO_ON;
+        return mr_options_add_set(PROGRAM, &o->sets, optarg);
     case 'C':
         o->check_config = true;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'S':
         o->check_store = optarg;
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     case 'h':
-        return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+        (void)fputs(usage, stdout);
+        return mr_options_printed();
     case 'v':
         return print_version();
     default:
-        fputs("try millrace-ingest --help\n", stderr);
+        fputs("try " PROGRAM " --help\n", stderr);
         return EX_USAGE;
     }
 }
 
-/* GO_ON to go on, else the exit status. */
+/* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, struct options *o)
 {
     static const struct option names[] = {{"config", required_argument, NULL, 'c'},
@@ -142,18 +125,19 @@ static int read_options(int argc, char **argv, struct options *o)
                                           {NULL, 0, NULL, 0}};
     for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         int status = read_option(letter, o);
-        if (status != GO_ON)
+        if (status != MR_OPTIONS_GO_ON)
             return status;
     }
     if (optind < argc)
-        return wrong("argument '%s': none is expected", argv[optind]);
+        return mr_options_wrong(PROGRAM, "argument '%s': none is expected", argv[optind]);
     if (o->check_store != NULL)
-        return GO_ON;
+        return MR_OPTIONS_GO_ON;
     if (o->file != NULL && o->store[0] != '\0')
-        return wrong("--config and --store: one of them (--set store.root=DIR goes with --config)");
+        return mr_options_wrong(
+            PROGRAM, "--config and --store: one of them (--set store.root=DIR goes with --config)");
     if (o->file == NULL && o->store[0] == '\0')
-        return wrong("--config FILE or --store DIR is needed");
-    return GO_ON;
+        return mr_options_wrong(PROGRAM, "--config FILE or --store DIR is needed");
+    return MR_OPTIONS_GO_ON;
 }
 
 /* ---- configuration ---- */
@@ -182,15 +166,15 @@ static int load(const struct options *o, struct setting *ret, struct mr_err *err
 {
     const struct mr_ingest_source from = {.file = o->file,
                                           .store = o->store[0] == '\0' ? NULL : o->store,
-                                          .sets = o->sets,
-                                          .set_count = o->set_count};
+                                          .sets = o->sets.items,
+                                          .set_count = o->sets.count};
     return mr_ingest_config_load(&from, &ret->config, &ret->plan, err);
 }
 
 static int check_config(const struct setting *setting)
 {
     mr_ingest_config_print(&setting->config, &setting->plan, stdout);
-    return fflush(stdout) != 0 || ferror(stdout) ? EX_IOERR : EX_OK;
+    return mr_options_printed();
 }
 
 static int check_store(const char *dir)
@@ -286,7 +270,7 @@ int main(int argc, char **argv)
     struct setting setting = {0};
     struct mr_err err = {0};
     int status = read_options(argc, argv, &options);
-    if (status != GO_ON)
+    if (status != MR_OPTIONS_GO_ON)
         return status;
     if (options.check_store != NULL)
         return check_store(options.check_store);
