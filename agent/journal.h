@@ -52,8 +52,8 @@ struct mr_journal;
  * a push. err names the file: -ENOTDIR, -EACCES, -EROFS: state_dir cannot be written; -EBADMSG:
  * damaged or not a journal; -EPROTO: of another schema; -EBUSY; -EIO. Returns owned. */
 int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret) MR_MUST_USE;
-void mr_journal_close(
-    struct mr_journal *j); /* NULL allowed; a transaction not committed is undone */
+/* NULL allowed; a transaction not committed is undone. */
+void mr_journal_close(struct mr_journal *j);
 
 /* 16 random bytes, the same as long as the journal lives. Borrowed. */
 const uint8_t *mr_journal_instance(const struct mr_journal *j);

@@ -12,7 +12,9 @@
 #define STRING_(x)        #x
 #define STRING(x)         STRING_(x)
 #define SET(name, number) "PRAGMA " name " = " STRING(number) ";"
-#define SET_MARKS         SET("application_id", APPLICATION_ID) SET("user_version", MR_JOURNAL_SCHEMA)
+
+/* In the file's header: whose it is, and which schema it has. */
+#define SET_MARKS SET("application_id", APPLICATION_ID) SET("user_version", MR_JOURNAL_SCHEMA)
 
 static const char schema[] =
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), instance BLOB NOT NULL,"

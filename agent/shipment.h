@@ -80,8 +80,8 @@ void mr_shipments_remove(struct mr_shipments *all, struct mr_shipment *s); /* fr
 /* Growing movies go before what is complete already. */
 void mr_shipments_wait(struct mr_shipments *all, struct mr_shipment *s);
 void mr_shipments_wait_last(struct mr_shipments *all, struct mr_shipment *s);
-struct mr_shipment *mr_shipments_next(
-    struct mr_shipments *all); /* out of the line; NULL: none waits */
+/* Out of the line; NULL: none waits. */
+struct mr_shipment *mr_shipments_next(struct mr_shipments *all);
 void mr_shipments_unwait(struct mr_shipments *all, struct mr_shipment *s);
 
 /* Copies what growth says into s. */

@@ -37,8 +37,8 @@ int mr_transfer_new(const struct mr_transfer_config *config, const struct mr_tra
 void mr_transfer_free(struct mr_transfer *t);
 
 /* ---- session ---- */
-void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch,
-                           int64_t now_ns); /* HELLO follows */
+/* HELLO follows. */
+void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns);
 void mr_transfer_disconnected(struct mr_transfer *t);
 bool mr_transfer_ready(const struct mr_transfer *t); /* WELCOME has come */
 const struct mr_welcome *mr_transfer_welcome(const struct mr_transfer *t);
@@ -70,8 +70,8 @@ void mr_transfer_complete(struct mr_transfer *t, void *owner, const struct mr_en
  * source cannot be read any more, FAIL goes at once. */
 void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent *extent,
                       const char *text);
-void mr_transfer_abandon(struct mr_transfer *t,
-                         void *owner);                 /* ABANDON: verdict ABANDONED follows */
+/* ABANDON: verdict ABANDONED follows. */
+void mr_transfer_abandon(struct mr_transfer *t, void *owner);
 size_t mr_transfer_count(const struct mr_transfer *t); /* movies inside */
 
 /* ---- slabs ---- */

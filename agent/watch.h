@@ -53,8 +53,8 @@ void mr_watch_free(struct mr_watch *w); /* NULL allowed */
 bool mr_watch_step(struct mr_watch *w, int64_t now_ns, unsigned budget);
 
 int mr_watch_fd(const struct mr_watch *w); /* readable when a step is due; -1: none, poll by time */
-int64_t mr_watch_deadline(
-    const struct mr_watch *w); /* monotonic: of the next rescan; INT64_MAX none */
+/* Monotonic: of the next rescan; INT64_MAX none. */
+int64_t mr_watch_deadline(const struct mr_watch *w);
 
 /* Whole listings begun and finished so far. A file that exists and keeps its name while listing n
  * runs is LISTED in it. A listing of a root that is not there finishes at once. */

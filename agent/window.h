@@ -31,8 +31,8 @@ void mr_window_reset(struct mr_window *w);
 
 void mr_window_set_durable(struct mr_window *w, uint64_t slab); /* slab < capacity */
 void mr_window_pick(struct mr_window *w, uint64_t slab);
-void mr_window_unpick(struct mr_window *w,
-                      uint64_t slab); /* damaged on the way, or could not be read */
+/* Damaged on the way, or could not be read. */
+void mr_window_unpick(struct mr_window *w, uint64_t slab);
 
 /* Remembers a slab's checksums; -ESTALE if it was summed before with others: the source changed. */
 int mr_window_sum(struct mr_window *w, uint64_t slab, uint64_t crc_raw,

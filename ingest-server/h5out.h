@@ -23,10 +23,10 @@ int mr_h5out_create(struct mr_placed *placed, uint64_t user_block, uint64_t reac
 int mr_h5out_close(struct mr_h5out *out, struct mr_err *err) MR_MUST_USE;
 
 int64_t mr_h5out_root(struct mr_h5out *out);
-int64_t mr_h5out_group(struct mr_h5out *out, int64_t at, const char *name,
-                       const char *nx_class); /* nx_class NULL: none */
-void mr_h5out_link(struct mr_h5out *out, int64_t at, const char *name,
-                   const char *target); /* soft */
+/* nx_class NULL: no NX_class. */
+int64_t mr_h5out_group(struct mr_h5out *out, int64_t at, const char *name, const char *nx_class);
+/* A soft link. */
+void mr_h5out_link(struct mr_h5out *out, int64_t at, const char *name, const char *target);
 
 void mr_h5out_attr_text(struct mr_h5out *out, int64_t at, const char *name, const char *value);
 void mr_h5out_attr_texts(struct mr_h5out *out, int64_t at, const char *name,

@@ -84,8 +84,8 @@ void mr_intake_say_credit(struct mr_intake *in, struct session *s);
 void mr_intake_greet(struct mr_intake *in, const struct mr_route *from,
                      const struct mr_hello *hello, int64_t real_ns);
 void mr_intake_welcome_if_drained(struct mr_intake *in, struct session *s);
-void mr_intake_dismiss(struct mr_intake *in, struct session *s, uint16_t code,
-                       const char *text); /* says so, then ends it */
+/* Says so, then ends it. */
+void mr_intake_dismiss(struct mr_intake *in, struct session *s, uint16_t code, const char *text);
 void mr_intake_end_session(struct mr_intake *in, struct session *s);
 
 /* ---- movies (intake_movie.c) ---- */
@@ -94,12 +94,14 @@ struct mr_sender mr_intake_sender_of(const struct entry *e);
 void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next after);
 void mr_intake_forget(struct mr_intake *in, struct entry *e); /* takes it out and frees it */
 void mr_intake_entry_free(struct entry *e);
+/* NULL: there are as many as may be. */
 struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const struct mr_ulid *id,
-                                  enum movie_state state); /* NULL: full */
+                                  enum movie_state state);
 void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *s);
 void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how);
+/* Fails the movie. */
 void mr_intake_mismatch(struct mr_intake *in, struct entry *e, const struct mr_extent *extent,
-                        const char *text); /* fails it */
+                        const char *text);
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
 bool mr_intake_mark_durable(struct entry *e, uint64_t slab); /* true if it was not before */
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);

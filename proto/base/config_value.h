@@ -28,8 +28,8 @@ int mr_config_value_check_string(const struct mr_config_key *key, const char *te
                                  struct mr_text *why) MR_MUST_USE;
 
 size_t mr_config_value_bytes(enum mr_config_type type); /* sizeof the field */
-void mr_config_value_print(const struct mr_config_key *key, const void *field,
-                           FILE *out); /* not MAPS */
+/* Not MAPS. */
+void mr_config_value_print(const struct mr_config_key *key, const void *field, FILE *out);
 bool mr_config_value_equal(const struct mr_config_key *key, const void *a, const void *b);
 void mr_config_value_free(const struct mr_config_key *key, void *field); /* and zeroes it */
 

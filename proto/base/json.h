@@ -27,8 +27,8 @@ void mr_json_free(struct mr_json *value);                  /* NULL allowed */
 void mr_json_freep(struct mr_json **value);                /* for MR_CLEANUP */
 
 /* Into an object; key is UTF-8 (asserted); one that is there is replaced. */
-void mr_json_put_string(struct mr_json *object, const char *key,
-                        const char *value); /* NULL: null */
+/* value NULL: a null. */
+void mr_json_put_string(struct mr_json *object, const char *key, const char *value);
 void mr_json_put_int(struct mr_json *object, const char *key, int64_t value);
 void mr_json_put_real(struct mr_json *object, const char *key, double value); /* NaN, Inf: null */
 void mr_json_put_bool(struct mr_json *object, const char *key, bool value);
@@ -98,10 +98,10 @@ enum mr_json_type {
 
 enum mr_json_type mr_json_type(const struct mr_json *value);
 size_t mr_json_count(const struct mr_json *value); /* members of an array or object; else 0 */
-const struct mr_json *mr_json_at(const struct mr_json *array,
-                                 size_t index); /* borrowed; NULL behind the end */
-const char *mr_json_string_value(
-    const struct mr_json *value);                       /* borrowed; NULL where it is no string */
+/* Borrowed; NULL behind the end. */
+const struct mr_json *mr_json_at(const struct mr_json *array, size_t index);
+/* Borrowed; NULL where it is no string. */
+const char *mr_json_string_value(const struct mr_json *value);
 int64_t mr_json_int_value(const struct mr_json *value); /* 0 where it is no integer */
 
 /* Visits an object's members in order; a non-zero return stops and is returned. */

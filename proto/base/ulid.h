@@ -16,8 +16,8 @@ struct mr_ulid {
 
 void mr_ulid_new(int64_t real_ns, struct mr_ulid *ret);        /* getrandom(2) */
 const char *mr_ulid_text(const struct mr_ulid *id, char *ret); /* MR_ULID_TEXT bytes; returns ret */
-int mr_ulid_parse(const char *text,
-                  struct mr_ulid *ret) MR_MUST_USE; /* -EINVAL; exactly 26 characters */
+/* -EINVAL; exactly 26 characters. */
+int mr_ulid_parse(const char *text, struct mr_ulid *ret) MR_MUST_USE;
 bool mr_ulid_equal(const struct mr_ulid *a, const struct mr_ulid *b);
 
 #endif

@@ -96,12 +96,9 @@ struct mr_refused {
     char text[MR_TEXT_MAX];
 };
 
-enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 }; /* wire */
-enum mr_output {
-    MR_OUTPUT_KEEP = 1,
-    MR_OUTPUT_MRC = 2,
-    MR_OUTPUT_HDF5 = 3
-}; /* wire; layout BYTES, STREAM, CHUNKS */
+/* On the wire. Outputs have the layouts BYTES, STREAM, CHUNKS. */
+enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 };
+enum mr_output { MR_OUTPUT_KEEP = 1, MR_OUTPUT_MRC = 2, MR_OUTPUT_HDF5 = 3 };
 const char *mr_output_name(enum mr_output output);
 
 struct mr_open {

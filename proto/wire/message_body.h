@@ -39,7 +39,7 @@ MR_BODY(abandon);
 #undef MR_BODY
 
 void mr_message_write_open_body(struct mr_writer *w, const struct mr_open *open);
-void mr_message_read_open_body(struct mr_fields *f,
-                               struct mr_open *open); /* but for geometry's rules */
+/* Checks all but geometry's rules. */
+void mr_message_read_open_body(struct mr_fields *f, struct mr_open *open);
 
 #endif

@@ -24,8 +24,8 @@ enum mr_pixel {
     MR_PIXEL_COUNT
 };
 
-const char *mr_pixel_name(
-    enum mr_pixel pixel);                     /* the event's dtype: "int8", "uint16", "uint4" ... */
+/* The event's dtype: "int8", "uint16", "uint4" ... */
+const char *mr_pixel_name(enum mr_pixel pixel);
 bool mr_pixel_valid(unsigned value);          /* a value from the wire, MR_PIXEL_NONE included */
 uint32_t mr_pixel_bytes(enum mr_pixel pixel); /* of one element as stored; 1 for U4 and NONE */
 uint64_t mr_pixel_row_bytes(enum mr_pixel pixel, uint64_t width);

@@ -4,11 +4,13 @@
  * functions of (geometry, index), so that order does not matter and a slab sent twice is harmless.
  *
  * Three layouts:
- *   BYTES   keep: slab n is bytes [n, n+1) x MR_SLAB_BYTES of the source, landing at the same
- * offset. STREAM  mrc:  slab n is bytes [n, n+1) x MR_SLAB_BYTES of the pixel stream, landing at
- *                 data_offset + that.
- *   CHUNKS  hdf5: slab n is one chunk: some rows of one frame, or some whole frames. Always full
- * size: rows or frames past the edge are zero padding, outside digest and statistics.
+ *
+ * - BYTES (keep): slab n is bytes [n, n+1) x MR_SLAB_BYTES of the source, landing at the same
+ * offset
+ * - STREAM (mrc): slab n is bytes [n, n+1) x MR_SLAB_BYTES of the pixel stream, landing at
+ *   data_offset + that
+ * - CHUNKS (hdf5): slab n is one chunk: some rows of one frame, or some whole frames. Always full
+ *   size: rows or frames past the edge are zero padding, outside digest and statistics
  */
 #ifndef MR_WIRE_SLAB_H
 #define MR_WIRE_SLAB_H
@@ -24,11 +26,8 @@
 #define MR_FRAMES_MAX (1u << 31)
 #define MR_SLABS_MAX  (1ull << 26) /* 256 TiB of keep */
 
-enum mr_layout {
-    MR_LAYOUT_BYTES = 1,
-    MR_LAYOUT_STREAM = 2,
-    MR_LAYOUT_CHUNKS = 3
-}; /* on the wire */
+/* On the wire. */
+enum mr_layout { MR_LAYOUT_BYTES = 1, MR_LAYOUT_STREAM = 2, MR_LAYOUT_CHUNKS = 3 };
 
 struct mr_geometry {
     enum mr_layout layout;
@@ -93,7 +92,7 @@ static inline uint64_t mr_slab_cost(uint64_t wire_bytes)
 {
     return (wire_bytes + 2 * MR_SLAB_ALIGN - 1) / MR_SLAB_ALIGN * MR_SLAB_ALIGN;
 }
-#define MR_SLAB_COST_MAX \
-    (MR_SLAB_BYTES + MR_SLAB_ALIGN) /* of a full slab: a lane's smallest grant */
+/* Of a full slab: a lane's smallest grant. */
+#define MR_SLAB_COST_MAX (MR_SLAB_BYTES + MR_SLAB_ALIGN)
 
 #endif
