@@ -210,11 +210,15 @@ struct reading {
     bool opened;
 };
 
+/* Missing slabs before one that is there: no agent leaves out so many (4 TiB), and a table of all
+ * that one number from a peer can ask for would be of 10 GiB. */
+#define AHEAD_MAX (UINT64_C(1) << 20)
+
 static int take_slab(struct reading *reading, const char *text)
 {
     struct mr_dossier *d = reading->d;
     struct mr_placement p;
-    if (mr_placement_parse(text, &p) < 0) {
+    if (mr_placement_parse(text, &p) < 0 || p.slab >= d->durable + AHEAD_MAX) {
         d->damaged++;
         return 0;
     }

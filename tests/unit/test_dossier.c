@@ -213,6 +213,24 @@ START_TEST(damage_is_counted_not_believed)
 }
 END_TEST
 
+/* The number comes from a peer; the table for all slabs up to it is the server's memory. */
+START_TEST(slab_far_ahead_of_all_others_is_not_believed)
+{
+    struct scratch s = scratch_make();
+    struct mr_dossier d;
+    put_open(&s, "k3/a.mrc");
+    put_slab(&s, 0, 4096);
+    put_slab(&s, MR_SLABS_MAX - 1, 8192);
+    put_slab(&s, 1, 12288);
+    ck_assert_int_eq(mr_dossier_read(s.fd, NAME, &d, NULL), 0);
+    ck_assert_uint_eq(d.slab_count, 2);
+    ck_assert_uint_eq(d.durable, 2);
+    ck_assert_uint_eq(d.damaged, 1);
+    mr_dossier_fini(&d);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(torn_end_is_told)
 {
     struct scratch s = scratch_make();
@@ -277,4 +295,5 @@ END_TEST
 
 MR_SUITE("dossier", T(open_comes_back), T(longest_paths_come_back), T(slabs_come_back_by_index),
          T(sealed_comes_back_and_the_last_one_stands), T(damage_is_counted_not_believed),
-         T(torn_end_is_told), T(without_an_open_there_is_no_movie), T(names_are_exact))
+         T(torn_end_is_told), T(slab_far_ahead_of_all_others_is_not_believed),
+         T(without_an_open_there_is_no_movie), T(names_are_exact))
