@@ -26,8 +26,8 @@ struct mr_json *mr_json_copy(const struct mr_json *value); /* deep */
 void mr_json_free(struct mr_json *value);                  /* NULL allowed */
 void mr_json_freep(struct mr_json **value);                /* for MR_CLEANUP */
 
-/* Into an object; key is UTF-8 (asserted); one that is there is replaced. */
-/* value NULL: a null. */
+/* Into an object; key is UTF-8 (asserted); one that is there is replaced. A string that
+ * is NULL is a null. */
 void mr_json_put_string(struct mr_json *object, const char *key, const char *value);
 void mr_json_put_int(struct mr_json *object, const char *key, int64_t value);
 void mr_json_put_real(struct mr_json *object, const char *key, double value); /* NaN, Inf: null */

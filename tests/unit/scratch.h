@@ -35,10 +35,15 @@ static inline int scratch_remove_one(const char *path, const struct stat *st, in
     return remove(path);
 }
 
+static inline void scratch_remove_tree(const char *path)
+{
+    (void)nftw(path, scratch_remove_one, 32, FTW_DEPTH | FTW_PHYS);
+}
+
 static inline void scratch_remove(struct scratch *s)
 {
     close(s->fd);
-    nftw(s->path, scratch_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    scratch_remove_tree(s->path);
 }
 
 static inline uint64_t scratch_size(const struct scratch *s, const char *name)

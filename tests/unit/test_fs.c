@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Can a name leave the root, and do directories come out with the access the store wants? */
 #include "base/fs.h"
+#include "scratch.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -21,9 +22,7 @@ static char root_path[64];
 
 static void remove_tree(void)
 {
-    char command[128];
-    snprintf(command, sizeof(command), "rm -rf '%s'", root_path);
-    (void)!system(command);
+    scratch_remove_tree(root_path);
 }
 
 /* Each test is a process of its own and leaves nothing. */

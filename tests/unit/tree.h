@@ -6,9 +6,10 @@
 #ifndef MR_TESTS_TREE_H
 #define MR_TESTS_TREE_H
 
+#include "scratch.h"
+
 #include <check.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +25,9 @@ static inline void tree_make(void)
     ck_assert_ptr_nonnull(mkdtemp(tree_root));
 }
 
-static inline int tree_remove_one(const char *path, const struct stat *st, int type,
-                                  struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
 static inline void tree_remove(void)
 {
-    (void)nftw(tree_root, tree_remove_one, 32, FTW_DEPTH | FTW_PHYS);
+    scratch_remove_tree(tree_root);
 }
 
 /* Whole path of one below the root; one of four static buffers. */
