@@ -19,11 +19,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGE          "control"
-#define BATCH          256
-#define WAIT_MS        50
-#define SNAPSHOT_NS    (200 * MR_NS_PER_MS)
-#define COMMITTED_TEXT 8192
+#define STAGE       "control"
+#define BATCH       256
+#define WAIT_MS     50
+#define SNAPSHOT_NS (200 * MR_NS_PER_MS)
 
 /* A movie that some lanes still hold */
 struct leaving {
