@@ -52,8 +52,8 @@ static void swap_bytes(const uint8_t *from, uint8_t *to, size_t bytes, uint32_t 
             to[i + b] = from[i + element - 1 - b];
 }
 
-/* 4-bit pixels to bytes, left pixel in the low nibble; widths are even here (mr_geometry_frames).
- */
+/* 4-bit pixels to bytes, left pixel in the low nibble; widths are even here
+ * (mr_geometry_frames). */
 static void unpack_nibbles(const uint8_t *from, uint8_t *to, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
@@ -101,8 +101,8 @@ static uint64_t crc_of_pixels(struct mr_pack *p, const struct mr_parcel *parcel,
     return mr_crc64(0, pixels, span->pixel_bytes);
 }
 
-/* The buffer changes places with the scratch only in content: what travels is always in the buffer.
- */
+/* The buffer changes places with the scratch only in content: what travels is always in the
+ * buffer. */
 static void compress(struct mr_pack *p, struct mr_parcel *parcel)
 {
     struct mr_slab_header *h = &parcel->header;

@@ -25,8 +25,8 @@ void mr_pack_free(struct mr_pack *pack);
 
 extern const struct mr_stage mr_pack_stage; /* ends when `in` is closed and empty */
 
-/* What the stage does to one parcel; for tests. The header's session, sequence and lane stay unset.
- */
+/* What the stage does to one parcel; for tests. The header's session, sequence and lane stay
+ * unset. */
 void mr_pack_do(struct mr_pack *pack, struct mr_parcel *parcel);
 
 /* Bytes a parcel's buffer must hold. */

@@ -24,8 +24,8 @@ int mr_push(const struct mr_push_options *options, const struct mr_agent_config 
 int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
                  int signals);
 
-/* --dry-run: per file what it is, whether complete and why, output and final name; sends nothing.
- */
+/* --dry-run: per file what it is, whether complete and why, output and final name; sends
+ * nothing. */
 int mr_dry_run(const struct mr_agent_config *config);
 
 #endif

@@ -36,8 +36,8 @@ enum mr_complete_by {
 };
 const char *mr_complete_by_name(enum mr_complete_by by); /* "close", "mdoc" ...; "" for NOT */
 
-/* What the file looks like now, and what else is known of it. Everything is borrowed for the call.
- */
+/* What the file looks like now, and what else is known of it. Everything is borrowed for the
+ * call. */
 struct mr_source_facts {
     const char *path; /* below the watch */
     uint64_t size;

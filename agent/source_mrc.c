@@ -41,8 +41,8 @@ static int64_t age_of(const struct mr_source_facts *facts)
     return facts->now_ns - facts->changed_ns;
 }
 
-/* Looks at changed_ns + wait again, or says that the file is broken when that is past (push: now).
- */
+/* Looks at changed_ns + wait again, or says that the file is broken when that is past (push:
+ * now). */
 static void break_after(const struct mr_source_facts *facts, int64_t wait_ns,
                         struct mr_source_view *ret)
 {

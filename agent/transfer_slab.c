@@ -112,8 +112,8 @@ static void claim(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct
     mr_window_pick(&m->window, pick->slab);
 }
 
-/* Slabs are taken in order; one whose lane has no credit is passed over until every lane was asked.
- */
+/* Slabs are taken in order; one whose lane has no credit is passed over until every lane was
+ * asked. */
 static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct mr_pick *ret)
 {
     if (m->state != LIVE || m->unreadable || m->send_abandon)

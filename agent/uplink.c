@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pump between the agent's queues and its sockets. Decides nothing; never waits for the server.
- */
+/* The pump between the agent's queues and its sockets. Decides nothing; never waits for the
+ * server. */
 #include "uplink.h"
 
 #include "base/log.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slab states of one movie. Does not decide what to send next (transfer does) and reads no clock.
- */
+/* Slab states of one movie. Does not decide what to send next (transfer does) and reads no
+ * clock. */
 #include "window.h"
 
 #include <assert.h>

@@ -37,8 +37,8 @@ struct mr_catalogue_entry {
 
 struct mr_catalogue;
 
-/* millrace_dir: <root>/.millrace, borrowed for the call. note: what was cut. -EUCLEAN as eventlog.
- */
+/* millrace_dir: <root>/.millrace, borrowed for the call. note: what was cut. -EUCLEAN as
+ * eventlog. */
 int mr_catalogue_open(int millrace_dir, struct mr_catalogue **ret, struct mr_mend_note *note,
                       struct mr_err *err) MR_MUST_USE;
 void mr_catalogue_close(struct mr_catalogue *catalogue); /* NULL allowed */

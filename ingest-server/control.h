@@ -33,8 +33,8 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
                    struct mr_control **ret, struct mr_err *err) MR_MUST_USE;
 void mr_control_free(struct mr_control *control);
 
-/* Any thread: say BYE to agents, let go of movies in flight, finish those being sealed, then end.
- */
+/* Any thread: say BYE to agents, let go of movies in flight, finish those being sealed, then
+ * end. */
 void mr_control_stop(struct mr_control *control);
 
 /* Any thread: sessions and movies as of at most 0.2 s ago: `"sessions":[...],"movies":[...]` as

@@ -56,8 +56,8 @@ int64_t mr_h5out_stream(struct mr_h5out *out, int64_t at, const char *name, enum
  * dataset shorter than its chunk may grow, since libhdf5 allows it no other way. */
 int64_t mr_h5out_chunked(struct mr_h5out *out, int64_t at, const char *name, enum mr_pixel pixel,
                          const uint64_t dims[3], const uint64_t size[3], enum mr_codec_id codec);
-/* One chunk of it, first pixel at `at`, lying at chunk->offset. filtered counts only with a codec.
- */
+/* One chunk of it, first pixel at `at`, lying at chunk->offset. filtered counts only with a
+ * codec. */
 void mr_h5out_chunk(struct mr_h5out *out, int64_t dataset, const uint64_t at[3],
                     const struct mr_chunk *chunk);
 

@@ -42,8 +42,8 @@ struct mr_intake_ops {
     void *ctx;
     /* Sends; a peer that is gone is noticed by its silence. Sequence and session are filled in. */
     void (*send)(void *ctx, const struct mr_route *to, const struct mr_message *m);
-    /* Find or make the place where this movie lands; answer with mr_intake_berthed or _unberthed.
-     */
+    /* Find or make the place where this movie lands; answer with mr_intake_berthed or
+     * _unberthed. */
     void (*berth)(void *ctx, const struct mr_sender *from, const struct mr_open *open);
     /* Let the lanes take slabs of this session's movie. */
     void (*attach)(void *ctx, struct mr_movie *movie, uint64_t session);

@@ -206,8 +206,8 @@ static struct mr_movie *movie_of(struct mr_lane *lane, const struct mr_slab_head
     return a->movie;
 }
 
-/* Does the header agree with the movie's geometry? A slab may be short only at the end of a movie.
- */
+/* Does the header agree with the movie's geometry? A slab may be short only at the end of a
+ * movie. */
 static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
                  const struct mr_slab_header *h)
 {

@@ -28,8 +28,8 @@ int64_t mr_placed_access(struct mr_placed *placed);
  * end other than 0 makes libhdf5 look for a superblock to read. */
 void mr_placed_reach(struct mr_placed *placed, uint64_t end);
 
-/* The next raw data that libhdf5 asks room for lies at offset already. Its bytes are never stored.
- */
+/* The next raw data that libhdf5 asks room for lies at offset already. Its bytes are never
+ * stored. */
 void mr_placed_next(struct mr_placed *placed, uint64_t offset, uint64_t bytes);
 
 bool mr_placed_overflowed(const struct mr_placed *placed); /* the first room was too small */

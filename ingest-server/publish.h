@@ -32,8 +32,8 @@ void mr_publish_stop(struct mr_publish *publish);
 /* Any thread. */
 uint64_t mr_publish_last(struct mr_publish *publish);    /* sequence of the last event sent */
 uint64_t mr_publish_replays(struct mr_publish *publish); /* requests answered */
-/* 0, or why the log cannot be read at the moment (the stage logs it, and tries again each second).
- */
+/* 0, or why the log cannot be read at the moment (the stage logs it, and tries again each
+ * second). */
 int mr_publish_error(struct mr_publish *publish);
 
 #endif

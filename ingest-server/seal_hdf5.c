@@ -111,8 +111,8 @@ static bool axis_written(const struct plan *plan, int i)
     return plan->has[i == 0 ? PART_TIME_AXIS : PART_PLACE_AXES];
 }
 
-/* Times as doubles; places as floats, which is exact enough and fits a K3's beside an MRC header.
- */
+/* Times as doubles; places as floats, which is exact enough and fits a K3's beside an MRC
+ * header. */
 static int put_axis(struct mr_h5out *out, int64_t at, const struct axis *axis, bool as_float)
 {
     size_t element = as_float ? sizeof(float) : sizeof(double);
@@ -225,8 +225,8 @@ static void link_name(const char *title, char ret[LINK_NAME_MAX + 1])
         ret[0] = '_';
 }
 
-/* HyperSpy reads only this. Its data is a soft link: a hard one hides the dataset from EMD readers.
- */
+/* HyperSpy reads only this. Its data is a soft link: a hard one hides the dataset from EMD
+ * readers. */
 static void put_hyperspy(struct mr_h5out *out, const struct plan *plan)
 {
     char name[LINK_NAME_MAX + 1];

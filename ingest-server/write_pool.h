@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine of uring.h for hosts where io_uring is forbidden: threads that pwrite and fdatasync.
- */
+/* The engine of uring.h for hosts where io_uring is forbidden: threads that pwrite and
+ * fdatasync. */
 #ifndef MR_WRITE_POOL_H
 #define MR_WRITE_POOL_H
 

@@ -69,8 +69,8 @@ static void print_value(FILE *out, const struct mr_counter *c)
         fprintf(out, " %llu\n", v);
 }
 
-/* before: the series before, whose HELP and TYPE stand for this one too where the name is the same
- */
+/* before: the series before, whose HELP and TYPE stand for this one too where the name is the
+ * same */
 static void print_series(FILE *out, const struct mr_counter *before, const struct mr_counter *c)
 {
     if (before == NULL || strcmp(before->name, c->name) != 0) {

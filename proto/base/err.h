@@ -26,8 +26,8 @@ int mr_err_set(struct mr_err *err, int code, const char *fmt, ...) MR_PRINTF(3, 
 /* As mr_err_set, with ": <strerror(-code)>" after the text. */
 int mr_err_errno(struct mr_err *err, int code, const char *fmt, ...) MR_PRINTF(3, 4);
 
-/* Puts "<text>: " in front of an error already set; no effect on an unset one. Returns err->code.
- */
+/* Puts "<text>: " in front of an error already set; no effect on an unset one. Returns
+ * err->code. */
 int mr_err_prefix(struct mr_err *err, const char *fmt, ...) MR_PRINTF(2, 3);
 
 /* strerror without its shared buffer; code of either sign. Borrowed, static or thread-local. */

@@ -29,8 +29,8 @@ struct mr_fs_facts {
 /* Closes *fd unless negative; for MR_CLEANUP(mr_fs_close). */
 void mr_fs_close(int *fd);
 
-/* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not followed.
- */
+/* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not
+ * followed. */
 int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
 
 /* Whole count or error; a read that meets the end early is -ENODATA. EINTR is retried. */

@@ -220,8 +220,8 @@ static int deal_with(struct events *e, const struct mr_subscription_event *event
 
 /* ---- waiting ---- */
 
-/* Nothing came in this slice: has it been too long, is the server there, does anybody still read?
- */
+/* Nothing came in this slice: has it been too long, is the server there, does anybody still
+ * read? */
 static int idle(struct events *e)
 {
     int64_t now = mr_clock_monotonic_ns();

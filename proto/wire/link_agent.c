@@ -57,8 +57,8 @@ static void go_down(struct mr_peer *peer, int code, const struct channel *channe
     (void)mr_err_set(&peer->why, code, "tcp://%s:%u: %s", peer->address.host, channel->port, what);
 }
 
-/* One address of a name, IPv4 before IPv6: a server that listens on all addresses may have no IPv6.
- */
+/* One address of a name, IPv4 before IPv6: a server that listens on all addresses may have no
+ * IPv6. */
 static int resolve(const char *host, char *ret, size_t size)
 {
     char name[256];

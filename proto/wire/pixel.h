@@ -30,8 +30,8 @@ bool mr_pixel_valid(unsigned value);          /* a value from the wire, MR_PIXEL
 uint32_t mr_pixel_bytes(enum mr_pixel pixel); /* of one element as stored; 1 for U4 and NONE */
 uint64_t mr_pixel_row_bytes(enum mr_pixel pixel, uint64_t width);
 
-/* MRC mode of a type, or -1; type of an MRC mode, or MR_PIXEL_NONE (modes 3, 4 and unknown ones).
- */
+/* MRC mode of a type, or -1; type of an MRC mode, or MR_PIXEL_NONE (modes 3, 4 and unknown
+ * ones). */
 int mr_pixel_mrc_mode(enum mr_pixel pixel);
 enum mr_pixel mr_pixel_from_mrc_mode(int mode);
 

@@ -114,8 +114,8 @@ static int check_pixel(enum mr_layout layout, enum mr_pixel pixel, uint64_t widt
     return 0;
 }
 
-/* u8 travels to an mrc as mode 6; that widening is not a matter of geometry, so it is refused here.
- */
+/* u8 travels to an mrc as mode 6; that widening is not a matter of geometry, so it is refused
+ * here. */
 int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool swap_bytes,
                        uint64_t width, uint64_t height, uint64_t source_data_offset,
                        uint64_t ext_bytes, struct mr_geometry *ret, struct mr_err *err)

@@ -182,8 +182,8 @@ static float from_half(uint16_t half)
     return half & 0x8000u ? -size : size;
 }
 
-/* Converts n pixels; false where one is NaN or Inf (all exponent bits set, the largest magnitudes).
- */
+/* Converts n pixels; false where one is NaN or Inf (all exponent bits set, the largest
+ * magnitudes). */
 static bool load_halves(const uint8_t *p, size_t n, float *ret)
 {
     uint16_t most = 0;

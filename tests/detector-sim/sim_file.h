@@ -22,8 +22,8 @@ struct mr_sim_file {
     uint8_t block[MR_SIM_FILE_BLOCK];
 };
 
-/* Makes path; one that exists is renamed to path~ first, as the cameras' plugin does. Borrows path.
- */
+/* Makes path; one that exists is renamed to path~ first, as the cameras' plugin does. Borrows
+ * path. */
 int mr_sim_file_create(struct mr_sim_file *f, const char *path, struct mr_err *err) MR_MUST_USE;
 
 /* ret_crc: the CRC of data alone, set also on failure; may be NULL. */

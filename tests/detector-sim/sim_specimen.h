@@ -14,8 +14,8 @@
 
 #include <stddef.h>
 
-/* Of one frame; a roll does not change them. Exact: a count is a whole number in every pixel type.
- */
+/* Of one frame; a roll does not change them. Exact: a count is a whole number in every pixel
+ * type. */
 struct mr_sim_sums {
     uint64_t count, sum, squares;
     uint32_t min, max;

@@ -58,8 +58,8 @@ static const struct movie movies[] = {
     {"stream_f16", S, MR_PIXEL_F16, 100, 77, 2, MR_CODEC_NONE, 0, 0},
     {"stream_f32", S, MR_PIXEL_F32, 100, 77, 1, MR_CODEC_NONE, BARE, 0},
     {"stream_u4", S, MR_PIXEL_U4, 640, 480, 3, MR_CODEC_NONE, 0, 0},
-    /* room: a K3 frame's axes fit; super-resolution's do not; notes do not; an extended header does
-     */
+    /* room: a K3 frame's axes fit; super-resolution's do not; notes do not; an extended header
+     * does */
     {"stream_k3_i8", S, MR_PIXEL_I8, 5760, 4092, 1, MR_CODEC_NONE, LONG_NOTES, 0},
     {"stream_super_i8", S, MR_PIXEL_I8, 11520, 8184, 1, MR_CODEC_NONE, 0, 0},
     {"stream_notes_u16", S, MR_PIXEL_U16, 64, 64, 3, MR_CODEC_NONE, LONG_NOTES, 0},

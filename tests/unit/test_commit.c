@@ -360,8 +360,8 @@ START_TEST(failed_movie_never_goes_to_a_final_name)
 }
 END_TEST
 
-/* The crash came while the second SEALED record was being written, and another one takes its place.
- */
+/* The crash came while the second SEALED record was being written, and another one takes its
+ * place. */
 START_TEST(torn_end_does_not_swallow_what_follows)
 {
     struct rig rig;

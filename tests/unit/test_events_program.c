@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does millrace-events, as a process against a real publishing stage, keep its documented promises?
- */
+/* Does millrace-events, as a process against a real publishing stage, keep its documented
+ * promises? */
 #include "publish.h"
 #include "scratch.h"
 #include "suite.h"
@@ -78,8 +78,8 @@ static void server_down(struct server *v)
     scratch_remove(&v->s);
 }
 
-/* Exit status of a shell command in which $E is the program with its server and $D the directory.
- */
+/* Exit status of a shell command in which $E is the program with its server and $D the
+ * directory. */
 static int run(const struct server *v, const char *command)
 {
     char e[700];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does a failure inside libhdf5 come out as one error, and leave nothing behind for the next movie?
- */
+/* Does a failure inside libhdf5 come out as one error, and leave nothing behind for the next
+ * movie? */
 #include "h5out.h"
 #include "suite.h"
 

@@ -84,8 +84,8 @@ START_TEST(refused_slab_stays_with_the_caller)
     connect_lane(&rig);
     send_one(&rig, sizeof(payload), &done);
     sent++;
-    /* nobody receives: queues and TCP buffers fill, then the lane refuses; tries beyond say so too
-     */
+    /* nobody receives: queues and TCP buffers fill, then the lane refuses; tries beyond say so
+     * too */
     int rc = 0, refusals = 0;
     for (int i = 0; i < 1000 && refusals < 5; i++) {
         rc = mr_peer_send_slab(rig.peer, 0, header, payload, sizeof(payload), count_done, &done);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Do control messages keep their bytes, come back as they were, and refuse what is wrong by name?
- */
+/* Do control messages keep their bytes, come back as they were, and refuse what is wrong by
+ * name? */
 #include "base/crc64.h"
 #include "golden.h"
 #include "message_samples.h"

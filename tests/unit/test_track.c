@@ -245,8 +245,8 @@ START_TEST(opaque_files_complete_on_close_or_quiet)
 }
 END_TEST
 
-/* A close that nobody could hear, because the directory was not watched yet, is seen all the same.
- */
+/* A close that nobody could hear, because the directory was not watched yet, is seen all the
+ * same. */
 START_TEST(what_nobody_writes_any_more_was_closed)
 {
     tree_make();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Slab states of one movie: the counts, the cursor, what a new session forgets and what it keeps.
- */
+/* Slab states of one movie: the counts, the cursor, what a new session forgets and what it
+ * keeps. */
 #include "suite.h"
 
 #include "window.h"
