@@ -122,7 +122,7 @@ static void describe(const struct mr_mrc_header *h, const struct mr_source_facts
     ret->ext_bytes = (uint64_t)h->nsymbt;
     ret->data_offset = mr_mrc_data_offset(h);
     ret->frame_bytes = mr_mrc_frame_bytes(h);
-    ret->pixel_size_angstrom = (double)h->pixel_size_angstrom;
+    ret->pixel_size_angstrom = h->pixel_size_angstrom;
     if (h->nz > 0)
         ret->bytes_expected = ret->data_offset + (uint64_t)h->nz * ret->frame_bytes;
     if (facts->size > ret->data_offset)

@@ -156,8 +156,8 @@ static void derive(struct mr_mrc_header *h)
     if (h->imod_packed4) {
         h->nx *= 2;
     }
-    float size = h->mx > 0 ? h->cella[0] / (float)h->mx : 0.0f;
-    h->pixel_size_angstrom = isfinite(size) && size > 0 ? size : 0.0f;
+    double size = h->mx > 0 ? (double)h->cella[0] / h->mx : 0;
+    h->pixel_size_angstrom = isfinite(size) && size > 0 ? size : 0;
 }
 
 int mr_mrc_header_decode(const uint8_t header[MR_MRC_HEADER_BYTES], struct mr_mrc_header *ret,

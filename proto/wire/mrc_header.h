@@ -20,9 +20,9 @@ struct mr_mrc_header {
     char exttyp[5]; /* NUL-terminated; "" where blank */
     int32_t nversion;
     float dmin, dmax, dmean, rms;
-    bool imod_packed4;         /* imodStamp with flag bit 4: mode 0 holds two 4-bit pixels a byte */
-    enum mr_pixel pixel;       /* NONE: a mode we do not take apart */
-    float pixel_size_angstrom; /* cella.x / mx, 0 where unknown (not finite, <= 0) */
+    bool imod_packed4;   /* imodStamp with flag bit 4: mode 0 holds two 4-bit pixels a byte */
+    enum mr_pixel pixel; /* NONE: a mode we do not take apart */
+    double pixel_size_angstrom; /* cella.x / mx, 0 where unknown (not finite, <= 0) */
 };
 
 /* True while the header is not yet there: NX or NY zero, or no "MAP " at 208 (a growing movie). */

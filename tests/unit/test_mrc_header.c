@@ -49,7 +49,7 @@ START_TEST(both_byte_orders)
         ck_assert_int_eq(h.pixel, MR_PIXEL_U16);
         ck_assert_uint_eq(mr_mrc_data_offset(&h), 910336);
         ck_assert_uint_eq(mr_mrc_frame_bytes(&h), 47139840);
-        ck_assert_float_eq(h.pixel_size_angstrom, 0);
+        ck_assert_double_eq(h.pixel_size_angstrom, 0);
         ck_assert_str_eq(h.exttyp, "");
     }
 }
@@ -164,7 +164,13 @@ START_TEST(ours_reads_back)
     ck_assert_int_eq(h.nsymbt, 64512);
     ck_assert_int_eq(h.nversion, 20140);
     ck_assert_str_eq(h.exttyp, "HDF5");
-    ck_assert_float_eq_tol(h.pixel_size_angstrom, 0.834f, 1e-6f);
+    ck_assert_double_eq_tol(h.pixel_size_angstrom, 0.834, 1e-6);
+    float cell = (float)(0.834 * 511); /* divided as floats it is told as 0.8340001 */
+    int32_t mx = 511;
+    memcpy(header + 28, &mx, sizeof(mx));
+    memcpy(header + 40, &cell, sizeof(cell));
+    ck_assert_int_eq(decode(header, &h), 0);
+    ck_assert_double_eq_tol(h.pixel_size_angstrom, 0.834, 4e-8);
     ck_assert_float_eq(h.dmax, 9);
     ck_assert(mr_mrc_stats_set(&h));
     ck_assert_int_eq(memcmp(header + 224, "Millrace " MILLRACE_VERSION, 14), 0);
@@ -241,7 +247,7 @@ static void check_sample(const char *name, int32_t nx, int32_t nz, enum mr_pixel
         ck_assert_int_eq(h.nx, nx);
         ck_assert_int_eq(h.nz, nz);
         ck_assert_int_eq(h.pixel, pixel);
-        ck_assert_float_eq_tol(h.pixel_size_angstrom, size, 1e-3f);
+        ck_assert_double_eq_tol(h.pixel_size_angstrom, (double)size, 1e-3);
     }
 }
 

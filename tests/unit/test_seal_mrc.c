@@ -45,7 +45,7 @@ START_TEST(both_formats_are_there)
     ck_assert_uint_eq(mr_mrc_data_offset(&header), g.data_offset);
     ck_assert_str_eq(header.exttyp, "HDF5");
     ck_assert_float_eq(header.dmean, 1.5f);
-    ck_assert_float_eq_tol(header.pixel_size_angstrom, 1.08f, 1e-5f);
+    ck_assert_double_eq_tol(header.pixel_size_angstrom, 1.08, 1e-5);
     ck_assert(memcmp(image.pieces[0].data + 1024, "\x89HDF\r\n\x1a\n", 8) == 0);
     mr_image_free(&image);
 }

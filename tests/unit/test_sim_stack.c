@@ -95,7 +95,7 @@ START_TEST(mrc_grows_as_the_plugin_grows_it)
     ck_assert(h.nz == 4 && mr_mrc_stats_set(&h) && bytes == 1024 + 4 * FRAME_BYTES);
     ck_assert_float_eq(h.dmean, 3.0f);
     ck_assert_float_eq(h.rms, 0.0f);
-    ck_assert_float_eq_tol(h.pixel_size_angstrom, 0.5f, 1e-6f);
+    ck_assert_double_eq_tol(h.pixel_size_angstrom, 0.5, 1e-6);
     ck_assert_int_eq(mr_sim_stack_end(&s, NULL), 0);
     check_crc(&s);
     ck_assert_uint_eq(s.frames, 4);
