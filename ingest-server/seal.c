@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "finish.h"
+#include "revisions.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -28,7 +29,6 @@
 #define STUCK_MAX 1024 /* movies in flight at once */
 #define BATCH_NS  (30 * MR_NS_PER_MS)
 #define RETRY_MS  5000
-#define HOUR_NS   (3600 * MR_NS_PER_S)
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 
@@ -525,40 +525,6 @@ void mr_seal_stop(struct mr_seal *s)
     atomic_store(&s->stopping, true);
 }
 
-/* ---- old revisions ---- */
-
-static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
-                      const struct mr_catalogue_entry *by)
-{
-    struct mr_seal *s = ctx;
-    char id[MR_ULID_TEXT], name[64];
-    (void)by;
-    snprintf(name, sizeof(name), "old/%s.r%u", mr_ulid_text(&old->id, id), old->revision);
-    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(s->commit->store, old->path, false);
-    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
-        return 0; /* another time */
-    if (dir >= 0)
-        unlinkat(dir, "old", AT_REMOVEDIR);
-    mr_store_tidy(s->commit->store, old->path);
-    return mr_catalogue_expire(s->commit->catalogue, &old->id, old->revision, NULL);
-}
-
-static void expire_revisions(struct mr_seal *s)
-{
-    int64_t now_ns = mr_clock_monotonic_ns(), keep_ns = s->commit->store->keep_revisions_ns;
-    int64_t every_ns = keep_ns < MR_NS_PER_S ? MR_NS_PER_S : keep_ns < HOUR_NS ? keep_ns : HOUR_NS;
-    if (s->expired_ns != 0 && now_ns - s->expired_ns < every_ns)
-        return;
-    s->expired_ns = now_ns;
-    int64_t before = mr_clock_real_ns() - keep_ns;
-    struct mr_err err = {0};
-    int r = mr_catalogue_superseded(s->commit->catalogue, before, expire_one, s);
-    if (r == 0)
-        r = mr_catalogue_sync(s->commit->catalogue, &err);
-    if (r < 0)
-        mr_warn(STAGE, "old revisions: %s", err.code == 0 ? mr_err_name(r) : err.text);
-}
-
 /* ---- the loop ---- */
 
 /* More jobs while there are some, the batch has room, and its first movie has not waited long. */
@@ -578,7 +544,7 @@ static void run(void *stage)
     s->batch = works;
     while (r != -EPIPE && !s->dead) {
         s->batch_count = 0;
-        expire_revisions(s);
+        mr_revisions_expire(s->commit, &s->expired_ns);
         r = mr_queue_pop(s->jobs, RETRY_MS, &job);
         const int64_t close_ns = mr_clock_monotonic_ns() + BATCH_NS;
         for (; r == 0; r = next_job(s, close_ns, &job)) {
