@@ -75,6 +75,10 @@ static void on_committed(struct mr_consign *c, struct mr_shipment *s, const stru
     c->counts.committed_bytes += s->shipped.size;
     mr_info(STAGE, "%s/%s %s %s (%s)", s->root, s->path,
             m->known ? "was in the store already:" : "is committed:", m->path, m->event);
+    if (c->config.ends) { /* a command's results, as they come */
+        puts(m->path);
+        fflush(stdout); /* what could not be written is noticed at the command's end */
+    }
     s->tries = 0;
     s->again |= s->state == MR_SHIPMENT_LEAVING;
     end(c, s, MR_END_COMMITTED);

@@ -125,7 +125,8 @@ static int ship(const struct mr_agent_job *job, int signals)
     mr_agent_status(agent, &status, &found);
     mr_agent_stop(agent, &status);
     close(done);
-    return verdict(&status, &found, interrupted);
+    int result = verdict(&status, &found, interrupted);
+    return result == EX_OK && ferror(stdout) ? EX_IOERR : result;
 }
 
 /* ---- push ---- */

@@ -223,6 +223,8 @@ int mr_config_value_check_string(const struct mr_config_key *key, const char *te
 
 const char *mr_config_refuse_name(const char *text)
 {
+    if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+        return "is no name";
     return mr_text_is_plain(text) ? NULL : "may hold letters, digits, '.', '_' and '-'";
 }
 

@@ -102,6 +102,7 @@ START_TEST(mistakes_have_their_place)
     refused("watch:\n  - path: movies\n", ":2:11:", "watch[0].path");
     refused("watch: []\n", ":1:", "watch");
     refused("agent: { name: a/b }\nwatch: [{path: /a}]\n", ":1:16:", "agent.name");
+    refused("agent: { name: .. }\nwatch: [{path: /a}]\n", ":1:16:", "agent.name");
     refused("agnt: { name: ab }\nwatch: [{path: /a}]\n", ":1:1:", "agent");
     refused("agent: { timezone: Mars/Base }\nwatch: [{path: /a}]\n", ":1:20:", "zone");
     refused("server: { endpoint: \"udp://a:1\" }\nwatch: [{path: /a}]\n", ":1:21:", "tcp://");
