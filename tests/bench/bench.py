@@ -95,7 +95,8 @@ class Bench:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
         subprocess.run([millrace.binary("millrace-agent"), "push", "--server", server.control,
-                        "--agent", "bench", self.source], check=True, stderr=subprocess.DEVNULL)
+                        "--agent", "bench", self.source], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.rate("millrace push, start to exit", time.monotonic() - began)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         event = server.wait_for_event("millrace.file.ready.v1", since=last + 1)
