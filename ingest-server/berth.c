@@ -348,15 +348,11 @@ static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, siz
 
 static bool same_movie(const struct mr_open *a, const struct mr_open *b)
 {
-    uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];
-    size_t left_bytes, right_bytes;
-    struct mr_open a1 = *a, b1 = *b;
+    struct mr_open left = *a, right = *b;
     /* what may be known better the second time is no difference */
-    a1.pixel_size_angstrom = b1.pixel_size_angstrom = 0;
-    a1.source_bytes_expected = b1.source_bytes_expected = 0;
-    return mr_open_encode(&a1, left, sizeof(left), &left_bytes) == 0 &&
-           mr_open_encode(&b1, right, sizeof(right), &right_bytes) == 0 &&
-           left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
+    left.pixel_size_angstrom = right.pixel_size_angstrom = 0;
+    left.source_bytes_expected = right.source_bytes_expected = 0;
+    return mr_open_equal(&left, &right);
 }
 
 /* The movie as an earlier session or an earlier server left it. -ENOENT: begin it afresh, as

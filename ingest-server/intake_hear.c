@@ -13,21 +13,12 @@ static bool is_its(const struct entry *e, const struct session *s)
     return strcmp(e->from.name, s->hello.name) == 0;
 }
 
-static bool same_open(const struct mr_open *a, const struct mr_open *b)
-{
-    uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];
-    size_t left_bytes, right_bytes;
-    return mr_open_encode(a, left, sizeof(left), &left_bytes) == 0 &&
-           mr_open_encode(b, right, sizeof(right), &right_bytes) == 0 &&
-           left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
-}
-
 /* Of a session that is over, and on its way to an answer: that will be this session's. */
 static bool may_take_over(const struct entry *e, const struct session *s,
                           const struct mr_open *open)
 {
     return e->session == NO_SESSION && is_its(e, s) &&
-           (e->state == FINISHING || (e->state == BERTHING && same_open(&e->open, open)));
+           (e->state == FINISHING || (e->state == BERTHING && mr_open_equal(&e->open, open)));
 }
 
 static void receive_open(struct mr_intake *in, struct session *s, const struct mr_open *open)

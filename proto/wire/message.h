@@ -270,4 +270,7 @@ int mr_open_encode(const struct mr_open *open, void *ret, size_t size,
 int mr_open_decode(const void *data, size_t bytes, struct mr_open *ret,
                    struct mr_err *err) MR_MUST_USE;
 
+/* True where both encode to the same body: the same movie, opened the same way. */
+bool mr_open_equal(const struct mr_open *a, const struct mr_open *b);
+
 #endif

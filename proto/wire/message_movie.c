@@ -6,6 +6,8 @@
  */
 #include "wire/message_body.h"
 
+#include <string.h>
+
 enum { RANGE_BYTES = 16 };
 
 struct mr_range mr_message_range(const uint8_t *ranges, uint32_t index)
@@ -320,4 +322,13 @@ void mr_message_write_abandon(struct mr_writer *w, const struct mr_message *m)
 void mr_message_read_abandon(struct mr_fields *f, struct mr_message *m)
 {
     mr_field_ulid(f, "movie", &m->abandon.movie);
+}
+
+bool mr_open_equal(const struct mr_open *a, const struct mr_open *b)
+{
+    uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];
+    size_t left_bytes, right_bytes;
+    return mr_open_encode(a, left, sizeof(left), &left_bytes) == 0 &&
+           mr_open_encode(b, right, sizeof(right), &right_bytes) == 0 &&
+           left_bytes == right_bytes && memcmp(left, right, left_bytes) == 0;
 }
