@@ -135,8 +135,12 @@ static void answer_requests(struct mr_publish *p)
         size_t bytes;
         char *text = answer(p, mr_part_data(&part), mr_part_bytes(&part), &bytes);
         mr_part_close(&part);
-        if (text && mr_publisher_reply(p->publisher, text, bytes) == 0)
+        r = text ? mr_publisher_reply(p->publisher, text, bytes) : -ENOMEM;
+        if (r == 0)
             atomic_fetch_add(&p->replays, 1);
+        else
+            mr_log_seldom(MR_LOG_WARN, STAGE, "a request for replay gets no answer: %s",
+                          r == -EAGAIN ? "that client does not read" : mr_err_name(r));
         free(text);
     }
 }

@@ -118,7 +118,8 @@ int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *jso
                       size_t bytes) MR_MUST_USE;
 /* -EAGAIN; -EBADMSG: not a request (dropped: go on). Each is answered before the next is taken. */
 int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret) MR_MUST_USE;
-/* 0 also when the client is gone or does not read; -EMSGSIZE: over MR_REPLAY_BYTES_MAX. */
+/* 0 also when the client is gone; -EAGAIN: it asks on without reading, and misses this answer (a
+ * REQ cannot); -EMSGSIZE: over MR_REPLAY_BYTES_MAX. */
 int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes) MR_MUST_USE;
 int mr_publisher_wait(struct mr_publisher *p, const int *fds, size_t fd_count,
                       int timeout_ms) MR_MUST_USE;

@@ -117,6 +117,20 @@ int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret)
     return rc;
 }
 
+/* libzmq (4.3) hears from its I/O thread that a queue was emptied only now and then: sending looks
+ * once in about a millisecond, receiving when nothing is there. Quick questions could so fill the
+ * count of a queue that is empty. Asking for the socket's events makes it look. */
+static int address_reply(struct mr_publisher *p)
+{
+    int events;
+    size_t size = sizeof(events);
+    int rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    if (rc == -EAGAIN && zmq_getsockopt(p->replay, ZMQ_EVENTS, &events, &size) == 0) {
+        rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    }
+    return rc;
+}
+
 int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes)
 {
     if (bytes > MR_REPLAY_BYTES_MAX) {
@@ -125,10 +139,10 @@ int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes)
     if (p->client.size == 0) {
         return -EPROTO;
     }
-    int rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    int rc = address_reply(p);
     p->client.size = 0;
-    if (rc == -EHOSTUNREACH || rc == -EAGAIN) {
-        return 0; /* gone, or asks without reading: its loss alone */
+    if (rc == -EHOSTUNREACH) {
+        return 0; /* gone: its loss alone */
     }
     if (rc == 0) {
         rc = mr_link_part_send(p->replay, "", 0, true);

@@ -156,6 +156,36 @@ START_TEST(clients_that_die_after_asking_do_no_harm)
 }
 END_TEST
 
+/* With the next request always there already, nothing but the reply itself makes libzmq notice that
+ * its queue for this client has long been emptied. */
+START_TEST(a_client_that_asks_quickly_gets_every_answer)
+{
+    enum { REQUESTS = 400, AT_ONCE = 3 };
+    struct desk d = desk_open("");
+    void *context = zmq_ctx_new(), *dealer = zmq_socket(context, ZMQ_DEALER);
+    int linger_ms = 0, wait_ms = WAIT_MS;
+    zmq_setsockopt(dealer, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
+    zmq_setsockopt(dealer, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms));
+    ck_assert_int_eq(zmq_connect(dealer, rig_endpoint(d.replay)), 0);
+    for (int sent = 0, answered = 0; answered < REQUESTS; answered++) {
+        char reply[8];
+        struct mr_part part;
+        for (; sent < REQUESTS && sent < answered + AT_ONCE; sent++) {
+            ck_assert_int_eq(zmq_send(dealer, "", 0, ZMQ_SNDMORE), 0);
+            ck_assert_int_eq(zmq_send(dealer, "who", 3, 0), 3);
+        }
+        UNTIL(mr_publisher_receive_request(d.publisher, &part) == 0, desk_pause(&d));
+        mr_part_close(&part);
+        ck_assert_int_eq(mr_publisher_reply(d.publisher, "you", 3), 0);
+        ck_assert_int_eq(zmq_recv(dealer, reply, sizeof(reply), 0), 0);
+        ck_assert_msg(zmq_recv(dealer, reply, sizeof(reply), 0) == 3, "answer %d", answered);
+    }
+    zmq_close(dealer);
+    zmq_ctx_term(context);
+    desk_close(&d);
+}
+END_TEST
+
 START_TEST(nobody_there_is_a_timeout)
 {
     struct desk d = desk_open("");
@@ -235,5 +265,5 @@ END_TEST
 
 MR_SUITE("link_events", T(prefix_chooses), T(many_events_arrive_in_order),
          T(request_is_answered_again_and_again), T(clients_that_die_after_asking_do_no_harm),
-         T(nobody_there_is_a_timeout), T(subscriber_finds_a_server_that_comes_back),
+         T(a_client_that_asks_quickly_gets_every_answer), T(nobody_there_is_a_timeout), T(subscriber_finds_a_server_that_comes_back),
          T(garbage_does_no_harm), T(bad_endpoints_are_refused))
