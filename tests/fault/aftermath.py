@@ -114,7 +114,15 @@ def total(server, key):
     return status and sum(lane[key] for lane in status["lanes"])
 
 
+def all_ready(server, movies):
+    """The server has committed as many and has nothing in hand: what to wait for where an agent may
+    be killed between its journal's note of a movie and its word of it."""
+    ready = sum(event["type"] in READY for event in events(server))
+    return ready == len(movies) and not journals(server.store)
+
+
 def committed(agent):
+    """What the agent has said is committed."""
     return set(re.findall(r"(\S+) (?:is committed|was in the store already)", agent.messages()))
 
 

@@ -7,8 +7,8 @@ import signal
 import sys
 import time
 
-from aftermath import check_nothing_left, check_store, committed, is_long, journals, make_movies, \
-    parts, total
+from aftermath import all_ready, check_nothing_left, check_store, committed, is_long, journals, \
+    make_movies, parts, total
 from millrace import Agent, Program, Skipped, run, wait_for
 
 LONG = is_long()
@@ -115,7 +115,7 @@ def test_second_sigterm_ends_the_agent(work):
     agent.signal(signal.SIGTERM)
     assert agent.wait(DRAIN) in (0, -signal.SIGTERM), agent.process.returncode
     agent.start()
-    wait_for(lambda: len(committed(agent)) == len(movies), 60, "all movies are committed")
+    wait_for(lambda: all_ready(server, movies), 60, "all movies are committed")
     check_store(server, movies, folder="")
 
 
