@@ -3,10 +3,13 @@
 the tests of this folder make movies and find the helpers of tests/integration."""
 import glob
 import hashlib
+import json
 import os
+import random
 import re
 import struct
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
@@ -22,6 +25,27 @@ def is_long():
         sys.argv.remove("--long")
         os.environ["MILLRACE_TEST_LONG"] = "1"
     return "MILLRACE_TEST_LONG" in os.environ
+
+
+def how_many(quick, long):
+    """--count N on the command line (taken out), else by --long."""
+    if "--count" in sys.argv:
+        at = sys.argv.index("--count")
+        os.environ["MILLRACE_TEST_COUNT"] = sys.argv[at + 1]
+        del sys.argv[at:at + 2]
+    return int(os.environ.get("MILLRACE_TEST_COUNT", long if is_long() else quick))
+
+
+def dice():
+    """What is random comes from here; MILLRACE_TEST_SEED repeats a run."""
+    seed = int(os.environ.get("MILLRACE_TEST_SEED", time.time_ns() % 1000000))
+    print(f"MILLRACE_TEST_SEED={seed}", flush=True)
+    return random.Random(seed)
+
+
+def figures(**values):
+    """What a campaign adds up: one line of JSON."""
+    print("figures:", json.dumps(values), flush=True)
 
 
 def sha256(path):

@@ -4,23 +4,15 @@
 was durable is not sent again, and in the end all is as if nothing had happened. MILLRACE_TEST_SEED
 repeats a run; --long kills more often."""
 import os
-import random
 import sys
-import time
 
-from aftermath import all_ready, check_store, committed, is_long, make_movies, resumed, total
+from aftermath import all_ready, check_store, committed, dice, is_long, make_movies, resumed, total
 from millrace import Agent, Program, run, wait_for
 
 LONG = is_long()
 KILLS = 60 if LONG else 6
 SIZE = (640 if LONG else 64) << 20
 SLABS_IN_FLIGHT = 64 // 4  # a pool of 64 MiB
-
-
-def dice():
-    seed = int(os.environ.get("MILLRACE_TEST_SEED", time.time_ns() % 1000000))
-    print(f"MILLRACE_TEST_SEED={seed}")
-    return random.Random(seed)
 
 
 def sessions(agent):
@@ -110,7 +102,7 @@ def test_durable_slabs_are_not_sent_again(work):
 
 def test_killed_agent_goes_on(work):
     """Half shipped movies, committed ones, and one that came while no agent ran. The server tells
-    what is done: an agent may be killed between its journal's note of a movie and its word of it."""
+    what is done: an agent may be killed between its journal's note of a movie and its word."""
     rng = dice()
     movies = make_movies(work.movies, 3, 64 << 20, rng)
     server = work.server()

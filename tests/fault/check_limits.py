@@ -11,72 +11,17 @@ import sys
 import time
 
 from aftermath import check_store, committed, events, is_long, make_movies, sha256, total
+from loopdisk import MIB, Disk, do
 from millrace import Agent, Program, Server, Skipped, binary, run, wait_for
 
 LONG = is_long()
-MIB = 1 << 20
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-
-
-class Mount:
-    """A file system of its own, taken down at the end; needs root."""
-
-    def __init__(self, work, kind, mib):
-        self.path, self.image = work.folder("disk"), os.path.join(work.path, "disk.img")
-        self.programs = work.programs  # ended before it goes
-        if os.geteuid() != 0:
-            raise Skipped("mounting needs root")
-        if kind == "tmpfs":
-            self.do("mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", self.path)
-            return
-        with open(self.image, "wb") as f:
-            f.truncate(mib * MIB)
-        self.do("mkfs.ext4", "-q", "-m", "0", self.image)
-        self.mount()
-
-    def mount(self):
-        self.do("mount", "-o", "loop", self.image, self.path)
-
-    @staticmethod
-    def do(*words):
-        try:
-            subprocess.run(words, check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError) as e:
-            raise Skipped(f"{words[0]}: {getattr(e, 'stderr', e)}") from None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for program in self.programs:
-            program.end()
-        subprocess.run(["umount", self.path], check=True)
-
-    def fill(self, left):
-        """All but `left` bytes."""
-        free = os.statvfs(self.path)
-        size, step = 0, free.f_bavail * free.f_bsize - left
-        with open(os.path.join(self.path, "filler"), "wb") as f:
-            while step >= free.f_bsize:  # the file's own map takes room too
-                try:
-                    os.posix_fallocate(f.fileno(), size, step)
-                    size += step
-                except OSError:
-                    step //= 2
-                if left > 0:
-                    return
-
-    def free(self):
-        os.unlink(os.path.join(self.path, "filler"))
-
-    def server(self, work, **store):
-        return work.server({"store": {"root": os.path.join(self.path, "store"), **store}})
 
 
 def disk_is_full(work, kind):
     """Movies that do not fit wait and say so in both logs, for as long as it takes; one that was
     finished before is not touched; then there is room."""
-    with Mount(work, kind, 192) as disk:
+    with Disk(work, kind, 192) as disk:
         server = disk.server(work)
         first, = make_movies(work.movies, 1, 4 * MIB, random.Random(2))
         agent = work.agent(server)
@@ -110,7 +55,7 @@ def test_tmpfs_is_full(work):
 
 def test_not_a_byte_is_left(work):
     """Events and the catalogue have room of their own: agents come and go, the server stays."""
-    with Mount(work, "ext4", 64) as disk:
+    with Disk(work, "ext4", 64) as disk:
         server = disk.server(work)
         disk.fill(0)
         movie, = make_movies(work.movies, 1, 8 * MIB, random.Random(1))
@@ -130,7 +75,7 @@ def test_not_a_byte_is_left(work):
 
 def test_keep_free_is_kept(work):
     """No new movie below it; /readyz says so."""
-    with Mount(work, "ext4", 256) as disk:
+    with Disk(work, "ext4", 256) as disk:
         server = disk.server(work, keep_free="50%")
         disk.fill(100 * MIB)
         wait_for(lambda: server.get("/readyz") is None, what="not ready")
@@ -146,19 +91,19 @@ def test_keep_free_is_kept(work):
 
 def test_disk_goes_read_only(work):
     """As ext4 does after an error of the disk."""
-    with Mount(work, "ext4", 256) as disk:
+    with Disk(work, "ext4", 256) as disk:
         server = disk.server(work)
         movies = make_movies(work.movies, 2, 48 * MIB, random.Random(1))
         agent = work.agent(server)
         wait_for(lambda: (total(server, "received_slabs") or 0) >= 3, what="some slabs")
-        disk.do("mount", "-o", "remount,abort", disk.path)
+        do("mount", "-o", "remount,abort", disk.path)
         wait_for(lambda: re.search("(?i)read-only|input/output", server.messages()),
                  what="the server says so")
         server.end()
         Program.start(server)  # refused with words while it is read-only
         assert server.wait() == 74, server.messages()
         assert re.search("(?i)read-only", server.messages()), server.messages()
-        disk.do("umount", disk.path)
+        disk.unmount()
         subprocess.run(["e2fsck", "-p", "-f", disk.image], capture_output=True, check=False)
         disk.mount()
         server.start()
@@ -192,18 +137,18 @@ def test_folder_in_the_store_that_cannot_be_written(work):
     """One movie's trouble, not the others'."""
     if os.geteuid() != 0:
         raise Skipped("chattr needs root")
-    with Mount(work, "ext4", 128) as disk:
+    with Disk(work, "ext4", 128) as disk:
         server = disk.server(work)
         locked = os.path.join(server.store, "k3-krios1", "locked")
         os.makedirs(locked)
-        disk.do("chattr", "+i", locked)
+        do("chattr", "+i", locked)
         movies = make_movies(work.movies, 1, 4 * MIB, random.Random(1))
         movies += make_movies(work.folder("movies/locked"), 1, 4 * MIB, random.Random(2), first=2)
         agent = work.agent(server)
         for program in (server, agent):
             program.wait_for_message(r"locked.*(?i:not permitted|permission)")
         wait_for(lambda: movies[0].path in committed(agent), what="the other goes on")
-        disk.do("chattr", "-i", locked)
+        do("chattr", "-i", locked)
         wait_for(lambda: len(committed(agent)) == 2, 60, "all movies are committed")
         found = {e["subject"]: e["data"]["path"] for e in events(server) if "path" in e["data"]}
         assert sha256(found["locked/movie_0002.mrc"]) == sha256(movies[1].path)
@@ -243,13 +188,13 @@ def without_direct(folder):
 
 
 def test_tmpfs_store(work):
-    with Mount(work, "tmpfs", 128) as disk:
+    with Disk(work, "tmpfs", 128) as disk:
         server = disk.server(work)
         lands(work, server, "io_uring")
 
 
 def test_direct_io_is_refused(work):
-    with Mount(work, "tmpfs", 128) as disk:
+    with Disk(work, "tmpfs", 128) as disk:
         if not without_direct(disk.path):
             raise Skipped("this kernel's tmpfs takes O_DIRECT")
         server = Server(work, {"store": {"root": os.path.join(disk.path, "store"),

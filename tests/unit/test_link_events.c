@@ -265,5 +265,6 @@ END_TEST
 
 MR_SUITE("link_events", T(prefix_chooses), T(many_events_arrive_in_order),
          T(request_is_answered_again_and_again), T(clients_that_die_after_asking_do_no_harm),
-         T(a_client_that_asks_quickly_gets_every_answer), T(nobody_there_is_a_timeout), T(subscriber_finds_a_server_that_comes_back),
-         T(garbage_does_no_harm), T(bad_endpoints_are_refused))
+         T(a_client_that_asks_quickly_gets_every_answer), T(nobody_there_is_a_timeout),
+         T(subscriber_finds_a_server_that_comes_back), T(garbage_does_no_harm),
+         T(bad_endpoints_are_refused))
