@@ -13,6 +13,7 @@
 #include "base/recordlog.h"
 #include "dossier.h"
 #include "roster.h"
+#include "standing.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -541,8 +542,23 @@ static void release(struct mr_berth *b, const struct mr_berth_job *job)
     mr_movie_release(job->movie);
 }
 
+static void confirm(struct mr_berth *b, const struct mr_berth_job *job)
+{
+    struct mr_berth_answer answer = {.id = job->confirm.movie, .session = job->session};
+    answer.message = calloc(1, sizeof(*answer.message));
+    if (answer.message == NULL)
+        return; /* it is asked again */
+    mr_standing_of(b->store, b->catalogue, &job->confirm, answer.message);
+    if (mr_queue_push(b->answers, &answer) < 0)
+        free(answer.message);
+}
+
 void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
 {
+    if (job->kind == MR_BERTH_CONFIRM) {
+        confirm(b, job);
+        return;
+    }
     if (job->kind == MR_BERTH_RELEASE) {
         release(b, job);
         return;

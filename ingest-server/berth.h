@@ -15,13 +15,15 @@
 
 /* Control -> berth; owned by the queue's reader */
 struct mr_berth_job {
-    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE } kind;
+    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE, MR_BERTH_CONFIRM } kind;
     struct mr_open *open; /* OPEN; owned */
     char agent[MR_NAME_MAX + 1];
     bool push; /* OPEN: nobody resumes it once that push has ended */
     int64_t clock_offset_ms;
     struct mr_movie *movie; /* RELEASE; a reference */
     bool tainted;           /* RELEASE: nothing of it may be trusted again */
+    struct mr_confirm confirm;
+    uint64_t session; /* CONFIRM: whose; the answer carries it */
 };
 
 /* Berth -> control */
@@ -31,7 +33,8 @@ struct mr_berth_answer {
     bool resumed;
     struct mr_range *durable; /* owned (free) */
     size_t durable_count;
-    struct mr_message *message; /* owned (free): COMMITTED, FAILED or HOLD */
+    struct mr_message *message; /* owned (free): COMMITTED, FAILED or HOLD; or CONFIRMED */
+    uint64_t session;           /* of a CONFIRM; else 0 */
 };
 
 struct mr_berth;

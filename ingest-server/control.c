@@ -121,6 +121,16 @@ static void op_release(void *ctx, struct mr_movie *movie, bool tainted)
          &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = movie, .tainted = tainted});
 }
 
+/* Movies come first: a question that finds much to do is asked again later. */
+static void op_confirm(void *ctx, uint64_t session, const struct mr_confirm *confirm)
+{
+    struct mr_control *c = ctx;
+    if (mr_queue_count(c->config.berth_jobs) < MR_CONTROL_CONFIRMS)
+        push(c->config.berth_jobs, &(struct mr_berth_job){.kind = MR_BERTH_CONFIRM,
+                                                          .confirm = *confirm,
+                                                          .session = session});
+}
+
 /* Agents that come and go faster than the log is synced lose only the news of it. */
 static void log_event(struct mr_control *c, char *event)
 {
@@ -163,7 +173,9 @@ static void take_berth_answers(struct mr_control *c, int64_t now_ns)
 {
     struct mr_berth_answer a;
     while (mr_queue_pop(c->config.berth_answers, 0, &a) == 0) {
-        if (a.movie == NULL) {
+        if (a.session != 0) {
+            mr_intake_confirmed(c->intake, a.session, a.message);
+        } else if (a.movie == NULL) {
             mr_intake_unberthed(c->intake, &a.id, a.message);
         } else {
             struct mr_movie *movie = a.movie;
@@ -382,6 +394,7 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
     const struct mr_intake_ops ops = {.ctx = c,
                                       .send = op_send,
                                       .berth = op_berth,
+                                      .confirm = op_confirm,
                                       .attach = op_attach,
                                       .detach = op_detach,
                                       .finish = op_finish,

@@ -154,6 +154,14 @@ void mr_intake_finished(struct mr_intake *in, const struct mr_ulid *id,
     answer(in, e, message);
 }
 
+void mr_intake_confirmed(struct mr_intake *in, uint64_t session, const struct mr_message *answer)
+{
+    struct session *s = mr_intake_find_token(in, session);
+    struct mr_message m = *answer;
+    if (s != NULL && s->state == TALKING)
+        mr_intake_say(in, s, &m);
+}
+
 void mr_intake_detached(struct mr_intake *in, struct mr_movie *movie)
 {
     static const enum mr_finish finish[] = {[NEXT_COMMIT] = MR_FINISH_COMMIT,

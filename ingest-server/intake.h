@@ -59,6 +59,9 @@ struct mr_intake_ops {
     /* A movie is let go of, unfinished: its part and journal stay for the next OPEN, unless
      * tainted: after a failed fsync nothing of them is trusted again. */
     void (*release)(void *ctx, struct mr_movie *movie, bool tainted);
+    /* What does the store have of it? Answer with mr_intake_confirmed, or not at all where there is
+     * too much to do. NULL: never answered. */
+    void (*confirm)(void *ctx, uint64_t session, const struct mr_confirm *confirm);
     /* For the event log; online or not. */
     void (*presence)(void *ctx, const struct mr_hello *hello, bool online);
 };
@@ -89,6 +92,9 @@ void mr_intake_detached(struct mr_intake *in, struct mr_movie *movie);
  * it. */
 void mr_intake_finished(struct mr_intake *in, const struct mr_ulid *id,
                         const struct mr_message *answer);
+
+/* answer: CONFIRMED, for the session that asked; dropped where that is over. */
+void mr_intake_confirmed(struct mr_intake *in, uint64_t session, const struct mr_message *answer);
 
 void mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);

@@ -190,6 +190,10 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
     case MR_DEMAND:
         receive_demand(in, s, &m->demand);
         return;
+    case MR_CONFIRM:
+        if (in->ops.confirm != NULL)
+            in->ops.confirm(in->ops.ctx, s->token, &m->confirm);
+        return;
     case MR_PING:
         mr_intake_say(in, s, &pong);
         return;

@@ -48,6 +48,8 @@ static const struct codec codecs[] = {
     [MR_PING] = CODEC("PING", ping),
     [MR_PONG] = CODEC("PONG", ping),
     [MR_BYE] = CODEC("BYE", bye),
+    [MR_CONFIRM] = CODEC("CONFIRM", confirm),
+    [MR_CONFIRMED] = CODEC("CONFIRMED", confirmed),
 };
 
 static const struct codec *codec_of(unsigned type)

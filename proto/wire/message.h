@@ -47,6 +47,8 @@ enum mr_message_type {
     MR_PING = 17,      /* both */
     MR_PONG = 18,      /* both */
     MR_BYE = 19,       /* both: end of session */
+    MR_CONFIRM = 20,   /* A may I free this source? */
+    MR_CONFIRMED = 21, /* S what the store has of it now */
 };
 
 struct mr_hello {
@@ -221,6 +223,30 @@ struct mr_bye {
     char text[MR_TEXT_MAX];
 };
 
+/* Asked before a source is freed; it changes nothing. */
+struct mr_confirm {
+    struct mr_ulid movie;
+    uint32_t revision;
+};
+
+/* On the wire */
+enum mr_standing {
+    MR_STANDING_IN_PLACE = 1, /* committed, and its file lies there as it was committed */
+    MR_STANDING_MOVED = 2,    /* committed, but its file is gone, replaced or changed since */
+    MR_STANDING_UNKNOWN = 3,  /* nothing of that name is committed here */
+};
+
+struct mr_confirmed {
+    struct mr_ulid movie;
+    uint32_t revision;
+    enum mr_standing standing;
+    uint64_t bytes; /* of the stored file, as here all but standing: 0 and "" where UNKNOWN */
+    uint64_t crc_file;
+    bool has_pixels;
+    uint64_t crc_pixels; /* where has_pixels */
+    char path[4096];     /* final, on the server */
+};
+
 struct mr_message {
     enum mr_message_type type;
     uint32_t sequence; /* of this direction in this session, from 1; a gap ends the session */
@@ -243,6 +269,8 @@ struct mr_message {
         struct mr_abandon abandon; /* and abandoned */
         struct mr_ping ping;       /* and pong */
         struct mr_bye bye;
+        struct mr_confirm confirm;
+        struct mr_confirmed confirmed;
     };
 };
 

@@ -35,6 +35,8 @@ MR_BODY(hold);
 MR_BODY(fail);
 MR_BODY(failed);
 MR_BODY(abandon);
+MR_BODY(confirm);
+MR_BODY(confirmed);
 
 #undef MR_BODY
 

@@ -324,6 +324,45 @@ void mr_message_read_abandon(struct mr_fields *f, struct mr_message *m)
     mr_field_ulid(f, "movie", &m->abandon.movie);
 }
 
+void mr_message_write_confirm(struct mr_writer *w, const struct mr_message *m)
+{
+    mr_write_raw(w, m->confirm.movie.bytes, sizeof(m->confirm.movie.bytes));
+    mr_write_u32(w, m->confirm.revision);
+}
+
+void mr_message_read_confirm(struct mr_fields *f, struct mr_message *m)
+{
+    mr_field_ulid(f, "movie", &m->confirm.movie);
+    m->confirm.revision = mr_field_u32(f, "revision", 1, UINT32_MAX);
+}
+
+void mr_message_write_confirmed(struct mr_writer *w, const struct mr_message *m)
+{
+    const struct mr_confirmed *c = &m->confirmed;
+    mr_write_raw(w, c->movie.bytes, sizeof(c->movie.bytes));
+    mr_write_u32(w, c->revision);
+    mr_write_u8(w, (uint8_t)c->standing);
+    mr_write_u8(w, c->has_pixels);
+    mr_write_u64(w, c->bytes);
+    mr_write_u64(w, c->crc_file);
+    mr_write_u64(w, c->crc_pixels);
+    mr_write_str(w, c->path);
+}
+
+void mr_message_read_confirmed(struct mr_fields *f, struct mr_message *m)
+{
+    struct mr_confirmed *c = &m->confirmed;
+    mr_field_ulid(f, "movie", &c->movie);
+    c->revision = mr_field_u32(f, "revision", 1, UINT32_MAX);
+    c->standing =
+        (enum mr_standing)mr_field_u8(f, "standing", MR_STANDING_IN_PLACE, MR_STANDING_UNKNOWN);
+    c->has_pixels = mr_field_bool(f, "has_pixels");
+    c->bytes = mr_field_u64(f, "bytes", 0, INT64_MAX);
+    c->crc_file = mr_field_u64(f, "crc_file", 0, UINT64_MAX);
+    c->crc_pixels = mr_field_u64(f, "crc_pixels", 0, UINT64_MAX);
+    mr_field_str(f, "path", c->path, sizeof(c->path));
+}
+
 bool mr_open_equal(const struct mr_open *a, const struct mr_open *b)
 {
     uint8_t left[MR_OPEN_BODY_MAX], right[MR_OPEN_BODY_MAX];

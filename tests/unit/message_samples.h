@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define SAMPLE_RANGES 3
-#define SAMPLE_LAST   MR_BYE
+#define SAMPLE_LAST   MR_CONFIRMED
 
 static const struct mr_ulid sample_movie = {
     {0x01, 0x93, 0x52, 0x6f, 0x4a, 0x00, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}};
@@ -103,6 +103,17 @@ static inline void sample_verdict(struct mr_message *m)
         m->failed = (struct mr_failed){sample_movie, MR_REASON_MISMATCH, "digest differs"};
     } else if (m->type == MR_ABANDON || m->type == MR_ABANDONED) {
         m->abandon = (struct mr_abandon){sample_movie};
+    } else if (m->type == MR_CONFIRM) {
+        m->confirm = (struct mr_confirm){sample_movie, 2};
+    } else if (m->type == MR_CONFIRMED) {
+        m->confirmed = (struct mr_confirmed){.movie = sample_movie,
+                                             .revision = 2,
+                                             .standing = MR_STANDING_MOVED,
+                                             .bytes = 919224320,
+                                             .crc_file = 0x9242280e488dad9a,
+                                             .has_pixels = true,
+                                             .crc_pixels = 0x995dc9bbdf1939fa,
+                                             .path = "/data/store/k3-krios1/grid7/a.mrc"};
     }
 }
 

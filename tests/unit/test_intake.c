@@ -75,6 +75,15 @@ static void op_release(void *ctx, struct mr_movie *mv, bool tainted)
     releases++;
 }
 
+static uint64_t confirm_session;
+
+static void op_confirm(void *ctx, uint64_t session, const struct mr_confirm *confirm)
+{
+    (void)ctx;
+    ck_assert_uint_eq(confirm->revision, 3);
+    confirm_session = session;
+}
+
 static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
 {
     (void)ctx;
@@ -131,6 +140,7 @@ static void begin(void)
                                       .detach = op_detach,
                                       .finish = op_finish,
                                       .release = op_release,
+                                      .confirm = op_confirm,
                                       .presence = op_presence};
     now = MR_NS_PER_S;
     ck_assert_int_eq(mr_intake_new(&config, &ops, &in), 0);
@@ -365,6 +375,27 @@ START_TEST(test_silence_and_credit)
 }
 END_TEST
 
+START_TEST(test_confirm_is_answered_to_who_asked)
+{
+    const struct mr_message confirmed = {.type = MR_CONFIRMED};
+    begin();
+    hello(0, 1, 1, true);
+    hello(1, 2, 1, true);
+    memset(&m, 0, sizeof(m));
+    m.type = MR_CONFIRM;
+    m.confirm.revision = 3;
+    hear(0);
+    ck_assert_uint_eq(confirm_session, token[0]);
+    mr_intake_confirmed(in, confirm_session, &confirmed);
+    told(0, MR_CONFIRMED);
+    say(0, MR_BYE);
+    unsigned before = sends;
+    mr_intake_confirmed(in, confirm_session, &confirmed);
+    ck_assert_uint_eq(sends, before);
+    done();
+}
+END_TEST
+
 START_TEST(test_stop)
 {
     live();
@@ -384,4 +415,5 @@ MR_SUITE("intake", T(test_commits), T(test_a_slab_past_the_end_fills_no_hole),
          T(test_end_with_a_wrong_count_fails_the_movie), T(test_abandon_while_berthing),
          T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
          T(test_stuck_is_held_and_renewed), T(test_newer_session_waits_for_the_older_ones_writes),
-         T(test_limits_and_nonsense), T(test_silence_and_credit), T(test_stop))
+         T(test_limits_and_nonsense), T(test_silence_and_credit),
+         T(test_confirm_is_answered_to_who_asked), T(test_stop))
