@@ -7,11 +7,12 @@
 #include "berth.h"
 
 #include "base/clock.h"
-#include "base/crc64.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "berth_answer.h"
 #include "dossier.h"
+#include "recheck.h"
 #include "roster.h"
 #include "standing.h"
 
@@ -26,34 +27,24 @@
 #include <unistd.h>
 
 #define STAGE        "berth"
-#define RETRY_MS     5000
 #define CREATE_TRIES 16
 #define STRAY_NS     (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
 
 struct mr_berth {
     const struct mr_store *store;
     struct mr_catalogue *catalogue;
-    struct mr_queue *jobs, *answers;
+    struct mr_berth_queues queues;
     struct mr_roster doubts; /* of an earlier life: their slabs are read back first */
     struct mr_roster strays; /* let go of: where a push does not come back, it is discarded */
-    uint8_t *scratch;        /* one slab, aligned, for reading back */
 };
 
 int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
-                 struct mr_queue *jobs, struct mr_queue *answers, struct mr_berth **ret)
+                 const struct mr_berth_queues *queues, struct mr_berth **ret)
 {
     struct mr_berth *b = calloc(1, sizeof(*b));
-    uint8_t *scratch = aligned_alloc(MR_MOVIE_SLACK, MR_MOVIE_BUFFER_BYTES);
-    if (b == NULL || scratch == NULL) {
-        free(b);
-        free(scratch);
+    if (b == NULL)
         return -ENOMEM;
-    }
-    *b = (struct mr_berth){.store = store,
-                           .catalogue = catalogue,
-                           .jobs = jobs,
-                           .answers = answers,
-                           .scratch = scratch};
+    *b = (struct mr_berth){.store = store, .catalogue = catalogue, .queues = *queues};
     *ret = b;
     return 0;
 }
@@ -64,7 +55,6 @@ void mr_berth_free(struct mr_berth *b)
         return;
     mr_roster_fini(&b->doubts);
     mr_roster_fini(&b->strays);
-    free(b->scratch);
     free(b);
 }
 
@@ -72,49 +62,6 @@ int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
 {
     int r = mr_roster_add(&b->doubts, id, 0);
     return r < 0 ? r : mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
-}
-
-/* ---- answers ---- */
-
-struct why {
-    uint16_t code;
-    bool final; /* FAILED; else HOLD */
-    struct mr_err err;
-};
-
-static struct mr_message *message_of(const struct mr_ulid *id, const struct why *why)
-{
-    struct mr_message *m = calloc(1, sizeof(*m));
-    if (m == NULL)
-        return NULL;
-    if (why->final) {
-        m->type = MR_FAILED;
-        m->failed = (struct mr_failed){.movie = *id, .code = why->code};
-        snprintf(m->failed.text, sizeof(m->failed.text), "%.500s", why->err.text);
-    } else {
-        m->type = MR_HOLD;
-        m->hold = (struct mr_hold){.movie = *id, .code = why->code, .retry_ms = RETRY_MS};
-        snprintf(m->hold.text, sizeof(m->hold.text), "%.500s", why->err.text);
-    }
-    return m;
-}
-
-static struct mr_message *message_committed(const struct mr_store *store,
-                                            const struct mr_catalogue_entry *entry)
-{
-    struct mr_message *m = calloc(1, sizeof(*m));
-    if (m == NULL)
-        return NULL;
-    m->type = MR_COMMITTED;
-    m->committed = (struct mr_committed){.movie = entry->id,
-                                         .revision = entry->revision,
-                                         .sequence = entry->sequence,
-                                         .source_bytes = entry->source_bytes,
-                                         .source_mtime_ns = entry->source_mtime_ns,
-                                         .known = true};
-    snprintf(m->committed.event, sizeof(m->committed.event), "%s", entry->event);
-    snprintf(m->committed.path, sizeof(m->committed.path), "%s/%s", store->root, entry->path);
-    return m;
 }
 
 /* ---- journals of a movie ---- */
@@ -294,37 +241,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie,
     return r;
 }
 
-/* ---- reading back ---- */
-
-static bool reads_back(struct mr_berth *b, const struct mr_movie *movie,
-                       const struct mr_placement *p)
-{
-    size_t bytes = mr_movie_padded(movie, p->stored_bytes);
-    ssize_t got = pread(movie->part_fd, b->scratch, bytes, (off_t)p->offset);
-    return got >= (ssize_t)p->stored_bytes &&
-           mr_crc64(0, b->scratch, p->stored_bytes) == p->crc_stored;
-}
-
-/* A slab that does not read back is not durable: the agent sends it again. */
-static void doubt_slabs(struct mr_berth *b, const struct mr_movie *movie, struct mr_dossier *d)
-{
-    uint64_t lost = 0;
-    for (uint64_t i = 0; i < d->slab_count; i++) {
-        struct mr_placement *p = &d->slabs[i];
-        if (p->raw_bytes == 0 || reads_back(b, movie, p))
-            continue;
-        p->raw_bytes = 0;
-        d->durable--;
-        lost++;
-    }
-    char id[MR_ULID_TEXT];
-    if (lost > 0 || d->damaged > 0)
-        mr_error(STAGE,
-                 "%s (%s): %llu slabs and %llu journal records do not read back as written; "
-                 "they are asked for again",
-                 d->open.path, mr_ulid_text(&movie->id, id), (unsigned long long)lost,
-                 (unsigned long long)d->damaged);
-}
+/* ---- what of it is durable ---- */
 
 static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, size_t *ret_count)
 {
@@ -356,8 +273,84 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
     return mr_open_equal(&left, &right);
 }
 
+/* Its slabs are read back before anything is said of them: then it comes again, as RECHECKED. Takes
+ * movie, and what dossier owns, also on failure. */
+static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier *d)
+{
+    struct mr_recheck_job *job = calloc(1, sizeof(*job));
+    struct mr_dossier *copy = malloc(sizeof(*copy));
+    if (job == NULL || copy == NULL) {
+        free(job);
+        free(copy);
+        mr_dossier_fini(d);
+        mr_movie_release(movie);
+        return -ENOMEM;
+    }
+    *copy = *d;
+    *job = (struct mr_recheck_job){.movie = movie, .dossier = copy};
+    int r = mr_queue_try_push(b->queues.rechecks, &job);
+    if (r < 0)
+        mr_recheck_job_free(job);
+    return r < 0 ? r : -EINPROGRESS;
+}
+
+/* Takes movie, also on failure. */
+static int resumed(struct mr_berth_answer *answer, struct mr_movie *movie,
+                   const struct mr_dossier *d)
+{
+    int r = durable_ranges(d, &answer->durable, &answer->durable_count);
+    if (r < 0) {
+        mr_movie_release(movie);
+        return r;
+    }
+    answer->movie = movie;
+    answer->resumed = true;
+    return 0;
+}
+
+static int reopen(struct mr_berth *b, const struct mr_dossier *d, struct mr_movie **ret,
+                  struct mr_err *err)
+{
+    struct mr_movie *movie = movie_of(d);
+    if (movie == NULL)
+        return -ENOMEM;
+    movie->part_dir_fd = mr_store_part_dir(b->store, d->path, false);
+    int r = movie->part_dir_fd < 0 ? movie->part_dir_fd : open_part(b->store, movie, 0, err);
+    if (r == -ENOENT) /* the part is gone: what its journal says is void */
+        remove_generation(b->store, &d->open.movie, d->generation, d->path);
+    if (r == 0)
+        r = reopen_journal(b->store, movie, d, err);
+    if (r < 0) {
+        mr_movie_release(movie);
+        return r;
+    }
+    *ret = movie;
+    return 0;
+}
+
+/* Takes what d owns. */
+static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr_dossier *d,
+                       struct mr_berth_answer *answer, struct mr_err *err)
+{
+    struct mr_movie *movie;
+    int r = 0;
+    if (d->is_sealed) /* seal has it, and does not let go before it is committed */
+        r = mr_err_set(err, -EBUSY, "%s is being committed", open->path);
+    else if (!same_movie(&d->open, open)) {
+        remove_generation(b->store, &open->movie, d->generation, d->path);
+        r = -ENOENT;
+    } else
+        r = reopen(b, d, &movie, err);
+    if (r == 0 && mr_roster_has(&b->doubts, &open->movie))
+        return recheck(b, movie, d);
+    if (r == 0)
+        r = resumed(answer, movie, d);
+    mr_dossier_fini(d);
+    return r;
+}
+
 /* The movie as an earlier session or an earlier server left it. -ENOENT: begin it afresh, as
- * *ret_generation. */
+ * *ret_generation. -EINPROGRESS: the answer comes later. */
 static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_berth_answer *answer,
                   uint32_t *ret_generation, struct mr_err *err)
 {
@@ -375,43 +368,11 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     }
     if (r == -EUCLEAN) /* said at start; the next generation has files of its own */
         return -ENOENT;
-    if (r < 0)
-        return r;
-    if (d.is_sealed) { /* seal has it, and does not let go before it is committed */
-        mr_dossier_fini(&d);
-        return mr_err_set(err, -EBUSY, "%s is being committed", open->path);
-    }
-    if (!same_movie(&d.open, open)) {
-        remove_generation(b->store, &open->movie, generation, d.path);
-        mr_dossier_fini(&d);
-        return -ENOENT;
-    }
-    struct mr_movie *movie = movie_of(&d);
-    r = movie == NULL ? -ENOMEM : 0;
-    if (r == 0) {
-        movie->part_dir_fd = mr_store_part_dir(b->store, d.path, false);
-        r = movie->part_dir_fd < 0 ? movie->part_dir_fd : open_part(b->store, movie, 0, err);
-    }
-    if (r == -ENOENT) /* the part is gone: what its journal says is void */
-        remove_generation(b->store, &open->movie, generation, d.path);
-    if (r == 0)
-        r = reopen_journal(b->store, movie, &d, err);
-    if (r == 0 && mr_roster_take(&b->doubts, &open->movie))
-        doubt_slabs(b, movie, &d);
-    if (r == 0)
-        r = durable_ranges(&d, &answer->durable, &answer->durable_count);
-    mr_dossier_fini(&d);
-    if (r < 0) {
-        mr_movie_release(movie);
-        return r;
-    }
-    answer->movie = movie;
-    answer->resumed = true;
-    return 0;
+    return r < 0 ? r : resume_from(b, open, &d, answer, err);
 }
 
 static int name_movie(const struct mr_berth *b, const struct mr_berth_job *job, char *ret_path,
-                      struct why *why)
+                      struct mr_berth_why *why)
 {
     const struct mr_open *open = job->open;
     const struct mr_naming_movie naming = {.agent = job->agent,
@@ -436,7 +397,7 @@ static int name_movie(const struct mr_berth *b, const struct mr_berth_job *job, 
 }
 
 static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
-                 struct mr_berth_answer *answer, struct why *why)
+                 struct mr_berth_answer *answer, struct mr_berth_why *why)
 {
     struct mr_dossier *d = calloc(1, sizeof(*d));
     if (d == NULL)
@@ -457,6 +418,7 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
         mr_movie_release(movie);
     } else if (r == 0) {
         answer->movie = movie;
+        mr_roster_take(&b->doubts, &movie->id); /* of this generation there is nothing to doubt */
     }
     free(d);
     return r;
@@ -469,22 +431,22 @@ static bool failed_before(const struct mr_store *store, const struct mr_ulid *id
     return mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts) == 0;
 }
 
-static void open_movie(struct mr_berth *b, const struct mr_berth_job *job,
+/* False: the answer comes later. */
+static bool open_movie(struct mr_berth *b, const struct mr_berth_job *job,
                        struct mr_berth_answer *answer)
 {
-    struct why why = {0};
+    struct mr_berth_why why = {0};
     uint32_t generation;
     const struct mr_ulid *id = &job->open->movie;
-    answer->id = *id;
     const struct mr_catalogue_entry *entry =
         mr_catalogue_find_revision(b->catalogue, id, job->open->revision);
     if (entry != NULL) {
-        answer->message = message_committed(b->store, entry);
-        return;
+        answer->message = mr_berth_answer_committed(b->store, entry);
+        return true;
     }
     int r = resume(b, job->open, answer, &generation, &why.err);
     if (r == -ENOENT && failed_before(b->store, id)) {
-        why = (struct why){.code = MR_REASON_SOURCE, .final = true};
+        why = (struct mr_berth_why){.code = MR_REASON_SOURCE, .final = true};
         mr_err_set(&why.err, -EINVAL,
                    "this movie has failed before; it is kept in .millrace/failed");
         r = -EINVAL;
@@ -495,14 +457,11 @@ static void open_movie(struct mr_berth *b, const struct mr_berth_job *job,
         why.err.code = 0;
         r = begin(b, job, generation, answer, &why);
     }
-    if (r == 0)
-        return;
-    if (why.code == 0)
-        why.code = mr_reason_of_error(r);
-    if (why.err.code == 0)
-        mr_err_errno(&why.err, r, "%s", job->open->path);
+    if (r == 0 || r == -EINPROGRESS)
+        return r == 0;
+    mr_berth_answer_refuse(answer, r, job->open->path, &why);
     mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", job->open->path, job->agent, why.err.text);
-    answer->message = message_of(id, &why);
+    return true;
 }
 
 /* It was let go of a while ago and not opened since. An agent's waits for it for ever; a push's
@@ -549,8 +508,36 @@ static void confirm(struct mr_berth *b, const struct mr_berth_job *job)
     if (answer.message == NULL)
         return; /* it is asked again */
     mr_standing_of(b->store, b->catalogue, &job->confirm, answer.message);
-    if (mr_queue_push(b->answers, &answer) < 0)
+    if (mr_queue_push(b->queues.answers, &answer) < 0)
         free(answer.message);
+}
+
+static void say(struct mr_berth *b, struct mr_berth_answer *answer)
+{
+    if (answer->movie == NULL)
+        look_after(b, &answer->id);
+    if (mr_queue_push(b->queues.answers, answer) < 0) { /* the server is going down */
+        mr_movie_release(answer->movie);
+        free(answer->durable);
+        free(answer->message);
+    }
+}
+
+/* The doubt stays until all of it was read and can be told. */
+static void rechecked(struct mr_berth *b, struct mr_recheck_job *job)
+{
+    struct mr_berth_why why = {.code = job->whole ? 0 : MR_REASON_STOPPING};
+    struct mr_movie *movie = job->movie;
+    struct mr_berth_answer answer = {.id = movie->id};
+    int r = job->whole ? resumed(&answer, movie, job->dossier) : -ESHUTDOWN;
+    if (job->whole)
+        job->movie = NULL; /* taken */
+    if (r == 0)
+        mr_roster_take(&b->doubts, &answer.id);
+    else
+        mr_berth_answer_refuse(&answer, r, job->dossier->open.path, &why);
+    mr_recheck_job_free(job);
+    say(b, &answer);
 }
 
 void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
@@ -563,17 +550,15 @@ void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
         release(b, job);
         return;
     }
-    struct mr_berth_answer answer = {0};
-    mr_roster_take(&b->strays, &job->open->movie);
-    open_movie(b, job, &answer);
-    if (answer.movie == NULL)
-        look_after(b, &answer.id);
-    free(job->open);
-    if (mr_queue_push(b->answers, &answer) < 0) { /* the server is going down */
-        mr_movie_release(answer.movie);
-        free(answer.durable);
-        free(answer.message);
+    if (job->kind == MR_BERTH_RECHECKED) {
+        rechecked(b, job->recheck);
+        return;
     }
+    struct mr_berth_answer answer = {.id = job->open->movie};
+    mr_roster_take(&b->strays, &job->open->movie);
+    if (open_movie(b, job, &answer))
+        say(b, &answer);
+    free(job->open);
 }
 
 static void run(void *stage)
@@ -583,7 +568,7 @@ static void run(void *stage)
     struct mr_ulid id;
     for (;;) {
         int wait_ms = mr_roster_wait_ms(&b->strays, mr_clock_monotonic_ns());
-        int r = mr_queue_pop(b->jobs, wait_ms, &job);
+        int r = mr_queue_pop(b->queues.jobs, wait_ms, &job);
         if (r == -EPIPE)
             return;
         if (r == 0)

@@ -13,9 +13,11 @@
 #include "intake.h"
 #include "store.h"
 
+struct mr_recheck_job;
+
 /* Control -> berth; owned by the queue's reader */
 struct mr_berth_job {
-    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE, MR_BERTH_CONFIRM } kind;
+    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE, MR_BERTH_CONFIRM, MR_BERTH_RECHECKED } kind;
     struct mr_open *open; /* OPEN; owned */
     char agent[MR_NAME_MAX + 1];
     bool push; /* OPEN: nobody resumes it once that push has ended */
@@ -23,7 +25,8 @@ struct mr_berth_job {
     struct mr_movie *movie; /* RELEASE; a reference */
     bool tainted;           /* RELEASE: nothing of it may be trusted again */
     struct mr_confirm confirm;
-    uint64_t session; /* CONFIRM: whose; the answer carries it */
+    uint64_t session;               /* CONFIRM: whose; the answer carries it */
+    struct mr_recheck_job *recheck; /* RECHECKED, from recheck; owned */
 };
 
 /* Berth -> control */
@@ -39,15 +42,20 @@ struct mr_berth_answer {
 
 struct mr_berth;
 
+/* Borrowed */
+struct mr_berth_queues {
+    struct mr_queue *jobs, *answers;
+    struct mr_queue *rechecks; /* to recheck: struct mr_recheck_job * */
+};
+
 /* store, catalogue and queues are borrowed until _free. Returns owned. */
 int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
-                 struct mr_queue *jobs, struct mr_queue *answers,
-                 struct mr_berth **ret) MR_MUST_USE;
+                 const struct mr_berth_queues *queues, struct mr_berth **ret) MR_MUST_USE;
 void mr_berth_free(struct mr_berth *berth);
 
-/* A journal that was there when the server started: its slabs are read back and checked before they
- * are called durable again. A push's that does not come back is discarded. Before the thread
- * starts. */
+/* A journal that was there when the server started: its slabs are read back (by recheck) before
+ * they are called durable again, and its OPEN is answered after that. A push's that does not come
+ * back is discarded. Before the thread starts. */
 int mr_berth_doubt(struct mr_berth *berth, const struct mr_ulid *id) MR_MUST_USE;
 
 extern const struct mr_stage mr_berth_stage;

@@ -29,6 +29,14 @@ int mr_roster_add(struct mr_roster *r, const struct mr_ulid *id, int64_t due_ns)
     return 0;
 }
 
+bool mr_roster_has(const struct mr_roster *r, const struct mr_ulid *id)
+{
+    for (const struct mr_roster_entry *e = r->first; e != NULL; e = e->next)
+        if (mr_ulid_equal(&e->id, id))
+            return true;
+    return false;
+}
+
 static void unlink_entry(struct mr_roster_entry **at)
 {
     struct mr_roster_entry *e = *at;

@@ -18,6 +18,7 @@ struct mr_roster {
 
 /* Enters id, or gives it another time. -ENOMEM. */
 int mr_roster_add(struct mr_roster *r, const struct mr_ulid *id, int64_t due_ns) MR_MUST_USE;
+bool mr_roster_has(const struct mr_roster *r, const struct mr_ulid *id);
 bool mr_roster_take(struct mr_roster *r, const struct mr_ulid *id); /* false: it was not there */
 
 /* Takes one whose time has come; false: none. */

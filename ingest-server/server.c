@@ -11,6 +11,7 @@
 #include "control.h"
 #include "http.h"
 #include "publish.h"
+#include "recheck.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@
 #define HEARTBEAT_MS 1000
 #define IO_THREADS   1
 
-enum queue_name { NEWS_Q, BERTH_JOBS, BERTH_ANSWERS, SEAL_JOBS, SEAL_ANSWERS, QUEUES };
+enum queue_name { NEWS_Q, BERTH_JOBS, BERTH_ANSWERS, RECHECKS, SEAL_JOBS, SEAL_ANSWERS, QUEUES };
 
 struct mr_server {
     const struct mr_ingest_config *config;
@@ -42,12 +43,13 @@ struct mr_server {
     struct mr_link *link;
     struct mr_queue *queues[QUEUES];
     struct mr_berth *berth;
+    struct mr_recheck *recheck;
     struct mr_seal *seal;
     struct mr_lane *lanes[MR_LANES_MAX];
     struct mr_control *control;
     struct mr_publish *publish;
     struct mr_http *http;
-    struct mr_thread *berth_thread, *seal_thread, *control_thread, *publish_thread;
+    struct mr_thread *berth_thread, *recheck_thread, *seal_thread, *control_thread, *publish_thread;
     struct mr_thread *lane_threads[MR_LANES_MAX];
 };
 
@@ -179,6 +181,7 @@ static int make_queues(struct mr_server *s, struct mr_err *err)
     } sizes[QUEUES] = {[NEWS_Q] = {sizeof(struct mr_lane_news), NEWS},
                        [BERTH_JOBS] = {sizeof(struct mr_berth_job), MR_CONTROL_JOBS},
                        [BERTH_ANSWERS] = {sizeof(struct mr_berth_answer), MR_CONTROL_JOBS},
+                       [RECHECKS] = {sizeof(struct mr_recheck_job *), MR_CONTROL_JOBS},
                        [SEAL_JOBS] = {sizeof(struct mr_seal_job), 4 * MR_CONTROL_JOBS},
                        [SEAL_ANSWERS] = {sizeof(struct mr_seal_answer), MR_CONTROL_JOBS}};
     for (int i = 0; i < QUEUES; i++) {
@@ -236,6 +239,15 @@ static int make_control(struct mr_server *s, struct mr_err *err)
     return mr_control_new(s->link, &config, &s->control, err);
 }
 
+static int make_berth(struct mr_server *s)
+{
+    const struct mr_berth_queues queues = {.jobs = s->queues[BERTH_JOBS],
+                                           .answers = s->queues[BERTH_ANSWERS],
+                                           .rechecks = s->queues[RECHECKS]};
+    int r = mr_recheck_new(&s->store, queues.rechecks, queues.jobs, &s->recheck);
+    return r < 0 ? r : mr_berth_new(&s->store, s->catalogue, &queues, &s->berth);
+}
+
 static int make_stages(struct mr_server *s, struct mr_err *err)
 {
     int r = mr_link_new(IO_THREADS, &s->link);
@@ -245,8 +257,7 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     if (r == 0)
         r = make_queues(s, err);
     if (r == 0)
-        r = mr_berth_new(&s->store, s->catalogue, s->queues[BERTH_JOBS], s->queues[BERTH_ANSWERS],
-                         &s->berth);
+        r = make_berth(s);
     if (r == 0)
         r = mr_commit_recover(&s->commit, doubt, s, err);
     if (r == 0)
@@ -265,6 +276,8 @@ static int start_threads(struct mr_server *s, struct mr_err *err)
     int r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
     if (r == 0)
         r = mr_thread_start(&mr_berth_stage, s->berth, err, &s->berth_thread);
+    if (r == 0)
+        r = mr_thread_start(&mr_recheck_stage, s->recheck, err, &s->recheck_thread);
     if (r == 0)
         r = mr_thread_start(&mr_seal_stage, s->seal, err, &s->seal_thread);
     for (uint16_t i = 0; r == 0 && i < s->plan->lanes; i++)
@@ -322,6 +335,7 @@ static void free_all(struct mr_server *s)
         mr_lane_free(s->lanes[i]);
     mr_seal_free(s->seal);
     mr_berth_free(s->berth);
+    mr_recheck_free(s->recheck);
     mr_publish_free(s->publish);
     for (int i = 0; i < QUEUES; i++)
         mr_queue_free(s->queues[i]);
@@ -338,11 +352,15 @@ void mr_server_stop(struct mr_server *s)
     mr_http_stop(s->http);
     if (s->seal != NULL)
         mr_seal_stop(s->seal);
+    if (s->recheck != NULL)
+        mr_recheck_stop(s->recheck);
     if (s->control_thread != NULL)
         mr_control_stop(s->control);
     mr_thread_join(s->control_thread);
     close_queue(s->queues[BERTH_JOBS]);
     mr_thread_join(s->berth_thread);
+    close_queue(s->queues[RECHECKS]);
+    mr_thread_join(s->recheck_thread);
     close_queue(s->queues[SEAL_JOBS]);
     mr_thread_join(s->seal_thread);
     close_queue(s->queues[NEWS_Q]);

@@ -11,6 +11,7 @@
 #include "base/recordlog.h"
 #include "berth.h"
 #include "commit.h"
+#include "recheck.h"
 #include "scratch.h"
 
 #include <errno.h>
@@ -24,8 +25,9 @@ struct rig {
     struct mr_eventlog *eventlog;
     struct mr_catalogue *catalogue;
     struct mr_commit commit;
-    struct mr_queue *jobs, *answers;
+    struct mr_berth_queues queues;
     struct mr_berth *berth;
+    struct mr_recheck *recheck;
 };
 
 static inline void rig_open(struct rig *rig)
@@ -39,17 +41,21 @@ static inline void rig_open(struct rig *rig)
                   err.text);
     rig->commit = (struct mr_commit){
         .store = &rig->store, .eventlog = rig->eventlog, .catalogue = rig->catalogue};
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_job), 4, &rig->jobs), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_answer), 4, &rig->answers), 0);
-    ck_assert_int_eq(
-        mr_berth_new(&rig->store, rig->catalogue, rig->jobs, rig->answers, &rig->berth), 0);
+    struct mr_berth_queues *q = &rig->queues;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_job), 4, &q->jobs), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_answer), 4, &q->answers), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_recheck_job *), 4, &q->rechecks), 0);
+    ck_assert_int_eq(mr_recheck_new(&rig->store, q->rechecks, q->jobs, &rig->recheck), 0);
+    ck_assert_int_eq(mr_berth_new(&rig->store, rig->catalogue, q, &rig->berth), 0);
 }
 
 static inline void rig_close(struct rig *rig)
 {
     mr_berth_free(rig->berth);
-    mr_queue_free(rig->jobs);
-    mr_queue_free(rig->answers);
+    mr_recheck_free(rig->recheck);
+    mr_queue_free(rig->queues.jobs);
+    mr_queue_free(rig->queues.answers);
+    mr_queue_free(rig->queues.rechecks);
     mr_catalogue_close(rig->catalogue);
     mr_eventlog_close(rig->eventlog);
     mr_store_close(&rig->store);
@@ -138,15 +144,30 @@ static inline uint8_t rig_byte(uint64_t at, unsigned seed)
     return (uint8_t)(mixed >> 61); /* 0 .. 7: it is to compress */
 }
 
-static inline struct mr_berth_answer rig_ask(struct rig *rig, const struct mr_open *open)
+/* Berth does what recheck has given back to it. */
+static inline void rig_take_rechecked(struct rig *rig)
 {
-    struct mr_berth_answer answer;
+    struct mr_berth_job job;
+    while (mr_queue_pop(rig->queues.jobs, 0, &job) == 0)
+        mr_berth_do(rig->berth, &job);
+}
+
+static inline void rig_open_movie(struct rig *rig, const struct mr_open *open)
+{
     struct mr_berth_job job = {.kind = MR_BERTH_OPEN, .agent = "k3", .clock_offset_ms = 5};
     job.open = malloc(sizeof(*job.open));
     ck_assert_ptr_nonnull(job.open);
     *job.open = *open;
     mr_berth_do(rig->berth, &job);
-    ck_assert_int_eq(mr_queue_pop(rig->answers, 0, &answer), 0);
+}
+
+static inline struct mr_berth_answer rig_ask(struct rig *rig, const struct mr_open *open)
+{
+    struct mr_berth_answer answer;
+    rig_open_movie(rig, open);
+    while (mr_recheck_turn(rig->recheck)) {}
+    rig_take_rechecked(rig);
+    ck_assert_int_eq(mr_queue_pop(rig->queues.answers, 0, &answer), 0);
     return answer;
 }
 

@@ -35,7 +35,9 @@ START_TEST(taken_and_entered_again)
     ck_assert_int_eq(mr_roster_add(&r, &a, 10), 0);
     ck_assert_int_eq(mr_roster_add(&r, &a, 30), 0); /* another time, not another entry */
     ck_assert(!mr_roster_take_due(&r, 20, &id));
+    ck_assert(mr_roster_has(&r, &a));
     ck_assert(mr_roster_take(&r, &a));
+    ck_assert(!mr_roster_has(&r, &a));
     ck_assert(!mr_roster_take(&r, &a));
     ck_assert(!mr_roster_take_due(&r, INT64_MAX, &id));
     ck_assert_int_eq(mr_roster_add(&r, &a, INT64_MAX),

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads what an earlier life of the server wrote back from the disk, before it counts: the slabs of
+ * movies that are resumed. A thread of its own, "recheck", so that nobody else waits for it; movies
+ * take turns, so that a small one does not wait for a huge one either. Jobs come from berth, and go
+ * back to it as MR_BERTH_RECHECKED.
+ */
+#ifndef MR_RECHECK_H
+#define MR_RECHECK_H
+
+#include "base/queue.h"
+#include "base/thread.h"
+#include "dossier.h"
+#include "movie.h"
+#include "store.h"
+
+#include <sys/queue.h>
+
+/* A movie being looked at. Owned by who has it: a queue, the stage, berth. */
+struct mr_recheck_job {
+    STAILQ_ENTRY(mr_recheck_job) link; /* recheck's own */
+    struct mr_movie *movie;            /* a reference */
+    struct mr_dossier *dossier;        /* owned; slabs that do not read back lose their raw_bytes */
+    uint64_t next;                     /* slab to be read next */
+    uint64_t lost;
+    bool whole; /* every slab was read; false: the server is stopping */
+};
+void mr_recheck_job_free(struct mr_recheck_job *job); /* NULL allowed */
+
+struct mr_recheck;
+
+/* jobs: of struct mr_recheck_job *; berth_jobs: of struct mr_berth_job; borrowed until _free.
+ * Returns owned. */
+int mr_recheck_new(const struct mr_store *store, struct mr_queue *jobs, struct mr_queue *berth_jobs,
+                   struct mr_recheck **ret) MR_MUST_USE;
+void mr_recheck_free(struct mr_recheck *recheck); /* NULL allowed */
+
+/* Any thread: what is being read, or comes later, goes back at once, unread. */
+void mr_recheck_stop(struct mr_recheck *recheck);
+
+extern const struct mr_stage mr_recheck_stage;
+
+/* Takes what lies in the queue and gives each movie one turn; false: nothing is left to do. For
+ * tests. */
+bool mr_recheck_turn(struct mr_recheck *recheck);
+
+#endif
