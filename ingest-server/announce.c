@@ -197,7 +197,7 @@ static int encode(const struct mr_store *store, const char *agent, const char *t
     struct mr_text readable = mr_text_init(escaped, sizeof(escaped));
     size_t bytes;
     mr_text_append_escaped(&readable, subject); /* a file's name may be any bytes, JSON may not */
-    snprintf(source, sizeof(source), "/millrace/%s/%s", store->server, agent);
+    snprintf(source, sizeof(source), "/millrace/%s%s%s", store->server, agent[0] ? "/" : "", agent);
     char *text = mr_json_dump(data);
     mr_json_free(data);
     if (text == NULL)
@@ -281,4 +281,22 @@ int mr_announce_presence(const struct mr_store *store, const struct mr_hello *he
     mr_announce_id(&event, online ? "online" : "offline", 1, id);
     return encode(store, hello->name, online ? MR_EVENT_AGENT_ONLINE : MR_EVENT_AGENT_OFFLINE, id,
                   hello->name, real_ns, data, ret);
+}
+
+int mr_announce_space(const struct mr_store *store, const struct mr_space_view *space,
+                      int64_t real_ns, char **ret)
+{
+    char id[64];
+    struct mr_ulid event;
+    struct mr_json *data = mr_json_object();
+    mr_json_put_string(data, "root", store->root);
+    mr_json_put_string(data, "site", store->site);
+    mr_json_put_bool(data, "paused", space->paused);
+    mr_json_put_int(data, "free_bytes", (int64_t)space->free_bytes);
+    mr_json_put_int(data, "total_bytes", (int64_t)space->total_bytes);
+    mr_json_put_int(data, "keep_free_bytes", (int64_t)space->keep_bytes);
+    mr_ulid_new(real_ns, &event);
+    mr_announce_id(&event, space->paused ? "full" : "space", 1, id);
+    return encode(store, "", space->paused ? MR_EVENT_STORE_FULL : MR_EVENT_STORE_SPACE, id,
+                  store->root, real_ns, data, ret);
 }

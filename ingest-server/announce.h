@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The words of the events about movies and agents; docs/OPERATIONS.md lists their fields. Pure but
- * for memory; any thread.
+ * The words of the events about movies, agents and the store; docs/OPERATIONS.md lists their
+ * fields. Pure but for memory; any thread.
  */
 #ifndef MR_ANNOUNCE_H
 #define MR_ANNOUNCE_H
 
 #include "dossier.h"
 #include "event.h"
+#include "space.h"
 #include "store.h"
 
 /* What a ready or failed event says beyond the dossier; borrowed */
@@ -36,6 +37,11 @@ int mr_announce_started(const struct mr_store *store, const struct mr_open *open
                         int64_t real_ns, char **ret) MR_MUST_USE;
 int mr_announce_presence(const struct mr_store *store, const struct mr_hello *hello, bool online,
                          int64_t real_ns, char **ret) MR_MUST_USE;
+
+/* millrace.store.full (paused) or .space: below store.keep_free, or room again. Returned as
+ * above. */
+int mr_announce_space(const struct mr_store *store, const struct mr_space_view *space,
+                      int64_t real_ns, char **ret) MR_MUST_USE;
 
 /* "<ULID>.ready", ".failed", ".started", with ".r<n>" for a revision, into ret (64 bytes). */
 void mr_announce_id(const struct mr_ulid *id, const char *kind, uint32_t revision, char *ret);

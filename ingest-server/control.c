@@ -151,6 +151,29 @@ static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
         log_event(c, event);
 }
 
+/* Credit follows the space at once; the event is said once for each time that it changes, also
+ * where it did while no server ran. */
+static void follow_space(struct mr_control *c, int64_t now_ns)
+{
+    struct mr_space_view v;
+    char *event, left[MR_QUANTITY_TEXT], keep[MR_QUANTITY_TEXT];
+    mr_space_view(c->config.space, &v);
+    mr_intake_pause(c->intake, v.paused, now_ns);
+    if (v.paused == c->config.says_full)
+        return;
+    c->config.says_full = v.paused;
+    mr_text_size_about(v.free_bytes, left);
+    mr_text_size_about(v.keep_bytes, keep);
+    if (v.paused)
+        mr_error(STAGE,
+                 "the store has %s free, less than store.keep_free (%s): no credit, agents wait",
+                 left, keep);
+    else
+        mr_info(STAGE, "the store has %s free again (store.keep_free: %s)", left, keep);
+    if (mr_announce_space(c->config.store, &v, mr_clock_real_ns(), &event) == 0)
+        log_event(c, event);
+}
+
 /* ---- what the others answer ---- */
 
 /* Who opened a movie, found in intake's list */
@@ -365,6 +388,7 @@ static void run(void *stage)
             c->stopping = true;
             mr_intake_stop(c->intake);
         }
+        follow_space(c, now_ns);
         take_all_news(c);
         take_berth_answers(c, now_ns);
         take_seal_answers(c);

@@ -10,12 +10,15 @@
 #include "berth.h"
 #include "lane.h"
 #include "seal.h"
+#include "space.h"
 
 struct mr_control_config {
     const char *endpoint;           /* to bind; borrowed for _new */
     struct mr_intake_config intake; /* lanes and ports are filled in from the lanes */
     struct mr_lane *const *lanes;   /* borrowed */
     const struct mr_store *store;   /* borrowed */
+    struct mr_space *space;         /* borrowed */
+    bool says_full;                 /* the event log's last word about the store's room */
     struct mr_queue *news;          /* struct mr_lane_news, from lanes */
     struct mr_queue *berth_jobs, *berth_answers;
     struct mr_queue *seal_jobs, *seal_answers;

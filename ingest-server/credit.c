@@ -64,6 +64,12 @@ bool mr_credit_stalled(struct mr_credit_lane *c, uint32_t slot, int64_t now_ns, 
     return now_ns - s->seen_ns > limit_ns;
 }
 
+void mr_credit_forgive(struct mr_credit_lane *c, int64_t now_ns)
+{
+    for (uint32_t i = 0; i < c->top; i++)
+        c->slots[i].seen_ns = now_ns;
+}
+
 static uint64_t fair_share(const struct mr_credit_lane *c)
 {
     uint64_t wanting = 0;

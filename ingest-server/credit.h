@@ -49,6 +49,10 @@ int mr_credit_use(struct mr_credit_lane *c, uint32_t slot, uint64_t bytes) MR_MU
  * its agent stands still. Call it regularly. */
 bool mr_credit_stalled(struct mr_credit_lane *c, uint32_t slot, int64_t now_ns, int64_t limit_ns);
 
+/* For some time nobody could use what was granted, and that was not the slots' doing: what they
+ * hold counts as seen just now. */
+void mr_credit_forgive(struct mr_credit_lane *c, int64_t now_ns);
+
 /* Grants what can be granted; calls changed(ctx, slot) for each slot whose total grew. */
 void mr_credit_share(struct mr_credit_lane *c, void (*changed)(void *ctx, uint32_t slot),
                      void *ctx);

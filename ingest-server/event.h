@@ -22,6 +22,8 @@
 #define MR_EVENT_FILE_READY    "millrace.file.ready.v1"
 #define MR_EVENT_AGENT_ONLINE  "millrace.agent.online.v1"
 #define MR_EVENT_AGENT_OFFLINE "millrace.agent.offline.v1"
+#define MR_EVENT_STORE_FULL    "millrace.store.full.v1"
+#define MR_EVENT_STORE_SPACE   "millrace.store.space.v1"
 
 /* Every pointer borrowed */
 struct mr_event {

@@ -44,6 +44,7 @@ struct mr_eventlog {
     bool broken;         /* writer */
     uint64_t next;       /* writer: sequence of the next append */
     struct mr_idset ids; /* writer */
+    bool says_full;      /* writer */
     char *text, *line;   /* writer: scratch */
     _Atomic uint64_t durable;
     pthread_mutex_t lock; /* guards what follows */
@@ -170,6 +171,17 @@ struct loading {
     struct mr_err *err;
 };
 
+static void note_store(struct mr_eventlog *log, const char *type)
+{
+    if (strcmp(type, MR_EVENT_STORE_FULL) == 0 || strcmp(type, MR_EVENT_STORE_SPACE) == 0)
+        log->says_full = strcmp(type, MR_EVENT_STORE_FULL) == 0;
+}
+
+bool mr_eventlog_says_full(const struct mr_eventlog *log)
+{
+    return log->says_full;
+}
+
 static int load_record(void *ctx, const char *text, size_t bytes, uint64_t offset)
 {
     struct loading *l = ctx;
@@ -188,6 +200,7 @@ static int load_record(void *ctx, const char *text, size_t bytes, uint64_t offse
         n = mr_idset_add(&l->log->ids, r.id, r.sequence);
     if (n < 0)
         return mr_err_errno(l->err, n, "events/%s", l->name);
+    note_store(l->log, r.type);
     l->log->next++;
     return 0;
 }
@@ -399,9 +412,11 @@ int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
             return r;
     }
     int r = write_record(log, line_bytes, id, err);
-    if (r == 0)
-        *ret_sequence = log->next++;
-    return r;
+    if (r < 0)
+        return r;
+    note_store(log, type);
+    *ret_sequence = log->next++;
+    return 0;
 }
 
 /* ---- reading ---- */

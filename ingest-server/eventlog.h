@@ -51,6 +51,9 @@ int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;
 uint64_t mr_eventlog_last(struct mr_eventlog *log);
 uint64_t mr_eventlog_first(struct mr_eventlog *log);
 
+/* Was "full" the last event about the store's room, synced or not? Writer's thread, or at start. */
+bool mr_eventlog_says_full(const struct mr_eventlog *log);
+
 /* An eventfd that becomes readable at every sync that made something visible. One waiter (publish),
  * which reads it to re-arm. Borrowed. */
 int mr_eventlog_doorbell(const struct mr_eventlog *log);

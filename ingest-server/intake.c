@@ -74,7 +74,7 @@ static void tick_session(struct mr_intake *in, struct session *s, int64_t real_n
         mr_intake_dismiss(in, s, MR_REASON_STOPPING, "nothing heard from this agent");
         return;
     }
-    if (credit_stalled(in, s)) {
+    if (!in->paused && credit_stalled(in, s)) {
         mr_intake_dismiss(in, s, MR_REASON_BUSY, "credit was neither used nor given back");
         return;
     }
@@ -94,11 +94,19 @@ void mr_intake_tick(struct mr_intake *in, int64_t now_ns, int64_t real_ns)
         if (s != NULL && e->unsaid_count > 0)
             mr_intake_say_acks(in, s, e);
     }
-    for (uint16_t i = 0; i < in->config.lanes; i++)
+    for (uint16_t i = 0; i < in->config.lanes && !in->paused; i++)
         mr_credit_share(&in->credit[i], credit_changed, in);
     for (uint32_t i = 0; i < MR_CREDIT_SLOTS; i++)
         if (in->sessions[i].state != FREE)
             tick_session(in, &in->sessions[i], real_ns);
+}
+
+/* What lies in an agent for one lane may have waited for credit on another. */
+void mr_intake_pause(struct mr_intake *in, bool paused, int64_t now_ns)
+{
+    for (uint16_t i = 0; i < in->config.lanes && in->paused && !paused; i++)
+        mr_credit_forgive(&in->credit[i], now_ns);
+    in->paused = paused;
 }
 
 void mr_intake_berthed(struct mr_intake *in, struct mr_movie *movie, bool resumed,

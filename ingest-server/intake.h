@@ -80,6 +80,10 @@ void mr_intake_garbage(struct mr_intake *in, const struct mr_route *from, const 
  * news. */
 void mr_intake_tick(struct mr_intake *in, int64_t now_ns, int64_t real_ns);
 
+/* While paused nobody is granted credit; what was granted may be used. Saying the same again is
+ * nothing. */
+void mr_intake_pause(struct mr_intake *in, bool paused, int64_t now_ns);
+
 /* ---- from the other stages ---- */
 /* durable: journaled slabs, ascending ranges; movie: moved in. */
 void mr_intake_berthed(struct mr_intake *in, struct mr_movie *movie, bool resumed,

@@ -66,6 +66,7 @@ struct mr_intake {
     uint64_t last_token;
     int64_t now_ns; /* of the call in progress */
     bool stopping;
+    bool paused; /* no credit for anybody */
 };
 
 /* ---- sessions (intake_session.c); NULL: no such ---- */

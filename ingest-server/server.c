@@ -40,6 +40,7 @@ struct mr_server {
     struct mr_eventlog *eventlog;
     struct mr_catalogue *catalogue;
     struct mr_commit commit;
+    struct mr_space *space;
     struct mr_link *link;
     struct mr_queue *queues[QUEUES];
     struct mr_berth *berth;
@@ -49,7 +50,8 @@ struct mr_server {
     struct mr_control *control;
     struct mr_publish *publish;
     struct mr_http *http;
-    struct mr_thread *berth_thread, *recheck_thread, *seal_thread, *control_thread, *publish_thread;
+    struct mr_thread *berth_thread, *recheck_thread, *seal_thread, *control_thread;
+    struct mr_thread *publish_thread, *space_thread;
     struct mr_thread *lane_threads[MR_LANES_MAX];
 };
 
@@ -76,6 +78,18 @@ static void put_lanes(struct mr_json *status, const struct mr_server *s)
     mr_json_put(status, "lanes", lanes);
 }
 
+static void put_store(struct mr_json *status, struct mr_space *space)
+{
+    struct mr_space_view v;
+    mr_space_view(space, &v);
+    struct mr_json *store = mr_json_object();
+    mr_json_put_bool(store, "paused", v.paused);
+    mr_json_put_int(store, "free_bytes", (int64_t)v.free_bytes);
+    mr_json_put_int(store, "total_bytes", (int64_t)v.total_bytes);
+    mr_json_put_int(store, "keep_free_bytes", (int64_t)v.keep_bytes);
+    mr_json_put(status, "store", store);
+}
+
 static char *status(void *ctx)
 {
     struct mr_server *s = ctx;
@@ -90,6 +104,7 @@ static char *status(void *ctx)
     mr_json_put_string(json, "version", MILLRACE_VERSION);
     mr_json_put_string(json, "root", s->config->root);
     mr_json_put_int(json, "uptime_ms", (mr_clock_monotonic_ns() - s->started_ns) / MR_NS_PER_MS);
+    put_store(json, s->space);
     put_lanes(json, s);
     mr_json_put_int(json, "committed", (int64_t)sealed.committed);
     mr_json_put_int(json, "failed", (int64_t)sealed.failed);
@@ -103,13 +118,21 @@ static char *status(void *ctx)
 static bool ready(void *ctx, struct mr_err *err)
 {
     const struct mr_server *s = ctx;
-    if (!mr_store_is_full(&s->store))
+    struct mr_space_view v;
+    mr_space_view(s->space, &v);
+    if (!v.paused)
         return true;
     mr_err_set(err, -ENOSPC, "%s has less free than store.keep_free", s->config->root);
     return false;
 }
 
 /* ---- the store ---- */
+
+static int ask_space(void *ctx, uint64_t *ret_free, uint64_t *ret_total)
+{
+    const struct mr_store *store = ctx;
+    return mr_fs_space(store->root_fd, ret_free, ret_total);
+}
 
 static int check_state_dir(const char *dir, struct mr_err *err)
 {
@@ -222,6 +245,8 @@ static int make_control(struct mr_server *s, struct mr_err *err)
                    .movies_max = MR_CONTROL_MOVIES_MAX},
         .lanes = s->lanes,
         .store = &s->store,
+        .space = s->space,
+        .says_full = mr_eventlog_says_full(s->eventlog),
         .news = s->queues[NEWS_Q],
         .berth_jobs = s->queues[BERTH_JOBS],
         .berth_answers = s->queues[BERTH_ANSWERS],
@@ -255,6 +280,8 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
         return mr_err_errno(err, r, "ZeroMQ");
     r = mr_publish_new(s->link, s->eventlog, s->plan->events, s->plan->replay, &s->publish, err);
     if (r == 0)
+        r = mr_space_new(ask_space, &s->store, s->config->keep_free_hundredths, &s->space);
+    if (r == 0)
         r = make_queues(s, err);
     if (r == 0)
         r = make_berth(s);
@@ -274,6 +301,8 @@ static int start_threads(struct mr_server *s, struct mr_err *err)
 {
     const struct mr_http_provider provider = {.ctx = s, .status = status, .ready = ready};
     int r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
+    if (r == 0)
+        r = mr_thread_start(&mr_space_stage, s->space, err, &s->space_thread);
     if (r == 0)
         r = mr_thread_start(&mr_berth_stage, s->berth, err, &s->berth_thread);
     if (r == 0)
@@ -337,6 +366,7 @@ static void free_all(struct mr_server *s)
     mr_berth_free(s->berth);
     mr_recheck_free(s->recheck);
     mr_publish_free(s->publish);
+    mr_space_free(s->space);
     for (int i = 0; i < QUEUES; i++)
         mr_queue_free(s->queues[i]);
     mr_link_free(s->link);
@@ -369,6 +399,9 @@ void mr_server_stop(struct mr_server *s)
             mr_queue_close(mr_lane_commands(s->lanes[i]));
         mr_thread_join(s->lane_threads[i]);
     }
+    if (s->space_thread != NULL)
+        mr_space_stop(s->space);
+    mr_thread_join(s->space_thread);
     if (s->publish_thread != NULL)
         mr_publish_stop(s->publish);
     mr_thread_join(s->publish_thread);

@@ -89,6 +89,60 @@ def test_keep_free_is_kept(work):
         check_store(server, movies, folder="")
 
 
+def space_events(server):
+    return [e["type"].split(".")[2] for e in events(server) if ".store." in e["type"]]
+
+
+def metric(server, name):
+    found = re.search(rf"^{name} ([0-9.e+]+)$", server.get("/metrics"), re.M)
+    return float(found[1])
+
+
+def durable(server):
+    return sum(m["durable_slabs"] for m in (server.status() or {}).get("movies", []))
+
+
+def test_keep_free_is_reached_in_mid_movie(work):
+    """No credit for anybody, a movie in flight included; it is said where it should be, and all
+    goes on by itself. A server that starts meanwhile does not say it twice."""
+    with Disk(work, "ext4", 512) as disk:
+        server = disk.server(work, {"memory": {"pool": "40MiB"}}, keep_free="30%")
+        agent = work.agent(server)
+        camera = work.camera(nx=1024, ny=1024, frames=96, mode=6, step=True)
+        camera.step(20)
+        wait_for(lambda: durable(server) >= 2, what="the first slabs")
+        disk.fill(100 * MIB)
+        wait_for(lambda: (server.status() or {}).get("store", {}).get("paused"), what="the pause")
+        assert server.get("/readyz") is None and metric(server, "millrace_store_paused") == 1
+        server.wait_for_message("keep_free")
+        wait_for(lambda: space_events(server) == ["full"], what="its event")
+        camera.step(76)  # the camera does not wait
+        movies = camera.results()
+        seen = -1
+        while seen != durable(server):  # what was granted before still lands
+            seen = durable(server)
+            time.sleep(2)
+        assert seen < 20 and not committed(agent), f"{seen} slabs: without credit"
+        assert server.stop() == 0
+        Program.start(server)  # and never ready
+        wait_for(lambda: agent.messages().count("tail: session with") >= 2, what="the agent")
+        assert space_events(server) == ["full"]
+        disk.free()
+        wait_for(lambda: len(committed(agent)) == len(movies), 60, "the movie is committed")
+        assert server.get("/readyz") and metric(server, "millrace_store_paused") == 0
+        assert space_events(server) == ["full", "space"]
+        found = {e["subject"]: e["data"]["path"] for e in events(server)
+                 if e["type"] == "millrace.movie.ready.v1"}
+        for movie in movies:
+            assert sha256(found[os.path.basename(movie.path)]) == sha256(movie.path)
+        disk.fill(100 * MIB)
+        wait_for(lambda: space_events(server) == ["full", "space", "full"], what="again")
+        assert server.stop() == 0
+        disk.free()
+        server.start()  # there was room again while no server ran
+        wait_for(lambda: space_events(server) == ["full", "space"] * 2, what="the change is told")
+
+
 def test_disk_goes_read_only(work):
     """As ext4 does after an error of the disk."""
     with Disk(work, "ext4", 256) as disk:

@@ -91,8 +91,9 @@ class Disk:
         found = subprocess.run([*words, self.image], capture_output=True, text=True, check=False)
         assert found.returncode == 0, f"{words[0]}: {found.stdout}{found.stderr}"
 
-    def server(self, work, **store):
-        return work.server({"store": {"root": os.path.join(self.path, "store"), **store}})
+    def server(self, work, changes=None, **store):
+        return work.server({"store": {"root": os.path.join(self.path, "store"), **store},
+                            **(changes or {})})
 
     # ---- full ----
 

@@ -320,9 +320,30 @@ START_TEST(started_and_presence)
 }
 END_TEST
 
+START_TEST(store_says_how_much_is_left)
+{
+    struct mr_space_view v = {
+        .free_bytes = 5, .total_bytes = 1000, .keep_bytes = 20, .paused = true};
+    for (int full = 1; full >= 0; full--) {
+        char *text = NULL, type[MR_EVENT_TYPE_MAX + 1], id[MR_EVENT_ID_MAX + 1];
+        v.paused = full != 0;
+        ck_assert_int_eq(mr_announce_space(&store, &v, 1, &text), 0);
+        ck_assert_int_eq(mr_event_names(text, strlen(text), type, id), 0);
+        ck_assert_str_eq(type, full ? "millrace.store.full.v1" : "millrace.store.space.v1");
+        ck_assert_str_eq(id + 26, full ? ".full" : ".space");
+        struct mr_json *event = parsed(text);
+        has_keys(mr_json_get(event, "data"),
+                 "root site paused free_bytes total_bytes keep_free_bytes ");
+        ck_assert_str_eq(text_of(event, "source"), "/millrace/storage1");
+        ck_assert_str_eq(text_of(event, "subject"), "/data/store");
+        mr_json_free(event);
+    }
+}
+END_TEST
+
 MR_SUITE("announce", T(ready_has_the_fields_of_the_contract), T(digests_are_sixteen_digits),
          T(pixel_size_is_as_precise_as_headers), T(times_are_the_servers),
          T(file_that_is_no_movie_has_no_frames), T(warnings_and_metadata_are_passed_on),
          T(outputs_name_what_they_are), T(failed_says_why_and_has_no_digest),
          T(revisions_have_ids_of_their_own), T(moved_event_differs_in_its_paths_alone),
-         T(started_and_presence))
+         T(started_and_presence), T(store_says_how_much_is_left))

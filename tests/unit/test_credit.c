@@ -124,6 +124,18 @@ START_TEST(test_stalled_only_where_somebody_waits)
 }
 END_TEST
 
+START_TEST(test_forgiven_time_does_not_count)
+{
+    begin(UNIT, 2);
+    share();
+    ck_assert(!mr_credit_stalled(&c, 0, 10, 5));
+    mr_credit_forgive(&c, 90);
+    ck_assert(!mr_credit_stalled(&c, 0, 95, 5));
+    ck_assert(mr_credit_stalled(&c, 0, 96, 5)); /* from then on it does */
+}
+END_TEST
+
 MR_SUITE("credit", T(test_one_gets_all_whole_units), T(test_shares_are_equal),
          T(test_all_get_their_turn_where_one_fits), T(test_not_wanted_not_granted),
-         T(test_refuses_what_was_not_granted), T(test_stalled_only_where_somebody_waits))
+         T(test_refuses_what_was_not_granted), T(test_stalled_only_where_somebody_waits),
+         T(test_forgiven_time_does_not_count))

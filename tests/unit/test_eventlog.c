@@ -264,6 +264,39 @@ START_TEST(an_event_is_logged_once)
 }
 END_TEST
 
+static void say_of_store(struct mr_eventlog *log, const char *type)
+{
+    char *text;
+    size_t bytes;
+    uint64_t sequence;
+    const struct mr_event e = {.type = type, .id = type, .source = "/millrace/test"};
+    ck_assert_int_eq(mr_event_encode(&e, &text, &bytes), 0);
+    ck_assert_int_eq(mr_eventlog_append(log, text, bytes, &sequence, NULL), 0);
+    ck_assert_int_eq(mr_eventlog_sync(log, NULL), 0);
+    free(text);
+}
+
+START_TEST(the_last_word_about_the_store_is_known)
+{
+    struct scratch s = scratch_make();
+    struct mr_eventlog *log = open_log(&s, 1000); /* a few events a segment */
+    ck_assert(!mr_eventlog_says_full(log));
+    say_of_store(log, MR_EVENT_STORE_FULL);
+    ck_assert(mr_eventlog_says_full(log));
+    fill(log, 2, 20);
+    mr_eventlog_close(log);
+    log = open_log(&s, 1000);
+    ck_assert(mr_eventlog_says_full(log));
+    say_of_store(log, MR_EVENT_STORE_SPACE);
+    ck_assert(!mr_eventlog_says_full(log));
+    mr_eventlog_close(log);
+    log = open_log(&s, 1000);
+    ck_assert(!mr_eventlog_says_full(log));
+    mr_eventlog_close(log);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(what_is_no_event_is_refused_and_the_log_stays_good)
 {
     struct scratch s = scratch_make();
@@ -353,5 +386,6 @@ MR_SUITE("eventlog", T(numbers_run_from_one_and_are_seen_when_synced),
          T(segments_follow_each_other), T(a_torn_tail_is_cut_and_told),
          T(damage_in_the_middle_is_refused), T(a_flipped_bit_before_the_last_record_is_refused),
          T(gaps_and_repeats_are_refused), T(an_event_is_logged_once),
+         T(the_last_word_about_the_store_is_known),
          T(what_is_no_event_is_refused_and_the_log_stays_good), T(records_are_taken_apart_strictly),
          T(readers_follow_a_writer))

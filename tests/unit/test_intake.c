@@ -396,6 +396,48 @@ START_TEST(test_confirm_is_answered_to_who_asked)
 }
 END_TEST
 
+static void beat(int64_t seconds)
+{
+    for (; seconds > 0; seconds--) {
+        now += MR_NS_PER_S;
+        say(0, MR_PING);
+        mr_intake_tick(in, now, now);
+    }
+}
+
+START_TEST(test_no_credit_while_paused)
+{
+    live();
+    memset(&m, 0, sizeof(m));
+    m.type = MR_DEMAND;
+    m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
+    hear(0);
+    mr_intake_tick(in, now, now);
+    told(0, MR_CREDIT);
+    ck_assert_uint_eq(sent.credit.granted[0], 2 * MR_SLAB_COST_MAX);
+    mr_intake_pause(in, true, now);
+    mr_intake_used(in, token[0], 0, MR_SLAB_COST_MAX); /* what was granted may be used */
+    beat(120);                                         /* the rest is nobody's fault */
+    told(0, MR_PONG);
+    mr_intake_durable(in, movie, 0);
+    mr_intake_tick(in, now, now);
+    told(0, MR_ACK);
+    mr_intake_pause(in, false, now);
+    mr_intake_tick(in, now, now);
+    told(0, MR_CREDIT);
+    ck_assert_uint_eq(sent.credit.granted[0], 3 * MR_SLAB_COST_MAX);
+    mr_intake_pause(in, true, now);
+    mr_intake_pause(in, true, now);
+    beat(40);
+    mr_intake_pause(in, false, now);
+    beat(29);
+    told(0, MR_PONG);
+    beat(2); /* now it counts again */
+    told(0, MR_BYE);
+    done();
+}
+END_TEST
+
 START_TEST(test_stop)
 {
     live();
@@ -415,5 +457,5 @@ MR_SUITE("intake", T(test_commits), T(test_a_slab_past_the_end_fills_no_hole),
          T(test_end_with_a_wrong_count_fails_the_movie), T(test_abandon_while_berthing),
          T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
          T(test_stuck_is_held_and_renewed), T(test_newer_session_waits_for_the_older_ones_writes),
-         T(test_limits_and_nonsense), T(test_silence_and_credit),
+         T(test_limits_and_nonsense), T(test_silence_and_credit), T(test_no_credit_while_paused),
          T(test_confirm_is_answered_to_who_asked), T(test_stop))
