@@ -22,7 +22,8 @@
 #define READS          8 /* before the loop looks at its queues again */
 #define WAIT_MS        50
 #define BACKOFF_MIN_NS (100 * MR_NS_PER_MS)
-#define BACKOFF_MAX_NS (5 * MR_NS_PER_S)
+#define BACKOFF_MAX_NS MR_NS_PER_S /* with the link's limit on connecting: 2 s after an outage */
+#define REFUSED_NS     (5 * MR_NS_PER_S)  /* before asking again who does not want us */
 #define CONNECT_NS     (25 * MR_NS_PER_S) /* link's own limit is 20 s */
 #define DRAIN_NS       (5 * MR_NS_PER_S)
 #define LET_GO_NS      (2 * MR_NS_PER_S)
@@ -188,18 +189,19 @@ static void on_welcome(struct mr_tail *t)
             w->lanes);
 }
 
-/* A server that stops or is full may take us later; one that does not want us, hardly. */
+/* A server that stops or is full may take us later, and one that says we spoke nonsense when the
+ * HELLO is not damaged on its way; one that does not want us, hardly. */
 static void on_refused(struct mr_tail *t, uint16_t code, const char *why)
 {
-    bool for_now =
-        code == MR_REASON_STOPPING || code == MR_REASON_BUSY || code == MR_REASON_STALE_EPOCH;
+    bool for_now = code == MR_REASON_STOPPING || code == MR_REASON_BUSY ||
+                   code == MR_REASON_STALE_EPOCH || code == MR_REASON_BAD_REQUEST;
     if (!t->said_refused)
         mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], why);
     t->said_refused = t->said_down = true;
     if (for_now)
         return;
     set_flag(t, &t->status.refused);
-    t->backoff_ns = BACKOFF_MAX_NS;
+    t->backoff_ns = REFUSED_NS;
 }
 
 static void on_message(struct mr_tail *t, struct mr_part *part, int64_t now_ns)

@@ -17,6 +17,9 @@
 #include <sys/socket.h>
 
 #define HANDSHAKE_MS 10000
+/* Of TCP alone, which needs nobody's attention at the other end. A SYN that was lost is sent again
+ * after 1, 2, 4 s ...: a new try is the sooner way over a link that has come back. */
+#define CONNECT_MS 1500
 /* "Do not reconnect" is not spelled -1: with that, 4.3.4 throws away what has arrived and is not
  * yet read when the connection breaks. A week is never: the peer is closed long before. */
 #define NEVER_MS (7 * 24 * 3600 * 1000)
@@ -221,7 +224,7 @@ static bool set_options(void *socket, const struct mr_socket_options *o)
     bool ok =
         zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &o->message_max, sizeof(o->message_max)) == 0 &&
         set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
-        set_int(socket, ZMQ_CONNECT_TIMEOUT, HANDSHAKE_MS) &&
+        set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) &&
         set_int(socket, ZMQ_HEARTBEAT_IVL, o->heartbeat_ms) &&
         set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, o->heartbeat_timeout_ms) &&
         set_int(socket, ZMQ_IMMEDIATE, !o->keep_received) &&
