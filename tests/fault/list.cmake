@@ -4,6 +4,8 @@ mr_fault(data_path check_data_path.py)
 mr_fault(fairness check_fairness.py)
 mr_fault(kills check_kills.py)
 mr_fault(limits check_limits.py)
+mr_fault(links check_links.py test_cuts test_resets test_black_holes test_half_open)
+mr_fault(links_damage check_links.py test_lanes_out_of_step test_flipped_bits test_flipped_openings)
 if(NOT MILLRACE_SANITIZE) # a sanitizer's shadow is memory too
   mr_fault(memory check_memory.py)
 endif()
