@@ -21,6 +21,7 @@ enum mr_codec_wish {
 
 struct mr_consign_config {
     const enum mr_wish *outputs; /* per watch; borrowed */
+    const bool *frees;           /* per watch: sources are freed once committed; NULL: none */
     enum mr_codec_wish codec;
     bool push;         /* broken files are the user's to hear of, not the server's */
     bool ends;         /* push, --once: what cannot be read now has failed */
@@ -49,8 +50,9 @@ void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int
 void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns);
 /* transfer's op; owner is a struct mr_shipment. */
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
-/* transfer's op: is the source still what it was when it was found complete? */
-bool mr_consign_unchanged(void *ctx, void *owner);
+/* transfer's op: is the source still what it was when it was found complete? Where it is to be
+ * freed one day, what it was is written down before END is said. */
+bool mr_consign_unchanged(void *ctx, void *owner, const struct mr_end *end);
 
 /* The source is not what it was (other bytes, another file): it begins again under a new id. */
 void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char *why);

@@ -32,6 +32,7 @@ static void fill_record(struct mr_consign *c, const struct mr_shipment *s,
     m->kind = s->view.kind == MR_KIND_FILE ? MR_KIND_FILE : MR_KIND_MOVIE;
     m->output = s->output;
     m->codec = s->codec;
+    m->source = s->said.source;
     m->geometry = s->geometry;
     m->first_seen_real_ns = s->first_seen_real_ns;
     m->updated_real_ns = mr_clock_real_ns();
@@ -53,6 +54,19 @@ int mr_consign_write_open(struct mr_consign *c, const struct mr_shipment *s)
     fill_record(c, s, MR_JOURNAL_OPEN);
     int r = mr_journal_insert(c->journal, &c->record, &err);
     return mr_consign_journal_said(c, r == -EEXIST ? 0 : r, &err); /* -EEXIST: it is resumed */
+}
+
+/* Before END: a verdict that comes in a later run is then still known to be about this source.
+ * Where it cannot be written, that run frees nothing of it. */
+void mr_consign_write_source(struct mr_consign *c, const struct mr_shipment *s)
+{
+    struct mr_err err = {0};
+    fill_record(c, s, MR_JOURNAL_OPEN);
+    c->record.size = s->shipped.size;
+    c->record.mtime_ns = s->shipped.mtime_ns;
+    int r = mr_journal_update(c->journal, &c->record, &err);
+    if (r != -ENOENT)
+        (void)mr_consign_journal_said(c, r, &err);
 }
 
 /* Lost, it costs a question: the server answers an OPEN of a committed movie with COMMITTED. */
@@ -101,6 +115,12 @@ static void count_earlier(struct mr_consign *c, const struct mr_shipment *s)
                  c->record.text);
 }
 
+/* FREED: what was to be unlinked is there again, by a power cut or because it was put back. */
+static bool is_committed(const struct mr_journal_movie *m)
+{
+    return m->state == MR_JOURNAL_COMMITTED || m->state == MR_JOURNAL_FREED;
+}
+
 /* A file that this run meets for the first time: by the journal. */
 static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 {
@@ -114,17 +134,18 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
     if (r == 0 && m->state != MR_JOURNAL_OPEN && as_it_was) {
         s->id = m->id;
         s->revision = m->revision;
-        s->end = m->state == MR_JOURNAL_COMMITTED ? MR_END_COMMITTED : MR_END_FAILED;
+        s->end = is_committed(m) ? MR_END_COMMITTED : MR_END_FAILED;
         s->shipped = s->facts;
         count_earlier(c, s);
         return false;
     }
-    if (r == 0 && m->state == MR_JOURNAL_COMMITTED) {
+    if (r == 0 && is_committed(m)) {
         s->id = m->id;
         s->revision = m->revision + 1;
     } else if (r == 0 && m->state == MR_JOURNAL_OPEN && fits_record(s, m)) {
         s->id = m->id;
         s->revision = m->revision;
+        s->said = (struct mr_shipment_said){m->size, m->mtime_ns, m->source};
     } else {
         mr_ulid_new(real_ns, &s->id);
     }
@@ -153,5 +174,6 @@ bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t re
     s->again = false;
     s->replaced = false;
     s->identified = true;
+    s->said = (struct mr_shipment_said){0};
     return first ? identify_first(c, s, real_ns) : identify_again(s, real_ns);
 }

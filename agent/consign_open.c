@@ -184,18 +184,44 @@ void mr_consign_tell(struct mr_consign *c, struct mr_shipment *s)
         mr_transfer_settled(c->transfer, s, s->view.settled_from, s->view.settled_to);
 }
 
+/* A clock tick of the file system: what changes within one has the same times. Many tell whole
+ * seconds only, FAT even ones. */
+static int64_t tick_of(const struct mr_fs_facts *f)
+{
+    bool whole_seconds = f->ctime_ns % MR_NS_PER_S == 0 && f->mtime_ns % MR_NS_PER_S == 0;
+    return whole_seconds ? 3 * MR_NS_PER_S : 100 * MR_NS_PER_MS;
+}
+
+/* What is known of the source from the first look that found it complete to now, when all of it has
+ * been read: nothing of it changed in between, if not even its ctime did. */
+static void note_source(struct mr_shipment *s, const struct mr_fs_facts *now,
+                        const struct mr_end *end)
+{
+    bool same = now->ctime_ns == s->shipped.ctime_ns;
+    int64_t age_ns = mr_clock_real_ns() - now->ctime_ns;
+    s->said = (struct mr_shipment_said){.size = now->size,
+                                        .mtime_ns = now->mtime_ns,
+                                        .source = {.ctime_ns = same ? now->ctime_ns : 0,
+                                                   .fresh = age_ns < tick_of(now),
+                                                   .crc_file = end->crc_file,
+                                                   .crc_pixels = end->crc_pixels}};
+}
+
 /* The facts that END names are those of the look that found the file complete. What was read may be
  * newer: then all of it is read again. */
-bool mr_consign_unchanged(void *ctx, void *owner)
+bool mr_consign_unchanged(void *ctx, void *owner, const struct mr_end *end)
 {
     struct mr_consign *c = ctx;
     struct mr_shipment *s = owner;
     struct mr_fs_facts now;
-    (void)c;
     if (s->state != MR_SHIPMENT_MOVING || mr_fs_stat(s->fd, "", &now) < 0)
         return true; /* a verdict or an error is on its way */
-    if (now.size == s->shipped.size && now.mtime_ns == s->shipped.mtime_ns)
+    if (now.size == s->shipped.size && now.mtime_ns == s->shipped.mtime_ns) {
+        note_source(s, &now, end);
+        if (c->config.frees != NULL && c->config.frees[s->watch])
+            mr_consign_write_source(c, s);
         return true;
+    }
     mr_warn("tail", "%s/%s: it changed while it was read: it begins again", s->root, s->path);
     s->state = MR_SHIPMENT_LEAVING;
     return false;

@@ -37,6 +37,7 @@ void mr_consign_tell(struct mr_consign *c, struct mr_shipment *s);
 /* 0, -errno; an outage is logged once, until it is over. */
 int mr_consign_journal_said(struct mr_consign *c, int r, const struct mr_err *err);
 int mr_consign_write_open(struct mr_consign *c, const struct mr_shipment *s) MR_MUST_USE;
+void mr_consign_write_source(struct mr_consign *c, const struct mr_shipment *s);
 void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
                           enum mr_journal_state state, const char *event, const char *text);
 void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s);

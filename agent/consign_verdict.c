@@ -65,10 +65,20 @@ static void take_facts(struct mr_shipment *s, const struct mr_committed *m)
                 s->facts.mtime_ns != m->source_mtime_ns;
 }
 
+/* What is committed is what the END said that is known; else nobody can tell later whether the
+ * source is still that. */
+static void check_said(struct mr_shipment *s, const struct mr_committed *m)
+{
+    if (m->source_mtime_ns == 0 || s->said.size != m->source_bytes ||
+        s->said.mtime_ns != m->source_mtime_ns)
+        s->said = (struct mr_shipment_said){0};
+}
+
 static void on_committed(struct mr_consign *c, struct mr_shipment *s, const struct mr_committed *m)
 {
     take_over(c, s, m);
     take_facts(s, m);
+    check_said(s, m);
     mr_consign_write_end(c, s, MR_JOURNAL_COMMITTED, m->event, "");
     c->counts.committed++;
     c->counts.known += m->known;

@@ -1,89 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal in SQLite. Keeps what it is told; which movie to open, resume or forget is tail's
- * affair. The only file that knows SQLite: its errors are translated here and name the database
- * file.
+ * The journal's statements. Keeps what it is told; which movie to open, resume or forget is tail's
+ * affair. Opening, closing and the words of errors are in journal_open.c; no other file knows
+ * SQLite.
  */
 #include "journal.h"
 
 #include "base/clock.h"
-#include "base/text.h"
 #include "geometry_blob.h"
 #include "journal_sql.h"
+#include "journal_state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define FILE_NAME      "journal.sqlite"
-#define BUSY_MS        5000
-#define INSTANCE_BYTES 16
-struct mr_journal {
-    sqlite3 *db;
-    char *path; /* owned; as errors name it */
-    sqlite3_stmt *prepared[STATEMENT_COUNT];
-    uint8_t instance[INSTANCE_BYTES];
-    bool batch; /* between begin and commit */
-};
-
-/* ---- errors ---- */
-
-static int code_of(int result)
-{
-    switch (result & 0xff) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return -EBUSY;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return -EBADMSG;
-    case SQLITE_FULL:
-        return -ENOSPC;
-    case SQLITE_READONLY:
-        return -EROFS;
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-        return -EACCES;
-    case SQLITE_NOMEM:
-        return -ENOMEM;
-    case SQLITE_CONSTRAINT:
-        return -EEXIST;
-    default:
-        return -EIO;
-    }
-}
-
-static const char *remedy_of(int code)
-{
-    switch (code) {
-    case -EBADMSG:
-        return " (damaged: move it away and start again; files still there are offered again, and "
-               "the server knows what it has)";
-    case -EBUSY:
-        return " (another process holds it)";
-    case -EROFS:
-    case -EACCES:
-        return " (state_dir must be writable)";
-    default:
-        return "";
-    }
-}
-
-static int fail(const struct mr_journal *j, int result, struct mr_err *err)
-{
-    int code = code_of(result);
-    const char *text = result == SQLITE_OK ? "" : sqlite3_errstr(result);
-    if (j->db != NULL && sqlite3_extended_errcode(j->db) == result)
-        text = sqlite3_errmsg(j->db);
-    return mr_err_set(err, code, "%s: %s%s", j->path, text, remedy_of(code));
-}
 
 /* ---- statements ---- */
 
@@ -96,7 +27,7 @@ static int get(struct mr_journal *j, enum statement which, sqlite3_stmt **ret, s
         int result =
             sqlite3_prepare_v3(j->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL);
         if (result != SQLITE_OK)
-            return fail(j, result, err);
+            return mr_journal_fail(j, result, err);
     }
     *ret = *s;
     return 0;
@@ -109,10 +40,10 @@ static void put_back(sqlite3_stmt *s)
 }
 
 /* Runs one that gives no rows, and puts it back. */
-static int run(struct mr_journal *j, sqlite3_stmt *s, struct mr_err *err)
+int mr_journal_run(struct mr_journal *j, struct sqlite3_stmt *s, struct mr_err *err)
 {
     int result = sqlite3_step(s);
-    int code = result == SQLITE_DONE || result == SQLITE_ROW ? 0 : fail(j, result, err);
+    int code = result == SQLITE_DONE || result == SQLITE_ROW ? 0 : mr_journal_fail(j, result, err);
     put_back(s);
     return code;
 }
@@ -121,7 +52,7 @@ static int run_plain(struct mr_journal *j, enum statement which, struct mr_err *
 {
     sqlite3_stmt *s;
     int code = get(j, which, &s, err);
-    return code != 0 ? code : run(j, s, err);
+    return code != 0 ? code : mr_journal_run(j, s, err);
 }
 
 /* Names are bytes, not UTF-8: a file system promises no encoding. */
@@ -140,182 +71,7 @@ static void bind_id(sqlite3_stmt *s, const struct mr_ulid *id)
     (void)sqlite3_bind_blob(s, 1, id->bytes, sizeof(id->bytes), SQLITE_TRANSIENT);
 }
 
-/* ---- opening ---- */
-
-/* Runs a statement that gives one row. *ret is to be finalized, whatever is returned. */
-static int first_row(struct mr_journal *j, const char *sql, sqlite3_stmt **ret, struct mr_err *err)
-{
-    *ret = NULL;
-    int result = sqlite3_prepare_v2(j->db, sql, -1, ret, NULL);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(*ret);
-    if (result == SQLITE_DONE)
-        return mr_err_set(err, -EBADMSG, "%s: \"%s\" gives nothing%s", j->path, sql,
-                          remedy_of(-EBADMSG));
-    return result == SQLITE_ROW ? 0 : fail(j, result, err);
-}
-
-static int ask_number(struct mr_journal *j, const char *sql, int64_t *ret, struct mr_err *err)
-{
-    sqlite3_stmt *s;
-    int code = first_row(j, sql, &s, err);
-    if (code == 0)
-        *ret = sqlite3_column_int64(s, 0);
-    (void)sqlite3_finalize(s);
-    return code;
-}
-
-static int exec(struct mr_journal *j, const char *sql, struct mr_err *err)
-{
-    int result = sqlite3_exec(j->db, sql, NULL, NULL, NULL);
-    return result == SQLITE_OK ? 0 : fail(j, result, err);
-}
-
-static int check_integrity(struct mr_journal *j, struct mr_err *err)
-{
-    sqlite3_stmt *s;
-    int code = first_row(j, "PRAGMA quick_check(1)", &s, err);
-    const char *text = code == 0 ? (const char *)sqlite3_column_text(s, 0) : NULL;
-    if (text != NULL && strcmp(text, "ok") != 0)
-        code = mr_err_set(err, -EBADMSG, "%s: %s%s", j->path, text, remedy_of(-EBADMSG));
-    (void)sqlite3_finalize(s);
-    return code;
-}
-
-static int make_schema(struct mr_journal *j, struct mr_err *err)
-{
-    uint8_t random[INSTANCE_BYTES];
-    sqlite3_stmt *s = NULL;
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return mr_err_errno(err, -errno, "getrandom");
-    int code = exec(j, schema, err);
-    if (code != 0)
-        return code;
-    int result = sqlite3_prepare_v2(j->db, "INSERT INTO meta VALUES (1, ?1, 0)", -1, &s, NULL);
-    if (result != SQLITE_OK)
-        return fail(j, result, err);
-    (void)sqlite3_bind_blob(s, 1, random, sizeof(random), SQLITE_TRANSIENT);
-    code = run(j, s, err);
-    (void)sqlite3_finalize(s);
-    return code;
-}
-
-/* In a transaction, so that two processes that start together make one journal. */
-static int check_schema(struct mr_journal *j, struct mr_err *err)
-{
-    int64_t version, application, tables;
-    int code = ask_number(j, "PRAGMA user_version", &version, err);
-    if (code == 0)
-        code = ask_number(j, "PRAGMA application_id", &application, err);
-    if (code == 0)
-        code = ask_number(j, "SELECT count(*) FROM sqlite_master", &tables, err);
-    if (code != 0)
-        return code;
-    if (tables == 0 && version == 0 && application == 0)
-        return make_schema(j, err);
-    if (application != APPLICATION_ID)
-        return mr_err_set(err, -EBADMSG, "%s: a database, but not an agent's journal", j->path);
-    if (version != MR_JOURNAL_SCHEMA)
-        return mr_err_set(
-            err, -EPROTO, "%s: of schema %" PRId64 ", this program knows %d: start the %s one",
-            j->path, version, MR_JOURNAL_SCHEMA, version > MR_JOURNAL_SCHEMA ? "newer" : "older");
-    return 0;
-}
-
-static int read_instance(struct mr_journal *j, struct mr_err *err)
-{
-    sqlite3_stmt *s;
-    int code = first_row(j, "SELECT instance FROM meta", &s, err);
-    if (code == 0 && sqlite3_column_bytes(s, 0) == INSTANCE_BYTES)
-        memcpy(j->instance, sqlite3_column_blob(s, 0), INSTANCE_BYTES);
-    else if (code == 0)
-        code = mr_err_set(err, -EBADMSG, "%s: instance is not 16 bytes", j->path);
-    (void)sqlite3_finalize(s);
-    return code;
-}
-
-static int set_up(struct mr_journal *j, struct mr_err *err)
-{
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    int result = sqlite3_open_v2(j->path, &j->db, flags, NULL);
-    if (result != SQLITE_OK)
-        return fail(j, result, err);
-    (void)sqlite3_extended_result_codes(j->db, 1);
-    (void)sqlite3_busy_timeout(j->db, BUSY_MS);
-    int code = exec(j, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err);
-    if (code == 0)
-        code = check_integrity(j, err);
-    if (code == 0)
-        code = mr_journal_begin(j, err);
-    if (code == 0)
-        code = check_schema(j, err);
-    if (code == 0)
-        code = mr_journal_commit(j, err);
-    return code != 0 ? code : read_instance(j, err);
-}
-
-/* SQLite says only "unable to open database file": say what is wrong with the directory. */
-static int check_dir(const char *dir, struct mr_err *err)
-{
-    struct stat st;
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return mr_err_errno(err, -errno, "state_dir %s cannot be made", dir);
-    if (stat(dir, &st) != 0)
-        return mr_err_errno(err, -errno, "state_dir %s", dir);
-    if (!S_ISDIR(st.st_mode))
-        return mr_err_errno(err, -ENOTDIR, "state_dir %s", dir);
-    if (access(dir, W_OK | X_OK) != 0)
-        return mr_err_errno(err, -errno, "state_dir %s cannot be written", dir);
-    return 0;
-}
-
-int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret)
-{
-    char path[MR_JOURNAL_ROOT_MAX + 1] = ":memory:";
-    if (state_dir != NULL) {
-        struct mr_text t = mr_text_init(path, sizeof(path));
-        mr_text_appendf(&t, "%s/%s", state_dir, FILE_NAME);
-        if (t.overflowed)
-            return mr_err_set(err, -ENAMETOOLONG, "state_dir %s: too long", state_dir);
-        int code = check_dir(state_dir, err);
-        if (code != 0)
-            return code;
-    }
-    struct mr_journal *j = calloc(1, sizeof(*j));
-    if (j != NULL)
-        j->path = strdup(path);
-    if (j == NULL || j->path == NULL) {
-        free(j);
-        return mr_err_set(err, -ENOMEM, "out of memory");
-    }
-    int code = set_up(j, err);
-    if (code != 0) {
-        mr_journal_close(j);
-        return code;
-    }
-    *ret = j;
-    return 0;
-}
-
-void mr_journal_close(struct mr_journal *j)
-{
-    if (j == NULL)
-        return;
-    if (j->batch)
-        mr_journal_rollback(j);
-    for (size_t i = 0; i < STATEMENT_COUNT; i++)
-        (void)sqlite3_finalize(j->prepared[i]);
-    (void)sqlite3_close(j->db);
-    free(j->path);
-    free(j);
-}
-
-/* ---- who we are, and batches ---- */
-
-const uint8_t *mr_journal_instance(const struct mr_journal *j)
-{
-    return j->instance;
-}
+/* ---- epochs and batches ---- */
 
 int mr_journal_next_epoch(struct mr_journal *j, uint64_t *ret, struct mr_err *err)
 {
@@ -330,7 +86,7 @@ int mr_journal_next_epoch(struct mr_journal *j, uint64_t *ret, struct mr_err *er
         result = sqlite3_step(s); /* the change is committed when the statement is done */
     }
     if (result != SQLITE_DONE)
-        code = fail(j, result, err);
+        code = mr_journal_fail(j, result, err);
     else if (epoch == 0)
         code = mr_err_set(err, -EBADMSG, "%s: no epoch", j->path);
     put_back(s);
@@ -387,6 +143,10 @@ static void bind_movie(sqlite3_stmt *s, const struct mr_journal_movie *m)
     (void)sqlite3_bind_text(s, 16, m->text, -1, SQLITE_TRANSIENT);
     bind_number(s, 17, (uint64_t)m->first_seen_real_ns);
     bind_number(s, 18, (uint64_t)m->updated_real_ns);
+    bind_number(s, 19, (uint64_t)m->source.ctime_ns);
+    bind_number(s, 20, m->source.fresh);
+    bind_number(s, 21, m->source.crc_file);
+    bind_number(s, 22, m->source.crc_pixels);
 }
 
 /* Column `at` into ret; false where it does not fit or holds a NUL. */
@@ -419,7 +179,11 @@ static bool read_movie(sqlite3_stmt *s, struct mr_journal_movie *m)
     m->codec = (enum mr_codec_id)sqlite3_column_int(s, 12);
     m->first_seen_real_ns = sqlite3_column_int64(s, 16);
     m->updated_real_ns = sqlite3_column_int64(s, 17);
-    return m->state >= MR_JOURNAL_OPEN && m->state <= MR_JOURNAL_FAILED &&
+    m->source = (struct mr_journal_source){.ctime_ns = sqlite3_column_int64(s, 18),
+                                           .fresh = sqlite3_column_int(s, 19) != 0,
+                                           .crc_file = (uint64_t)sqlite3_column_int64(s, 20),
+                                           .crc_pixels = (uint64_t)sqlite3_column_int64(s, 21)};
+    return m->state >= MR_JOURNAL_OPEN && m->state <= MR_JOURNAL_FREED &&
            m->kind >= MR_KIND_MOVIE && m->kind <= MR_KIND_FILE && m->output >= MR_OUTPUT_KEEP &&
            m->output <= MR_OUTPUT_HDF5 && m->codec < MR_CODEC_COUNT &&
            mr_geometry_blob_decode(sqlite3_column_blob(s, 13), (size_t)sqlite3_column_bytes(s, 13),
@@ -432,12 +196,12 @@ static bool read_movie(sqlite3_stmt *s, struct mr_journal_movie *m)
 static int bad_row(const struct mr_journal *j, struct mr_err *err)
 {
     return mr_err_set(err, -EBADMSG, "%s: a movie's row makes no sense%s", j->path,
-                      remedy_of(-EBADMSG));
+                      mr_journal_remedy(-EBADMSG));
 }
 
-/* The one row of a statement that is bound already. */
-static int fetch(struct mr_journal *j, sqlite3_stmt *s, struct mr_journal_movie *ret,
-                 struct mr_err *err)
+/* The one row of a statement that is bound already. ret_row (may be NULL): of its last column. */
+static int fetch_at(struct mr_journal *j, sqlite3_stmt *s, struct mr_journal_movie *ret,
+                    int64_t *ret_row, struct mr_err *err)
 {
     struct mr_journal_movie movie = {0};
     int result = sqlite3_step(s);
@@ -445,13 +209,21 @@ static int fetch(struct mr_journal *j, sqlite3_stmt *s, struct mr_journal_movie 
     if (result == SQLITE_DONE)
         code = -ENOENT;
     else if (result != SQLITE_ROW)
-        code = fail(j, result, err);
+        code = mr_journal_fail(j, result, err);
     else if (!read_movie(s, &movie))
         code = bad_row(j, err);
+    if (code == 0 && ret_row != NULL)
+        *ret_row = sqlite3_column_int64(s, sqlite3_column_count(s) - 1);
     put_back(s);
     if (code == 0)
         *ret = movie;
     return code;
+}
+
+static int fetch(struct mr_journal *j, sqlite3_stmt *s, struct mr_journal_movie *ret,
+                 struct mr_err *err)
+{
+    return fetch_at(j, s, ret, NULL, err);
 }
 
 int mr_journal_insert(struct mr_journal *j, const struct mr_journal_movie *movie,
@@ -462,7 +234,7 @@ int mr_journal_insert(struct mr_journal *j, const struct mr_journal_movie *movie
     if (code != 0)
         return code;
     bind_movie(s, movie);
-    return run(j, s, err);
+    return mr_journal_run(j, s, err);
 }
 
 int mr_journal_update(struct mr_journal *j, const struct mr_journal_movie *movie,
@@ -473,7 +245,7 @@ int mr_journal_update(struct mr_journal *j, const struct mr_journal_movie *movie
     if (code != 0)
         return code;
     bind_movie(s, movie);
-    code = run(j, s, err);
+    code = mr_journal_run(j, s, err);
     return code == 0 && sqlite3_changes(j->db) == 0 ? -ENOENT : code;
 }
 
@@ -486,7 +258,7 @@ int mr_journal_delete(struct mr_journal *j, const struct mr_ulid *id, uint32_t r
         return code;
     bind_id(s, id);
     bind_number(s, 2, revision);
-    return run(j, s, err);
+    return mr_journal_run(j, s, err);
 }
 
 int mr_journal_find(struct mr_journal *j, const struct mr_ulid *id, struct mr_journal_movie *ret,
@@ -516,6 +288,37 @@ int mr_journal_find_file(struct mr_journal *j, const char *root, const char *pat
     return fetch(j, s, ret, err);
 }
 
+int mr_journal_find_name(struct mr_journal *j, const char *root, const char *path,
+                         struct mr_journal_movie *ret, struct mr_err *err)
+{
+    sqlite3_stmt *s;
+    int code = get(j, FIND_NAME, &s, err);
+    if (code != 0)
+        return code;
+    bind_name(s, 1, path);
+    bind_name(s, 2, root);
+    return fetch(j, s, ret, err);
+}
+
+int mr_journal_next_committed(struct mr_journal *j, const char *root, int64_t until_real_ns,
+                              struct mr_journal_place *at, struct mr_journal_movie *ret,
+                              struct mr_err *err)
+{
+    int64_t row;
+    sqlite3_stmt *s;
+    int code = get(j, NEXT_COMMITTED, &s, err);
+    if (code != 0)
+        return code;
+    bind_number(s, 1, (uint64_t)at->updated_ns);
+    bind_number(s, 2, (uint64_t)at->row);
+    bind_number(s, 3, (uint64_t)until_real_ns);
+    bind_name(s, 4, root);
+    code = fetch_at(j, s, ret, &row, err);
+    if (code == 0)
+        *at = (struct mr_journal_place){.updated_ns = ret->updated_real_ns, .row = row};
+    return code;
+}
+
 /* ---- days, and forgetting ---- */
 
 int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,
@@ -528,7 +331,7 @@ int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder
     bind_name(s, 1, root);
     bind_name(s, 2, folder);
     (void)sqlite3_bind_text(s, 3, today, -1, SQLITE_TRANSIENT);
-    code = run(j, s, err);
+    code = mr_journal_run(j, s, err);
     if (code == 0)
         code = get(j, GET_DAY, &s, err);
     if (code != 0)
@@ -537,7 +340,7 @@ int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder
     bind_name(s, 2, folder);
     int result = sqlite3_step(s);
     if (result != SQLITE_ROW)
-        code = fail(j, result, err);
+        code = mr_journal_fail(j, result, err);
     else if (!read_text(s, 0, ret, MR_DAY_TEXT))
         code = bad_row(j, err);
     put_back(s);
@@ -552,15 +355,8 @@ int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *re
     if (code != 0)
         return code;
     bind_number(s, 1, (uint64_t)before_real_ns);
-    code = run(j, s, err);
+    code = mr_journal_run(j, s, err);
     if (code == 0)
         *ret = (uint64_t)sqlite3_changes(j->db);
     return code;
-}
-
-const char *mr_journal_library(void)
-{
-    static _Thread_local char text[32];
-    snprintf(text, sizeof(text), "sqlite %s", sqlite3_libversion());
-    return text;
 }

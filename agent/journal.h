@@ -16,7 +16,7 @@
 #include "base/ulid.h"
 #include "wire/message.h"
 
-#define MR_JOURNAL_SCHEMA   2
+#define MR_JOURNAL_SCHEMA   3
 #define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
 #define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
 
@@ -25,6 +25,14 @@ enum mr_journal_state {
     MR_JOURNAL_OPEN = 1,
     MR_JOURNAL_COMMITTED = 2,
     MR_JOURNAL_FAILED = 3,
+    MR_JOURNAL_FREED = 4, /* committed, and its source unlinked by purge, or found gone */
+};
+
+/* The source as it was when END was said: what a purge compares with. */
+struct mr_journal_source {
+    int64_t ctime_ns; /* 0: not known, it is never freed */
+    bool fresh;       /* changed so shortly before that a later change may bear the same times */
+    uint64_t crc_file, crc_pixels; /* as in END */
 };
 
 /* One revision of one movie. */
@@ -41,6 +49,7 @@ struct mr_journal_movie {
     enum mr_output output;
     enum mr_codec_id codec;
     struct mr_geometry geometry;
+    struct mr_journal_source source;
     char event[MR_JOURNAL_EVENT]; /* COMMITTED: its id */
     char text[MR_TEXT_MAX];       /* FAILED: why */
     int64_t first_seen_real_ns, updated_real_ns;
@@ -52,6 +61,11 @@ struct mr_journal;
  * a push. err names the file: -ENOTDIR, -EACCES, -EROFS: state_dir cannot be written; -EBADMSG:
  * damaged or not a journal; -EPROTO: of another schema; -EBUSY; -EIO. Returns owned. */
 int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret) MR_MUST_USE;
+/* A further connection to a journal that is there, for another thread (what it writes is durable
+ * with the first one's next commit; so it waits for no disk, and nobody for it), or read_only for
+ * another process. -ENOENT: there is none. Returns owned. */
+int mr_journal_share(const char *state_dir, bool read_only, struct mr_err *err,
+                     struct mr_journal **ret) MR_MUST_USE;
 /* NULL allowed; a transaction not committed is undone. */
 void mr_journal_close(struct mr_journal *j);
 
@@ -68,7 +82,7 @@ int mr_journal_commit(struct mr_journal *j, struct mr_err *err) MR_MUST_USE;
 void mr_journal_rollback(struct mr_journal *j);
 
 /* All: -EIO, -ENOSPC, -EBUSY, -EBADMSG with err naming the file. Insert: -EEXIST where the id with
- * that revision is there. Update writes state, size, mtime_ns, event, text,
+ * that revision is there. Update writes state, size, mtime_ns, source, event, text,
  * updated_real_ns of (id, revision): -ENOENT. Delete (ABANDONED): 0 also where there is none. */
 int mr_journal_insert(struct mr_journal *j, const struct mr_journal_movie *movie,
                       struct mr_err *err) MR_MUST_USE;
@@ -85,12 +99,25 @@ int mr_journal_find_file(struct mr_journal *j, const char *root, const char *pat
                          const struct mr_fs_identity *identity, struct mr_journal_movie *ret,
                          struct mr_err *err) MR_MUST_USE;
 
+/* The newest movie of that name, whatever file it was. */
+int mr_journal_find_name(struct mr_journal *j, const char *root, const char *path,
+                         struct mr_journal_movie *ret, struct mr_err *err) MR_MUST_USE;
+
+/* Walks the COMMITTED movies of a root, longest committed first: the next one after `at` (zero at
+ * first, moved on) whose updated_real_ns is at most that. -ENOENT with err unset: no more. */
+struct mr_journal_place {
+    int64_t updated_ns, row;
+};
+int mr_journal_next_committed(struct mr_journal *j, const char *root, int64_t until_real_ns,
+                              struct mr_journal_place *at, struct mr_journal_movie *ret,
+                              struct mr_err *err) MR_MUST_USE;
+
 /* The day (MR_DAY_TEXT bytes) on which a top folder of a root was first seen: `today` when it was
  * not, and that is then remembered. */
 int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,
                       char *ret, struct mr_err *err) MR_MUST_USE;
 
-/* Forgets COMMITTED and FAILED movies not updated since; returns how many in *ret. */
+/* Forgets COMMITTED, FAILED and FREED movies not updated since; returns how many in *ret. */
 int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *ret,
                       struct mr_err *err) MR_MUST_USE;
 

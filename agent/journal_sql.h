@@ -24,15 +24,25 @@ static const char schema[] =
     " birth_ns INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,"
     " kind INTEGER NOT NULL, output INTEGER NOT NULL,"
     " codec INTEGER NOT NULL, geometry BLOB NOT NULL, event TEXT NOT NULL, text TEXT NOT NULL,"
-    " first_seen_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL, PRIMARY KEY (id, revision));"
+    " first_seen_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL,"
+    " ctime_ns INTEGER NOT NULL, fresh INTEGER NOT NULL, crc_file INTEGER NOT NULL,"
+    " crc_pixels INTEGER NOT NULL, PRIMARY KEY (id, revision));"
     "CREATE INDEX movies_of_file ON movies (path, root);"
     "CREATE INDEX movies_in_state ON movies (state, updated_ns);"
     "CREATE TABLE days (root BLOB NOT NULL, folder BLOB NOT NULL, day TEXT NOT NULL,"
     " PRIMARY KEY (root, folder)) WITHOUT ROWID;" SET_MARKS;
 
-#define COLUMNS                                                                  \
-    "id, revision, state, root, path, device, inode, birth_ns, size, mtime_ns, " \
-    "kind, output, codec, geometry, event, text, first_seen_ns, updated_ns"
+/* From schema 2, which knew nothing of how a source was when it was read. */
+static const char from_schema_2[] =
+    "ALTER TABLE movies ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE movies ADD COLUMN fresh INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE movies ADD COLUMN crc_file INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE movies ADD COLUMN crc_pixels INTEGER NOT NULL DEFAULT 0;" SET_MARKS;
+
+#define COLUMNS                                                                                \
+    "id, revision, state, root, path, device, inode, birth_ns, size, mtime_ns, "               \
+    "kind, output, codec, geometry, event, text, first_seen_ns, updated_ns, ctime_ns, fresh, " \
+    "crc_file, crc_pixels"
 
 enum statement {
     BEGIN,
@@ -44,6 +54,8 @@ enum statement {
     DELETE,
     FIND,
     FIND_FILE,
+    FIND_NAME,
+    NEXT_COMMITTED,
     ADD_DAY,
     GET_DAY,
     EXPIRE,
@@ -56,16 +68,22 @@ static const char *const statements[STATEMENT_COUNT] = {
     [ROLLBACK] = "ROLLBACK",
     [NEXT_EPOCH] = "UPDATE meta SET epoch = epoch + 1 RETURNING epoch",
     [INSERT] = "INSERT INTO movies (" COLUMNS ") VALUES"
-               " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+               " (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
     [UPDATE] = "UPDATE movies SET state = ?3, size = ?9, mtime_ns = ?10,"
-               " event = ?15, text = ?16, updated_ns = ?18 WHERE id = ?1 AND revision = ?2",
+               " event = ?15, text = ?16, updated_ns = ?18, ctime_ns = ?19, fresh = ?20,"
+               " crc_file = ?21, crc_pixels = ?22 WHERE id = ?1 AND revision = ?2",
     [DELETE] = "DELETE FROM movies WHERE id = ?1 AND revision = ?2",
     [FIND] = "SELECT " COLUMNS " FROM movies WHERE id = ?1 ORDER BY revision DESC LIMIT 1",
     [FIND_FILE] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2 AND device = ?3"
                   " AND inode = ?4 AND birth_ns = ?5 ORDER BY id DESC, revision DESC LIMIT 1",
+    [FIND_NAME] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2"
+                  " ORDER BY id DESC, revision DESC LIMIT 1",
+    [NEXT_COMMITTED] = "SELECT " COLUMNS ", rowid FROM movies WHERE state = 2 AND"
+                       " (updated_ns, rowid) > (?1, ?2) AND updated_ns <= ?3 AND root = ?4"
+                       " ORDER BY updated_ns, rowid LIMIT 1",
     [ADD_DAY] = "INSERT OR IGNORE INTO days (root, folder, day) VALUES (?1, ?2, ?3)",
     [GET_DAY] = "SELECT day FROM days WHERE root = ?1 AND folder = ?2",
-    [EXPIRE] = "DELETE FROM movies WHERE state IN (2, 3) AND updated_ns < ?1",
+    [EXPIRE] = "DELETE FROM movies WHERE state IN (2, 3, 4) AND updated_ns < ?1",
 };
 
 #endif

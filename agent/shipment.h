@@ -7,6 +7,7 @@
 #define MR_AGENT_SHIPMENT_H
 
 #include "base/fs.h"
+#include "journal.h"
 #include "source.h"
 #include "track.h"
 
@@ -18,6 +19,13 @@ enum mr_shipment_state {
 };
 
 enum mr_shipment_end { MR_END_NOT_YET, MR_END_COMMITTED, MR_END_FAILED };
+
+/* The source as the last END described it, of this run or of an earlier one. */
+struct mr_shipment_said {
+    uint64_t size;
+    int64_t mtime_ns;
+    struct mr_journal_source source;
+};
 
 struct mr_shipment {
     struct mr_shipment *next_hash, *next_waiting;
@@ -43,6 +51,7 @@ struct mr_shipment {
     struct mr_geometry geometry;
     /* facts as of COMPLETE when it was committed: what CHANGED compares with */
     struct mr_fs_facts shipped;
+    struct mr_shipment_said said; /* zero: no END that is known of */
     unsigned tries;         /* times it began again because it read as other bytes than before */
     unsigned read_failures; /* one after the other */
     uint16_t held_code;     /* of the last HOLD; 0: not held */

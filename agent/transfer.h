@@ -26,8 +26,8 @@ struct mr_transfer_ops {
      */
     void (*verdict)(void *ctx, void *owner, const struct mr_message *m);
     /* NULL, or asked before END is said: is the source still what mr_transfer_complete described?
-     * False: the movie is abandoned. */
-    bool (*unchanged)(void *ctx, void *owner);
+     * False: the movie is abandoned. end: what is about to be said. */
+    bool (*unchanged)(void *ctx, void *owner, const struct mr_end *end);
     void *ctx;
 };
 

@@ -48,11 +48,11 @@ static bool say_end(const struct mr_transfer *t, struct movie *m, struct mr_mess
 {
     if (m->state != LIVE || !m->complete || m->send_fail || !every_slab_finished(m))
         return false;
-    if (t->ops.unchanged != NULL && !t->ops.unchanged(t->ops.ctx, m->owner)) {
+    total_up(m);
+    if (t->ops.unchanged != NULL && !t->ops.unchanged(t->ops.ctx, m->owner, &m->end)) {
         m->send_abandon = true;
         return say_abandon(m, ret);
     }
-    total_up(m);
     ret->type = MR_END;
     ret->end = m->end;
     m->state = ENDED;

@@ -19,6 +19,7 @@
 
 static char dir[] = "/tmp/consign-XXXXXX";
 static enum mr_wish outputs[1];
+static const bool *frees; /* as mr_consign_config's, of the next make_consign */
 static struct mr_journal *journal;
 static struct mr_consign *consign;
 static struct mr_transfer *transfer;
@@ -30,7 +31,7 @@ static inline void make_consign(bool push, bool ends)
 {
     struct mr_err err = {0};
     const struct mr_consign_config config = {
-        .outputs = outputs, .push = push, .ends = ends, .movies_max = 8};
+        .outputs = outputs, .frees = frees, .push = push, .ends = ends, .movies_max = 8};
     const struct mr_transfer_config tc = {
         .hello = {.version_min = 1, .version_max = 1, .name = "k3"},
         .ack_timeout_ns = 30 * MR_NS_PER_S,

@@ -30,6 +30,7 @@ static struct mr_journal_movie a_movie(uint8_t number)
                                  .kind = MR_KIND_MOVIE,
                                  .output = MR_OUTPUT_MRC,
                                  .codec = MR_CODEC_BSLZ4,
+                                 .source = {-7, true, UINT64_MAX - 1, UINT64_MAX},
                                  .first_seen_real_ns = 7,
                                  .updated_real_ns = 100 + number};
     m.id.bytes[15] = number;
@@ -52,6 +53,10 @@ static void check_same(const struct mr_journal_movie *a, const struct mr_journal
     ck_assert_uint_eq(a->geometry.frame_bytes, b->geometry.frame_bytes);
     ck_assert_int_eq(a->codec, b->codec);
     ck_assert_str_eq(a->event, b->event);
+    ck_assert_int_eq(a->source.ctime_ns, b->source.ctime_ns);
+    ck_assert(a->source.fresh == b->source.fresh);
+    ck_assert_uint_eq(a->source.crc_file, b->source.crc_file);
+    ck_assert_uint_eq(a->source.crc_pixels, b->source.crc_pixels);
     ck_assert_int_eq(a->updated_real_ns, b->updated_real_ns);
 }
 
@@ -247,6 +252,48 @@ START_TEST(two_processes_share_it)
 }
 END_TEST
 
+START_TEST(committed_movies_are_walked_in_order)
+{
+    tree_make();
+    struct mr_journal *j = open_at(tree_root), *second = NULL;
+    struct mr_journal_movie m, found;
+    for (uint8_t i = 1; i <= 5; i++) {
+        m = a_movie(i);
+        m.state = i == 2 ? MR_JOURNAL_FAILED : MR_JOURNAL_COMMITTED;
+        m.updated_real_ns = i == 5 ? 900 : 100; /* two of one time */
+        if (i == 3)
+            strcpy(m.root, "/data/other");
+        ck_assert_int_eq(mr_journal_insert(j, &m, &err), 0);
+    }
+    ck_assert_int_eq(mr_journal_share(tree_path("none"), false, &err, &second), -ENOENT);
+    ck_assert_msg(mr_journal_share(tree_root, false, &err, &second) == 0, "%s", err.text);
+    struct mr_journal_place at = {0};
+    static const uint8_t expected[] = {1, 4};
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(mr_journal_next_committed(second, "/data/movies", 899, &at, &found, &err),
+                         0);
+        ck_assert_uint_eq(found.id.bytes[15], expected[i]);
+    }
+    ck_assert_int_eq(mr_journal_next_committed(second, "/data/movies", 899, &at, &found, &err),
+                     -ENOENT);
+    found.state = MR_JOURNAL_FREED; /* of number 4 */
+    ck_assert_int_eq(mr_journal_update(second, &found, &err), 0);
+    at = (struct mr_journal_place){0};
+    ck_assert_int_eq(mr_journal_next_committed(j, "/data/movies", 900, &at, &found, &err), 0);
+    ck_assert_int_eq(mr_journal_next_committed(j, "/data/movies", 900, &at, &found, &err), 0);
+    ck_assert_uint_eq(found.id.bytes[15], 5);
+    ck_assert_int_eq(mr_journal_find_name(j, "/data/movies", m.path, &found, &err), 0);
+    ck_assert_uint_eq(found.id.bytes[15], 5);
+    mr_journal_close(second);
+    ck_assert_msg(mr_journal_share(tree_root, true, &err, &second) == 0, "%s", err.text);
+    ck_assert_int_lt(mr_journal_update(second, &found, &err), 0);
+    mr_journal_close(second);
+    mr_journal_close(j);
+    tree_remove();
+}
+END_TEST
+
 MR_SUITE("journal", T(instance_stays_and_epoch_rises), T(movies_outlive_a_restart),
          T(batches_are_all_or_nothing), T(a_folder_keeps_its_first_day), T(a_damaged_file_is_named),
-         T(a_state_dir_that_will_not_do), T(two_processes_share_it))
+         T(a_state_dir_that_will_not_do), T(two_processes_share_it),
+         T(committed_movies_are_walked_in_order))
