@@ -287,7 +287,8 @@ void mr_catalogue_close(struct mr_catalogue *c)
 static int broken(struct mr_catalogue *c, int code, struct mr_err *err, const char *what)
 {
     c->broken = true;
-    return mr_err_errno(err, code, FILE_NAME ": %s", what);
+    mr_err_errno(err, code, FILE_NAME ": %s", what);
+    return -EIO;
 }
 
 /* Takes text. */
@@ -299,8 +300,10 @@ static int write_line(struct mr_catalogue *c, char *text, struct mr_err *err)
     mr_fs_reserve(c->fd, ROOM_BYTES);
     if (r < 0)
         mr_err_errno(err, r, FILE_NAME ": a line");
-    else if ((r = mr_recordlog_append(c->fd, line, line_bytes)) < 0)
-        broken(c, r, err, "appending");
+    else if (mr_recordlog_is_whole(r = mr_recordlog_append_whole(c->fd, line, line_bytes)))
+        mr_err_errno(err, r, FILE_NAME ": appending");
+    else if (r < 0)
+        r = broken(c, r, err, "appending");
     free(line);
     free(text);
     return r;
@@ -344,7 +347,7 @@ int mr_catalogue_add(struct mr_catalogue *c, const struct mr_catalogue_entry *en
         return mr_err_errno(err, -ENOMEM, FILE_NAME);
     r = write_line(c, mr_catalogue_line_commit(&e), err);
     if (r == 0 && (r = insert_locked(c, n)) < 0)
-        broken(c, r, err, "indexing");
+        r = broken(c, r, err, "indexing");
     if (r < 0)
         free(n);
     return r;

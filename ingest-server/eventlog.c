@@ -331,7 +331,8 @@ void mr_eventlog_close(struct mr_eventlog *log)
 static int broken(struct mr_eventlog *log, int code, struct mr_err *err, const char *what)
 {
     log->broken = true;
-    return mr_err_errno(err, code, "event log: %s", what);
+    mr_err_errno(err, code, "event log: %s", what);
+    return -EIO;
 }
 
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)
@@ -349,14 +350,18 @@ int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)
     return 0;
 }
 
+/* Where there is no room for another file, the segment goes on past its size: it may have some. */
 static int roll(struct mr_eventlog *log, struct mr_err *err)
 {
+    struct mr_err why = {.code = 0};
     int r = mr_eventlog_sync(log, err);
     if (r < 0)
         return r;
-    r = start_segment(log, err);
-    log->broken = r < 0;
-    return r;
+    r = start_segment(log, &why);
+    if (r == 0 || (mr_recordlog_is_whole(r) && last_segment(log)->first != log->next))
+        return 0;
+    log->broken = true;
+    return mr_err_set(err, -EIO, "%s", why.text);
 }
 
 static int format_record(struct mr_eventlog *log, const char *json, size_t bytes, const char *type,
@@ -372,22 +377,15 @@ static int format_record(struct mr_eventlog *log, const char *json, size_t bytes
     return mr_recordlog_format(log->text, t.length + json_bytes, log->line, LINE_MAX, ret_bytes);
 }
 
-/* Where there is no space, nothing is logged and the log stays whole: space may come back. */
-static int not_appended(struct mr_eventlog *log, int code, struct mr_err *err)
-{
-    bool full = code == -ENOSPC || code == -EDQUOT;
-    if (full && ftruncate(log->fd, (off_t)last_segment(log)->bytes) == 0)
-        return mr_err_errno(err, code, "event log: appending");
-    return broken(log, code, err, "appending");
-}
-
 static int write_record(struct mr_eventlog *log, size_t bytes, const char *id, struct mr_err *err)
 {
     struct segment *s = last_segment(log); /* only this thread changes the list */
     mr_fs_reserve(log->fd, ROOM_BYTES);
-    int r = mr_recordlog_append(log->fd, log->line, bytes);
+    int r = mr_recordlog_append_whole(log->fd, log->line, bytes);
+    if (mr_recordlog_is_whole(r))
+        return mr_err_errno(err, r, "event log: appending");
     if (r < 0)
-        return not_appended(log, r, err);
+        return broken(log, r, err, "appending");
     r = mr_idset_add(&log->ids, id, log->next);
     pthread_mutex_lock(&log->lock);
     if (r == 0)

@@ -6,8 +6,10 @@
  *
  * One thread writes (seal): append, append ..., sync. What is synced, and only that, is seen by
  * readers, of which there may be any number on any threads; each uses fds of its own, so a slow
- * reader never holds up the writer. When an append or a sync fails the log is broken for good (-EIO
- * from then on): the caller ends the server, and the next start finds the truth on disk.
+ * reader never holds up the writer. When a sync fails, or an append but for want of room, the log
+ * is broken for good (-EIO from then on): the caller ends the server, and the next start finds the
+ * truth on disk. Where there is no room (mr_recordlog_is_whole) nothing is appended and the log
+ * stays good; the caller tries again.
  */
 #ifndef MR_EVENTLOG_H
 #define MR_EVENTLOG_H
@@ -31,8 +33,8 @@ void mr_eventlog_close(struct mr_eventlog *log); /* NULL allowed; does not sync 
 /* ---- writer's thread ---- */
 
 /* Appends one event (json as mr_event_encode made it, without sequence) and gives its sequence. Not
- * yet durable, not yet visible. -EINVAL: not such a text, nothing written, the log stays good; -EIO
- * and other write errors: broken. */
+ * yet durable, not yet visible. -EINVAL: not such a text, nothing written, the log stays good;
+ * -ENOSPC, -EDQUOT, -EROFS: neither; -EIO and other write errors: broken. */
 int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
                        uint64_t *ret_sequence, struct mr_err *err) MR_MUST_USE;
 
@@ -42,7 +44,8 @@ int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
 int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, size_t bytes,
                                      uint64_t *ret_sequence, struct mr_err *err) MR_MUST_USE;
 
-/* One fdatasync for all appends before it; then they are visible and the doorbell rings. */
+/* One fdatasync for all appends before it; then they are visible and the doorbell rings. -EIO,
+ * whatever the disk said: it is not tried again, and no reason to wait. */
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;
 
 /* ---- any thread ---- */

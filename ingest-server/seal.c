@@ -10,8 +10,10 @@
 #include "base/counter.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "base/recordlog.h"
 #include "finish.h"
 #include "revisions.h"
+#include "unlogged.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -62,6 +64,7 @@ struct mr_seal {
     struct work stuck[STUCK_MAX]; /* sealed, but they could not be placed: tried again */
     size_t stuck_count;
     int64_t stuck_ns; /* when they were last tried */
+    struct mr_unlogged unlogged;
     atomic_bool stopping;
     int64_t expired_ns; /* when old revisions were last looked through */
     struct mr_counter counters[COUNTERS];
@@ -106,6 +109,7 @@ void mr_seal_free(struct mr_seal *s)
         mr_counter_unregister(&s->counters[i]);
     for (size_t i = 0; i < s->stuck_count; i++)
         work_drop(&s->stuck[i]);
+    mr_unlogged_fini(&s->unlogged);
     free(s);
 }
 
@@ -419,12 +423,6 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
             (unsigned long long)d->sealed.bytes, (unsigned long long)sequence);
 }
 
-/* Space may come back, and what was written is whole. */
-static bool is_full(int r)
-{
-    return r == -ENOSPC || r == -EDQUOT;
-}
-
 static void record(struct mr_seal *s, struct work *works, size_t count)
 {
     struct mr_dossier *placed[BATCH];
@@ -436,8 +434,10 @@ static void record(struct mr_seal *s, struct work *works, size_t count)
             placed[n++] = works[i].d;
     if (n == 0)
         return;
-    int r = mr_commit_record(s->commit, placed, n, sequences, &err);
-    if (is_full(r)) {
+    int r = mr_unlogged_flush(&s->unlogged, s->commit->eventlog, &err);
+    if (r == 0)
+        r = mr_commit_record(s->commit, placed, n, sequences, &err);
+    if (mr_recordlog_is_whole(r)) { /* there may be room later */
         mr_log_seldom(MR_LOG_ERROR, STAGE, "%zu finished movies cannot be recorded yet: %s", n,
                       err.text);
         for (size_t i = 0; i < count; i++)
@@ -456,21 +456,26 @@ static void record(struct mr_seal *s, struct work *works, size_t count)
         }
 }
 
+static void told_of_log(struct mr_seal *s, int r, const struct mr_err *err)
+{
+    if (r == -ENOBUFS)
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "an event is not logged: %s", err->text);
+    else if (mr_recordlog_is_whole(r))
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "events wait to be logged: %s", err->text);
+    else if (r < 0)
+        die(s, err);
+}
+
 static void log_event(struct mr_seal *s, struct mr_seal_job *job)
 {
     struct mr_err err = {0};
-    uint64_t sequence;
-    int r = mr_eventlog_append_unless_logged(s->commit->eventlog, job->event, strlen(job->event),
-                                             &sequence, &err);
-    if (r == 0)
-        r = mr_eventlog_sync(s->commit->eventlog, &err);
-    if (is_full(r))
-        mr_log_seldom(MR_LOG_ERROR, STAGE,
-                      "an agent's coming or going, or a movie's start, is not logged: %s",
-                      err.text);
-    else if (r < 0 && r != -EEXIST && r != -EINVAL)
-        die(s, &err);
-    free(job->event);
+    told_of_log(s, mr_unlogged_add(&s->unlogged, s->commit->eventlog, job->event, &err), &err);
+}
+
+static void retry_unlogged(struct mr_seal *s)
+{
+    struct mr_err err = {0};
+    told_of_log(s, mr_unlogged_flush(&s->unlogged, s->commit->eventlog, &err), &err);
 }
 
 static void deliver(struct mr_seal *s, struct work *w)
@@ -557,6 +562,8 @@ static void run(void *stage)
             s->batch_count++; /* a movie is no sibling of its own */
         }
         finish(s, works, s->batch_count);
+        if (!s->dead && s->unlogged.count > 0)
+            retry_unlogged(s);
         while (!s->dead && stuck_is_due(s))
             retry_stuck(s);
     }

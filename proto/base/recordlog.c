@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CRC_DIGITS = 16, HEAD_BYTES = CRC_DIGITS + 1 };
@@ -56,6 +56,22 @@ int mr_recordlog_append(int fd, const char *lines, size_t bytes)
     /* Linux cuts a write to a file short where space or a size limit ends. The rest must not
      * follow: another thread's line may already be behind the piece. */
     return n == 0 ? -EIO : -ENOSPC;
+}
+
+bool mr_recordlog_is_whole(int code)
+{
+    return code == -ENOSPC || code == -EDQUOT || code == -EROFS;
+}
+
+int mr_recordlog_append_whole(int fd, const char *lines, size_t bytes)
+{
+    struct stat before;
+    if (fstat(fd, &before) < 0)
+        return -EIO;
+    int r = mr_recordlog_append(fd, lines, bytes);
+    if (!mr_recordlog_is_whole(r) || r == -EROFS) /* read-only: nothing was written, and no cut */
+        return r;
+    return ftruncate(fd, before.st_size) == 0 ? r : -EIO;
 }
 
 /* ---- reading ---- */

@@ -44,4 +44,12 @@ int mr_recordlog_format(const char *text, size_t bytes, char *ret, size_t size,
  * (-ENOSPC, or -EIO): the log must then not be appended to again. Not synced. */
 int mr_recordlog_append(int fd, const char *lines, size_t bytes) MR_MUST_USE;
 
+/* The same where nobody else appends to fd's file: what was written of lines that found no room is
+ * cut off again. See mr_recordlog_is_whole for what its error leaves. */
+int mr_recordlog_append_whole(int fd, const char *lines, size_t bytes) MR_MUST_USE;
+
+/* After an error of mr_recordlog_append_whole: true where the file is as it was, for there was no
+ * room or it is read-only; the same append may succeed later. Never said of a failed fsync. */
+bool mr_recordlog_is_whole(int code);
+
 #endif

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk that fails one sync, or on which something happens right behind one: these stand before
- * libc's functions of the same name. Include in one file of a test.
+ * A disk that fails one sync, or on which something happens right behind one, or that has no room:
+ * these stand before libc's functions of the same name. Include in one file of a test.
  */
 #ifndef MR_TESTS_SICK_DISK_H
 #define MR_TESTS_SICK_DISK_H
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +19,9 @@ static struct {
     int fdatasyncs;                     /* seen */
     void (*after_fdatasync)(void *ctx); /* once */
     void *ctx;
+    _Atomic int no_room; /* errno of every write to a file, behind room_bytes more; 0: none */
+    size_t room_bytes;   /* that still fit */
+    int no_files;        /* errno of every attempt to make a file; 0: none */
 } sick_disk;
 
 static int sick_disk_result(long number, int fd, int *fail)
@@ -41,6 +47,33 @@ int fdatasync(int fd)
     if (after != NULL)
         after(sick_disk.ctx);
     return r;
+}
+
+ssize_t write(int fd, const void *data, size_t bytes)
+{
+    struct stat st;
+    if (sick_disk.no_room == 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return syscall(SYS_write, fd, data, bytes);
+    if (sick_disk.room_bytes == 0) {
+        errno = sick_disk.no_room;
+        return -1;
+    }
+    bytes = bytes < sick_disk.room_bytes ? bytes : sick_disk.room_bytes;
+    sick_disk.room_bytes -= bytes;
+    return syscall(SYS_write, fd, data, bytes);
+}
+
+int openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    unsigned mode = flags & O_CREAT ? va_arg(args, unsigned) : 0;
+    va_end(args);
+    if ((flags & O_CREAT) != 0 && sick_disk.no_files != 0) {
+        errno = sick_disk.no_files;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, dir, path, flags, mode);
 }
 
 #endif

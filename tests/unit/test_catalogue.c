@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "catalogue.h"
 #include "scratch.h"
+#include "sick_disk.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -287,6 +288,39 @@ START_TEST(a_torn_tail_is_cut_and_damage_refused)
 }
 END_TEST
 
+START_TEST(without_room_nothing_is_added_and_it_stays_good)
+{
+    struct scratch s = scratch_make();
+    struct mr_catalogue *c = open_it(&s);
+    struct mr_catalogue_entry e = entry_of(1);
+    struct mr_ulid id = id_of(2);
+    add(c, &e);
+    e = entry_of(2);
+    sick_disk.no_room = EDQUOT;
+    ck_assert_int_eq(mr_catalogue_add(c, &e, NULL), -EDQUOT);
+    sick_disk.no_room = ENOSPC;
+    sick_disk.room_bytes = 30; /* a piece of it */
+    ck_assert_int_eq(mr_catalogue_add(c, &e, NULL), -ENOSPC);
+    ck_assert_ptr_null(mr_catalogue_find(c, &id));
+    ck_assert_int_eq(mr_catalogue_sync(c, NULL), 0);
+    sick_disk.no_room = 0;
+    add(c, &e);
+    ck_assert_int_eq(mr_catalogue_sync(c, NULL), 0);
+    mr_catalogue_close(c);
+    struct mr_mend_note note = {0};
+    ck_assert_int_eq(mr_catalogue_open(s.fd, &c, &note, NULL), 0);
+    ck_assert_uint_eq(note.cut_bytes, 0);
+    ck_assert_uint_eq(mr_catalogue_count(c), 2);
+    e = entry_of(3);
+    sick_disk.no_room = EIO; /* that is another matter */
+    ck_assert_int_eq(mr_catalogue_add(c, &e, NULL), -EIO);
+    sick_disk.no_room = 0;
+    ck_assert_int_eq(mr_catalogue_add(c, &e, NULL), -EIO);
+    mr_catalogue_close(c);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(what_cannot_be_a_line_is_refused)
 {
     struct scratch s = scratch_make();
@@ -391,5 +425,6 @@ MR_SUITE("catalogue", T(entries_come_back_whole), T(the_newest_revision_counts),
          T(old_revisions_have_their_time), T(the_same_content_is_known),
          T(a_kept_file_with_another_header_is_another),
          T(a_superseded_revision_is_not_the_same_content), T(a_torn_tail_is_cut_and_damage_refused),
-         T(what_cannot_be_a_line_is_refused), T(a_hundred_thousand_lines_load_quickly),
-         T(questions_go_along_with_adding), T(geometries_have_keys))
+         T(without_room_nothing_is_added_and_it_stays_good), T(what_cannot_be_a_line_is_refused),
+         T(a_hundred_thousand_lines_load_quickly), T(questions_go_along_with_adding),
+         T(geometries_have_keys))

@@ -2,6 +2,7 @@
 /* Are events numbered without a gap, seen only when durable, and found again after any end? */
 #include "eventlog.h"
 #include "scratch.h"
+#include "sick_disk.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -297,6 +298,103 @@ START_TEST(the_last_word_about_the_store_is_known)
 }
 END_TEST
 
+static int try_append(struct mr_eventlog *log, uint64_t n, struct mr_err *err)
+{
+    size_t bytes;
+    uint64_t sequence = 0;
+    char *text = event_text(n, &bytes);
+    int r = mr_eventlog_append(log, text, bytes, &sequence, err);
+    free(text);
+    return r;
+}
+
+static void log_is_whole(const struct scratch *s, struct mr_eventlog *log, uint64_t last)
+{
+    struct mr_mend_note note = {0};
+    struct mr_err err = {0};
+    mr_eventlog_close(log);
+    ck_assert_msg(mr_eventlog_open(s->fd, 1000, &log, &note, &err) == 0, "%s", err.text);
+    ck_assert_uint_eq(note.cut_bytes, 0);
+    ck_assert_uint_eq(read_all(log, 1, 1000).count, last);
+    mr_eventlog_close(log);
+}
+
+START_TEST(without_room_nothing_is_appended_and_the_log_stays_good)
+{
+    static const int errors[] = {ENOSPC, EDQUOT, EROFS};
+    for (size_t i = 0; i < 3; i++) {
+        struct scratch s = scratch_make();
+        struct mr_eventlog *log = open_log(&s, MR_EVENTLOG_SEGMENT_BYTES);
+        struct mr_err err = {0};
+        fill(log, 1, 3);
+        sick_disk.no_room = errors[i];
+        ck_assert_int_eq(try_append(log, 4, &err), -errors[i]);
+        ck_assert_ptr_nonnull(strstr(err.text, "appending"));
+        sick_disk.no_room = ENOSPC;
+        sick_disk.room_bytes = 20; /* a piece of it */
+        ck_assert_int_eq(try_append(log, 4, NULL), -ENOSPC);
+        ck_assert_int_eq(try_append(log, 4, NULL), -ENOSPC);
+        ck_assert_int_eq(mr_eventlog_sync(log, NULL), 0);
+        ck_assert_uint_eq(read_all(log, 1, 10).count, 3);
+        sick_disk.no_room = 0;
+        fill(log, 4, 5);
+        log_is_whole(&s, log, 5);
+        scratch_remove(&s);
+    }
+}
+END_TEST
+
+START_TEST(without_room_for_a_new_segment_the_old_one_grows)
+{
+    struct scratch s = scratch_make();
+    struct mr_eventlog *log = open_log(&s, 1000);
+    uint64_t n = 0;
+    sick_disk.no_files = ENOSPC;
+    while (n < 40)
+        fill(log, n + 1, n + 1), n++;
+    ck_assert_int_eq(faccessat(s.fd, "events/00000001.log", F_OK, 0), 0);
+    ck_assert_uint_eq(read_all(log, 1, 100).count, 40);
+    sick_disk.no_room = ENOSPC; /* and its room comes to an end as well */
+    ck_assert_int_eq(try_append(log, 41, NULL), -ENOSPC);
+    sick_disk.no_files = sick_disk.no_room = 0;
+    fill(log, 41, 60);
+    ck_assert_int_eq(faccessat(s.fd, "events/00000041.log", F_OK, 0), 0);
+    log_is_whole(&s, log, 60);
+    scratch_remove(&s);
+}
+END_TEST
+
+/* What the disk says then is no reason to wait: that there was no room is no promise that what was
+ * written before is there. */
+START_TEST(a_failed_sync_or_another_error_is_the_end)
+{
+    for (int how = 0; how < 4; how++) {
+        struct scratch s = scratch_make();
+        struct mr_eventlog *log = open_log(&s, 1000);
+        int r = 0;
+        fill(log, 1, 3);
+        append(log, 4);
+        if (how == 0)
+            sick_disk.fail_fdatasync = 1;
+        else if (how == 1)
+            sick_disk.no_room = EIO;
+        else if (how == 2)
+            sick_disk.fail_fsync = 1; /* of the folder, for a new segment */
+        else
+            sick_disk.no_files = EIO;
+        for (uint64_t n = 5; r == 0 && n < 40; n++)
+            if ((r = try_append(log, n, NULL)) == 0)
+                r = mr_eventlog_sync(log, NULL);
+        ck_assert_int_eq(r, -EIO);
+        sick_disk.no_room = sick_disk.no_files = 0;
+        ck_assert_int_eq(try_append(log, 5, NULL), -EIO);
+        ck_assert_int_eq(mr_eventlog_sync(log, NULL), -EIO);
+        mr_eventlog_close(log);
+        scratch_remove(&s);
+    }
+}
+END_TEST
+
 START_TEST(what_is_no_event_is_refused_and_the_log_stays_good)
 {
     struct scratch s = scratch_make();
@@ -387,5 +485,8 @@ MR_SUITE("eventlog", T(numbers_run_from_one_and_are_seen_when_synced),
          T(damage_in_the_middle_is_refused), T(a_flipped_bit_before_the_last_record_is_refused),
          T(gaps_and_repeats_are_refused), T(an_event_is_logged_once),
          T(the_last_word_about_the_store_is_known),
+         T(without_room_nothing_is_appended_and_the_log_stays_good),
+         T(without_room_for_a_new_segment_the_old_one_grows),
+         T(a_failed_sync_or_another_error_is_the_end),
          T(what_is_no_event_is_refused_and_the_log_stays_good), T(records_are_taken_apart_strictly),
          T(readers_follow_a_writer))

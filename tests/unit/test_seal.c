@@ -446,10 +446,84 @@ START_TEST(stuck_movie_is_left_to_the_next_start)
 }
 END_TEST
 
+static void fill_behind_sealed(void *ctx)
+{
+    (void)ctx;
+    if (sick_disk.fdatasyncs == 2) /* of the journal; the first is the catalogue's */
+        sick_disk.no_room = ENOSPC;
+    else
+        sick_disk.after_fdatasync = fill_behind_sealed;
+}
+
+static void until(bool (*is)(const void *ctx), const void *ctx)
+{
+    int64_t until_ns = mr_clock_monotonic_ns() + 60 * MR_NS_PER_S;
+    while (!is(ctx)) {
+        ck_assert(mr_clock_monotonic_ns() < until_ns);
+        usleep(1000);
+    }
+}
+
+static bool disk_is_full(const void *ctx)
+{
+    (void)ctx;
+    return sick_disk.no_room != 0;
+}
+
+static bool queue_is_empty(const void *queue)
+{
+    return mr_queue_count((struct mr_queue *)(uintptr_t)queue) == 0;
+}
+
+/* Placed, and then the log has no room: movie and event wait, in their order, and nothing ends. */
+START_TEST(full_log_is_waited_for)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_thread *thread;
+    struct mr_seal_answer answer;
+    struct mr_err err = {0};
+    struct mr_seal_job job = {.kind = MR_SEAL_LOG};
+    const struct mr_hello hello = {.name = "k3"};
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig.commit, in, out, fatal, NULL, &seal), 0);
+    ck_assert_int_eq(mr_announce_presence(&rig.store, &hello, true, 1, &job.event), 0);
+    sick_disk.fdatasyncs = 0;
+    sick_disk.after_fdatasync = fill_behind_sealed;
+    ck_assert_int_eq(mr_thread_start(&mr_seal_stage, seal, &err, &thread), 0);
+    ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
+    until(disk_is_full, NULL);
+    ck_assert_int_eq(mr_queue_push(in, &job), 0);
+    until(queue_is_empty, in);
+    ck_assert_int_eq(mr_queue_pop(out, 100, &answer), -EAGAIN);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    sick_disk.no_room = 0;
+    ck_assert_int_eq(mr_queue_pop(out, 60000, &answer), 0);
+    ck_assert_int_eq(answer.message->type, MR_COMMITTED);
+    ck_assert_uint_eq(answer.message->committed.sequence, mr_eventlog_last(rig.eventlog));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 2);
+    ck_assert_int_eq(deaths, 0);
+    free(answer.message);
+    mr_queue_close(in);
+    mr_thread_join(thread);
+    mr_seal_free(seal);
+    mr_queue_free(in);
+    mr_queue_free(out);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(same_content_twice_in_one_batch_is_stored_once),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
          T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
-         T(failed_sync_is_not_tried_again), T(stuck_movie_is_left_to_the_next_start))
+         T(failed_sync_is_not_tried_again), T(stuck_movie_is_left_to_the_next_start),
+         T(full_log_is_waited_for))
