@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-from millrace import Movie, crc64  # noqa: E402  (found by the line above)
+from millrace import Movie, Workspace, crc64  # noqa: E402  (found by the line above)
 
 READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 FAILED = "millrace.movie.failed.v1"
@@ -46,6 +46,16 @@ def dice():
 def figures(**values):
     """What a campaign adds up: one line of JSON."""
     print("figures:", json.dumps(values), flush=True)
+
+
+def in_rounds(work, total_wanted, each, one_round):
+    """Until one_round(work, wanted), which says how many it made, has made them all: each in a
+    workspace of its own but for the first, so that a long run needs no more room than one round."""
+    made = one_round(work, min(each, total_wanted))
+    while made < total_wanted:
+        with Workspace() as another:
+            made += one_round(another, min(each, total_wanted - made))
+    return made
 
 
 def sha256(path):

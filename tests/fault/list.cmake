@@ -9,5 +9,8 @@ mr_fault(links_damage check_links.py test_lanes_out_of_step test_flipped_bits te
 if(NOT MILLRACE_SANITIZE) # a sanitizer's shadow is memory too
   mr_fault(memory check_memory.py)
 endif()
+mr_fault(mangled check_mangled.py test_mangled_payloads test_mangled_control)
+mr_fault(mangled_wire check_mangled.py test_packets_vanish test_link_down test_refused
+  test_sockets_killed test_packets_lost_and_refused)
 mr_fault(read_back check_read_back.py)
 mr_fault(signals check_signals.py)

@@ -163,9 +163,13 @@ class Program:
             self.process = subprocess.Popen(
                 [binary(self.name), *self.words], stdin=subprocess.PIPE,
                 stdout=log if self.results_in_log else subprocess.PIPE, stderr=log,
-                preexec_fn=die_with_parent if main else None,
+                preexec_fn=self.before_exec if main else None,
                 env={**os.environ, **(env or {})}, text=True, bufsize=1)
         return self
+
+    def before_exec(self):
+        """In the child."""
+        die_with_parent()
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -224,12 +228,12 @@ class Server(Program):
     LANES = 2
     results_in_log = True
 
-    def __init__(self, work, config=None, name="storage1"):
+    def __init__(self, work, config=None, name="storage1", host="127.0.0.1"):
         need_programs("millrace-ingest", "millrace-events")
         first = free_ports(self.LANES + 4)
         self.port = first
         control, events, http = first, first + self.LANES + 1, first + self.LANES + 3
-        self.control = f"tcp://127.0.0.1:{control}"
+        self.control = f"tcp://{host}:{control}"
         self.events_endpoint = f"tcp://127.0.0.1:{events}"
         self.http = f"http://127.0.0.1:{http}"
         self.config = merged({

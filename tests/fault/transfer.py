@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A transfer that never ends by itself, and what is done to it again and again."""
+import time
+
+from aftermath import check_store, committed, dice, figures, in_rounds, make_movies, total
+from millrace import wait_for
+
+WAIT = 120.0  # seconds for what is promised within 2: a sanitized build on a busy machine
+SLOW = 80 << 20  # bytes a second of a link whose transfer is to last
+MOVIE = 32 << 20
+EACH = 50  # faults of a round
+
+
+class Transfer:
+    """Movies enough to be in the midst of it, from start_agent() to the server. restore() ends
+    what was done to the link, if anything was, but leaves it SLOW; heal() is for the end."""
+
+    def __init__(self, work, rng, server, start_agent, restore, heal):
+        self.work, self.rng, self.server, self.movies = work, rng, server, []
+        self.restore, self.heal = restore, heal
+        self.add_movies()
+        self.agent = start_agent()
+        self.move_on()
+
+    def add_movies(self):
+        self.movies += make_movies(self.work.movies, 3, MOVIE, self.rng,
+                                   first=len(self.movies) + 1)
+
+    def more(self):
+        """Never without work."""
+        if len(committed(self.agent)) >= len(self.movies) - 1:
+            self.add_movies()
+
+    def done(self):
+        return len(committed(self.agent)) == len(self.movies)
+
+    def received(self):
+        return total(self.server, "received_slabs") or 0
+
+    def sessions(self):
+        return self.agent.messages().count("session with")
+
+    def move_on(self, slabs=1):
+        """Seconds until so many more slabs have come, of this life of the server's."""
+        begun, before = time.monotonic(), self.received()
+        wait_for(lambda: self.received() >= before + slabs, WAIT, "slabs over the link")
+        return time.monotonic() - begun
+
+    def finish(self):
+        self.heal()
+        wait_for(self.done, WAIT, "all movies are committed")
+        check_store(self.server, self.movies, folder="")
+        assert self.agent.stop() == 0 and self.server.stop() == 0
+
+
+def suffer(work, name, count, begin, fault, longest=0.0):
+    """fault(transfer, rng), up to `longest` seconds, and the end of it, `count` times, each in the
+    midst of a slab of the transfer that begin(workspace, rng) gives. Measured is the time until
+    slabs come again: from the end on, or from the fault where it is a moment's."""
+    rng, times = dice(), []
+
+    def one_round(place, wanted):
+        with begin(place, rng) as t:
+            for _ in range(wanted):
+                t.more()
+                t.move_on(rng.randrange(1, 4))
+                time.sleep(rng.random() * 0.05)  # anywhere in a slab
+                fault(t, rng)
+                if longest:
+                    time.sleep(rng.random() * longest)  # the fault is one of time
+                    t.restore()
+                times.append(t.move_on())
+            t.finish()
+        return wanted
+
+    done = in_rounds(work, count, EACH, one_round)
+    times.sort()
+    figures(**{name: done, f"{name}_resumed_median_s": round(times[len(times) // 2], 2),
+               f"{name}_resumed_worst_s": round(times[-1], 2)})
