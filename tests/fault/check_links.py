@@ -3,30 +3,15 @@
 """The link between agent and server breaks, stalls, is half there, is slow, loses its order and
 flips bits, in the midst of a transfer: it goes on soon after the link is back, and in the end all
 is as if nothing had happened. MILLRACE_TEST_SEED repeats a run; --long and --count N do more."""
-import contextlib
 import sys
 
 from aftermath import check_store, committed, dice, figures, how_many, make_movies, total
 from chaosproxy import TO_AGENT, TO_SERVER, ChaosProxy
 from millrace import Program, run, wait_for
-from transfer import MOVIE, SLOW, WAIT, Transfer, suffer
+from transfer import MOVIE, SLOW, WAIT, proxied, suffer
 
 how_many(0, 0)  # takes its words off the command line
 WAYS = (TO_SERVER, TO_AGENT)
-
-
-@contextlib.contextmanager
-def proxied(work, rng):
-    server = work.server()
-    with ChaosProxy(server, rng) as link:
-        def restore():
-            link.restore()
-            link.throttle(SLOW)
-
-        restore()
-        t = Transfer(work, rng, server, lambda: work.agent(link), restore, link.restore)
-        t.link = link
-        yield t
 
 
 def test_cuts(work):

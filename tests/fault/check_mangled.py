@@ -9,7 +9,7 @@ import sys
 from aftermath import check_events, check_file, check_nothing_left, check_store, committed, dice, \
     figures, how_many, in_rounds, make_movies, total
 from millrace import SKIP, Skipped, run, wait_for
-from netns import Network, ran
+from netns import SERVER, Network, ran
 from pixels import crc64_number
 from transfer import WAIT, Transfer, suffer
 
@@ -17,7 +17,7 @@ how_many(0, 0)  # takes its words off the command line
 EACH = 500  # of a round
 NET = None
 # A packet that carries a slab's bytes; its 32 bits from byte 500 of the TCP segment on
-MANGLE = "tcp dport {first}-{last} meta length > 700 numgen inc mod 100 == 0 counter " \
+MANGLE = "tcp dport {first}-{last} meta length > 20000 numgen inc mod 100 == 0 counter " \
     "@th,4000,32 set {value:#x}"
 
 
@@ -67,8 +67,8 @@ def pixels_crc(movie):
 
 
 def test_mangled_payloads(work):
-    """One slab in two, in every output and codec. A slab is some 68 packets, so that none is hit
-    twice: each packet that nft changed is a slab that the server refused."""
+    """One slab in two, in every output and codec. A slab is some 68 packets, so that hardly any is
+    hit twice: each packet that nft changed is a slab that the server refused."""
     rng, mangled, found, landed = dice(), 0, 0, 0
     shapes = [("keep", "none"), ("keep", "bslz4"), ("mrc", "none"), ("hdf5", "bszstd")]
 
@@ -85,8 +85,8 @@ def test_mangled_payloads(work):
 
     in_rounds(work, how_many(40, 10000), EACH, one_round)
     figures(mangled_packets=mangled, damaged_slabs_found=found, slabs_landed_right=landed)
-    # a packet may also be hit that TCP sends a second time, or that holds a header
-    assert 0.9 * mangled - 3 <= found <= mangled
+    # a packet may also be hit that TCP sends twice, or that holds a header; or two of a slab
+    assert mangled / 2 <= found <= mangled
 
 
 def mangle_control(rng, server, far):
@@ -167,8 +167,10 @@ def test_refused(work):
 
 def test_sockets_killed(work):
     """The server's end of each connection, by the kernel."""
-    suffer(work, "sockets_killed", how_many(3, 100), wired, lambda t, _:
-           ran("ss", "-K", "src", "10.98.76.1"))
+    def kill(*_):
+        ran("ss", "-K", "src", SERVER)
+
+    suffer(work, "sockets_killed", how_many(3, 100), wired, kill)
 
 
 def test_packets_lost_and_refused(work):

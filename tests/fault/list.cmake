@@ -12,5 +12,6 @@ endif()
 mr_fault(mangled check_mangled.py test_mangled_payloads test_mangled_control)
 mr_fault(mangled_wire check_mangled.py test_packets_vanish test_link_down test_refused
   test_sockets_killed test_packets_lost_and_refused)
+mr_fault(random_kills check_random_kills.py)
 mr_fault(read_back check_read_back.py)
 mr_fault(signals check_signals.py)

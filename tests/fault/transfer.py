@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A transfer that never ends by itself, and what is done to it again and again."""
+import contextlib
 import time
 
-from aftermath import check_store, committed, dice, figures, in_rounds, make_movies, total
+from aftermath import check_store, committed, dice, figures, in_rounds, make_movies, resumed, total
+from chaosproxy import ChaosProxy
 from millrace import wait_for
 
 WAIT = 120.0  # seconds for what is promised within 2: a sanitized build on a busy machine
@@ -17,7 +19,7 @@ class Transfer:
 
     def __init__(self, work, rng, server, start_agent, restore, heal):
         self.work, self.rng, self.server, self.movies = work, rng, server, []
-        self.restore, self.heal = restore, heal
+        self.restore, self.heal, self.kept = restore, heal, {}
         self.add_movies()
         self.agent = start_agent()
         self.move_on()
@@ -46,6 +48,13 @@ class Transfer:
         wait_for(lambda: self.received() >= before + slabs, WAIT, "slabs over the link")
         return time.monotonic() - begun
 
+    def check_kept(self):
+        """What was durable once is so for ever, whoever died or was away."""
+        now = resumed(self.agent)
+        for name, slabs in self.kept.items():
+            assert now[name] >= slabs, f"{name}: {slabs} slabs were durable, now {now[name]}"
+        self.kept = now
+
     def finish(self):
         self.heal()
         wait_for(self.done, WAIT, "all movies are committed")
@@ -53,10 +62,26 @@ class Transfer:
         assert self.agent.stop() == 0 and self.server.stop() == 0
 
 
+@contextlib.contextmanager
+def proxied(work, rng):
+    """A Transfer over a chaos proxy, its `link`."""
+    server = work.server()
+    with ChaosProxy(server, rng) as link:
+        def restore():
+            link.restore()
+            link.throttle(SLOW)
+
+        restore()
+        t = Transfer(work, rng, server, lambda: work.agent(link), restore, link.restore)
+        t.link = link
+        yield t
+
+
 def suffer(work, name, count, begin, fault, longest=0.0):
-    """fault(transfer, rng), up to `longest` seconds, and the end of it, `count` times, each in the
-    midst of a slab of the transfer that begin(workspace, rng) gives. Measured is the time until
-    slabs come again: from the end on, or from the fault where it is a moment's."""
+    """fault(transfer, rng), up to `longest` seconds, and the end of it (what fault returned, else
+    restore), `count` times, each in the midst of a slab of the transfer that begin(workspace, rng)
+    gives. Measured is the time until slabs come again: from the end on, or from the fault where it
+    is a moment's."""
     rng, times = dice(), []
 
     def one_round(place, wanted):
@@ -65,11 +90,12 @@ def suffer(work, name, count, begin, fault, longest=0.0):
                 t.more()
                 t.move_on(rng.randrange(1, 4))
                 time.sleep(rng.random() * 0.05)  # anywhere in a slab
-                fault(t, rng)
+                end = fault(t, rng) or t.restore
                 if longest:
                     time.sleep(rng.random() * longest)  # the fault is one of time
-                    t.restore()
+                    end()
                 times.append(t.move_on())
+                t.check_kept()
             t.finish()
         return wanted
 
