@@ -6,6 +6,7 @@
  */
 #include "uring.h"
 
+#include "base/failpoint.h"
 #include "write_pool.h"
 
 #include <assert.h>
@@ -86,7 +87,9 @@ static int ring_submit(struct mr_uring *u)
 {
     struct ring *ring = (struct ring *)u;
     while (ring->unsubmitted > 0) {
-        int n = io_uring_submit(&ring->ring);
+        int n = mr_failpoint_result("uring-submit", 0);
+        if (n == 0)
+            n = io_uring_submit(&ring->ring);
         if (n == -EINTR)
             continue;
         if (n == 0 || n == -EBUSY || n == -EAGAIN)
@@ -102,6 +105,7 @@ static int ring_submit(struct mr_uring *u)
 static bool finish(struct ring *ring, uint32_t index, int res, int64_t *ret)
 {
     struct request *request = &ring->requests[index];
+    res = mr_failpoint_result(request->sync ? "uring-fdatasync" : "uring-write", res);
     *ret = res;
     if (request->sync)
         return true; /* whatever it says: an fsync is never tried again */
@@ -149,15 +153,17 @@ static size_t ring_reap(struct mr_uring *u, struct mr_uring_done *ret, size_t ca
     return count;
 }
 
+/* What the kernel refuses for good it does not have, and it need not be waited for. */
 static void drain(struct ring *ring)
 {
     struct mr_uring_done done[16];
-    while (ring->free_count < ring->depth) {
+    bool refused = false;
+    while (ring->free_count + (refused ? ring->unsubmitted : 0) < ring->depth) {
         (void)ring_reap(&ring->base, done, sizeof(done) / sizeof(done[0]));
         if (ring->free_count == ring->depth)
             return;
         int r = ring_submit(&ring->base);
-        assert(r == 0 || r == -EAGAIN);
+        refused = r != 0 && r != -EAGAIN;
         struct pollfd p = {.fd = ring->base.event_fd, .events = POLLIN};
         (void)poll(&p, 1, 10);
     }
@@ -246,12 +252,17 @@ static int set_up(struct ring *ring)
     ring->base.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ring->base.event_fd < 0)
         return -errno;
-    int r = io_uring_queue_init(ring->depth, &ring->ring, 0);
+    int r = mr_failpoint_result("uring-setup", 0);
+    if (r == 0)
+        r = io_uring_queue_init(ring->depth, &ring->ring, 0);
     if (r != 0)
         return r;
     ring->ring_ready = true;
-    r = check_operations(ring);
-    return r != 0 ? r : io_uring_register_eventfd(&ring->ring, ring->base.event_fd);
+    r = mr_failpoint_result("uring-setup", check_operations(ring));
+    if (r == 0)
+        r = mr_failpoint_result("uring-setup",
+                                io_uring_register_eventfd(&ring->ring, ring->base.event_fd));
+    return r;
 }
 
 static int open_ring(uint32_t depth, struct mr_uring **ret)

@@ -220,6 +220,123 @@ START_TEST(short_writes_of_a_pipe_are_carried_on)
 }
 END_TEST
 
+/* Writes four blocks and syncs while one of the ring's results is another. */
+static void check_fault(const char *fault, int64_t written, int64_t synced)
+{
+    setenv("MILLRACE_FAIL_AT", fault, 1);
+    struct mr_uring *u = open_engine(false, 4);
+    if (strcmp(mr_uring_name(u), "io_uring") != 0)
+        return; /* said already */
+    uint8_t *data = blocks(4, 1), *back = blocks(4, 100);
+    int fd = temporary(".", O_DIRECT);
+    ck_assert_int_eq(write_at(u, fd, data, 4 * BLOCK, 0), written);
+    ck_assert_int_eq(mr_fs_pread_full(fd, back, 4 * BLOCK, 0), 0);
+    ck_assert_int_eq(memcmp(data, back, 4 * BLOCK), 0);
+    ck_assert_int_eq(mr_uring_fdatasync(u, fd, 5), 0);
+    ck_assert_int_eq(result_of(u, 5), synced);
+    mr_uring_close(u);
+    close(fd);
+    free(data);
+    free(back);
+}
+
+START_TEST(a_short_write_is_carried_on)
+{
+    check_fault("uring-write:1:short", 4 * BLOCK, 0);
+}
+END_TEST
+
+START_TEST(an_interrupted_write_is_tried_again)
+{
+    check_fault("uring-write:1:EINTR", 4 * BLOCK, 0);
+}
+END_TEST
+
+START_TEST(a_write_that_should_come_again_does)
+{
+    check_fault("uring-write:1:EAGAIN", 4 * BLOCK, 0);
+}
+END_TEST
+
+START_TEST(a_failed_write_is_told)
+{
+    check_fault("uring-write:1:EDQUOT", -EDQUOT, 0);
+}
+END_TEST
+
+START_TEST(a_sync_is_not_tried_again)
+{
+    check_fault("uring-fdatasync:1:EINTR", 4 * BLOCK, -EINTR);
+}
+END_TEST
+
+START_TEST(an_interrupted_submission_goes_on)
+{
+    check_fault("uring-submit:1:EINTR", 4 * BLOCK, 0);
+}
+END_TEST
+
+START_TEST(a_submission_refused_for_now_is_said_and_nothing_lost)
+{
+    setenv("MILLRACE_FAIL_AT", "uring-submit:1:EBUSY", 1);
+    struct mr_uring *u = open_engine(false, 4);
+    if (strcmp(mr_uring_name(u), "io_uring") != 0)
+        return;
+    uint8_t *data = blocks(1, 1);
+    int fd = temporary(".", 0);
+    struct mr_uring_write w = {.fd = fd, .alignment = 1, .data = data, .bytes = BLOCK};
+    ck_assert_int_eq(mr_uring_write(u, &w, 3), 0);
+    ck_assert_int_eq(mr_uring_submit(u), -EAGAIN);
+    ck_assert_int_eq(result_of(u, 3), BLOCK);
+    mr_uring_close(u);
+    close(fd);
+    free(data);
+}
+END_TEST
+
+START_TEST(a_ring_that_takes_nothing_can_be_closed)
+{
+    setenv("MILLRACE_FAIL_AT", "uring-submit:1:EIO", 1);
+    struct mr_uring *u = open_engine(false, 4);
+    uint8_t *data = blocks(1, 1);
+    int fd = temporary(".", 0);
+    struct mr_uring_write w = {.fd = fd, .alignment = 1, .data = data, .bytes = BLOCK};
+    ck_assert_int_eq(mr_uring_write(u, &w, 3), 0);
+    mr_uring_close(u);
+    close(fd);
+    free(data);
+}
+END_TEST
+
+static void check_no_ring(const char *fault)
+{
+    struct mr_err notice = {0};
+    struct mr_uring *u = NULL;
+    setenv("MILLRACE_FAIL_AT", fault, 1);
+    ck_assert_int_eq(mr_uring_open(&(struct mr_uring_config){.depth = 4}, &notice, &u), 0);
+    ck_assert_str_eq(mr_uring_name(u), "pwrite");
+    ck_assert_int_ne(notice.code, 0);
+    mr_uring_close(u);
+}
+
+START_TEST(a_ring_that_takes_nothing_can_be_closed), T(the_first_step_of_the_setup_may_fail)
+{
+    check_no_ring("uring-setup:1:ENOMEM");
+}
+END_TEST
+
+START_TEST(the_second_step_of_the_setup_may_fail)
+{
+    check_no_ring("uring-setup:2:EPERM");
+}
+END_TEST
+
+START_TEST(the_third_step_of_the_setup_may_fail)
+{
+    check_no_ring("uring-setup:3:EMFILE");
+}
+END_TEST
+
 START_TEST(advance_keeps_to_the_alignment)
 {
     static const uint8_t data[4 * BLOCK];
@@ -344,6 +461,13 @@ END_TEST
 
 MR_SUITE("uring", T(both_engines_write_on_disk_and_tmpfs), T(names_and_forcing),
          T(errors_come_back), T(short_write_goes_on_and_meets_the_limit),
-         T(short_writes_of_a_pipe_are_carried_on), T(advance_keeps_to_the_alignment),
-         T(full_disk_is_enospc), T(close_waits_for_what_is_in_flight),
-         T(forbidden_says_seccomp_or_sysctl), T(missing_says_kernel), T(memlock_says_limit))
+         T(short_writes_of_a_pipe_are_carried_on), T(a_short_write_is_carried_on),
+         T(an_interrupted_write_is_tried_again), T(a_write_that_should_come_again_does),
+         T(a_failed_write_is_told), T(a_sync_is_not_tried_again),
+         T(an_interrupted_submission_goes_on),
+         T(a_submission_refused_for_now_is_said_and_nothing_lost),
+         T(a_ring_that_takes_nothing_can_be_closed), T(the_first_step_of_the_setup_may_fail),
+         T(the_second_step_of_the_setup_may_fail), T(the_third_step_of_the_setup_may_fail),
+         T(advance_keeps_to_the_alignment), T(full_disk_is_enospc),
+         T(close_waits_for_what_is_in_flight), T(forbidden_says_seccomp_or_sysctl),
+         T(missing_says_kernel), T(memlock_says_limit))
