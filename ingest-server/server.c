@@ -217,6 +217,7 @@ static int make_queues(struct mr_server *s, struct mr_err *err)
 
 static int make_lanes(struct mr_server *s, struct mr_err *err)
 {
+    bool said = false; /* what one lane has to say, the others have too as a rule */
     for (uint16_t i = 0; i < s->plan->lanes; i++) {
         struct mr_err notice = {0};
         const struct mr_lane_config config = {.index = i,
@@ -229,8 +230,9 @@ static int make_lanes(struct mr_server *s, struct mr_err *err)
             *err = notice;
             return r;
         }
-        if (notice.code != 0 && i == 0)
-            mr_warn(STAGE, "%s", notice.text);
+        if (notice.code != 0 && !said)
+            mr_warn(STAGE, "lane %u: %s", i, notice.text);
+        said |= notice.code != 0;
     }
     return 0;
 }
