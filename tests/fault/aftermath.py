@@ -95,8 +95,8 @@ def check_nothing_left(store):
 
 
 def check_events(server, key=lambda event: event["subject"]):
-    """Sequence without a gap, no id twice, no movie both ready and failed. Returns the ready ones
-    by their subject, or what key tells."""
+    """Sequence without a gap, no id twice, no movie both ready and failed, no revision of a subject
+    (or of what key tells) ready twice. Returns the ready ones by that."""
     log = events(server)
     numbers = [int(e["sequence"]) for e in log]
     assert numbers == list(range(1, len(log) + 1)), f"gap in {numbers}"
@@ -106,8 +106,8 @@ def check_events(server, key=lambda event: event["subject"]):
     both = {e["data"]["movie"] for e in ready} & {
         e["data"]["movie"] for e in log if e["type"] == FAILED}
     assert not both, f"ready and failed: {both}"
-    subjects = [(e["data"]["agent"], e["subject"], e["data"]["revision"]) for e in ready]
-    assert len(subjects) == len(set(subjects)), f"ready twice: {sorted(subjects)}"
+    keys = [(e["data"]["agent"], key(e), e["data"]["revision"]) for e in ready]
+    assert len(keys) == len(set(keys)), f"ready twice: {sorted(keys)}"
     return {key(e): e for e in ready}  # of several revisions the last
 
 
