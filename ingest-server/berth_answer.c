@@ -2,12 +2,15 @@
 /* The words of berth's answers. Decides nothing. */
 #include "berth_answer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define RETRY_MS 5000
+#define BUSY_MS  500 /* being committed takes no longer, mostly */
 
-static struct mr_message *message_of(const struct mr_ulid *id, const struct mr_berth_why *why)
+static struct mr_message *message_of(const struct mr_ulid *id, int error,
+                                     const struct mr_berth_why *why)
 {
     struct mr_message *m = calloc(1, sizeof(*m));
     if (m == NULL)
@@ -18,7 +21,8 @@ static struct mr_message *message_of(const struct mr_ulid *id, const struct mr_b
         snprintf(m->failed.text, sizeof(m->failed.text), "%.500s", why->err.text);
     } else {
         m->type = MR_HOLD;
-        m->hold = (struct mr_hold){.movie = *id, .code = why->code, .retry_ms = RETRY_MS};
+        m->hold = (struct mr_hold){
+            .movie = *id, .code = why->code, .retry_ms = error == -EBUSY ? BUSY_MS : RETRY_MS};
         snprintf(m->hold.text, sizeof(m->hold.text), "%.500s", why->err.text);
     }
     return m;
@@ -31,7 +35,7 @@ void mr_berth_answer_refuse(struct mr_berth_answer *answer, int error, const cha
         why->code = mr_reason_of_error(error);
     if (why->err.code == 0)
         mr_err_errno(&why->err, error, "%s", path);
-    answer->message = message_of(&answer->id, why);
+    answer->message = message_of(&answer->id, error, why);
 }
 
 struct mr_message *mr_berth_answer_committed(const struct mr_store *store,

@@ -273,78 +273,172 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     return mr_fs_sync_dir(c->store->journal_fd);
 }
 
+/* ---- what an earlier server sealed ---- */
+
+static int open_inode(int dir, const char *name, uint64_t inode)
+{
+    int fd = dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0)
+        return dir < 0 ? -ENOENT : -errno;
+    if (fstat(fd, &st) == 0 && st.st_ino == inode)
+        return fd;
+    close(fd);
+    return -ENOENT;
+}
+
+int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    int fd = places_open(store, d, &p);
+    if (fd == 0)
+        fd = open_inode(p.part_dir, p.part, d->sealed.inode);
+    if (fd == -ENOENT && p.final_dir >= 0)
+        fd = open_inode(p.final_dir, p.final, d->sealed.inode);
+    places_close(&p);
+    return fd;
+}
+
+void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    const struct mr_catalogue_entry *before = predecessor(c, d);
+    if (places_open(c->store, d, &p) == 0 && is_inode(p.final_dir, p.final, d->sealed.inode)) {
+        bool unlinked = unlinkat(p.final_dir, p.final, 0) == 0;
+        if (unlinked && before != NULL && p.part_dir >= 0 && put_old_away(c->store, before, &p) < 0)
+            mr_warn(STAGE, "%s: the revision before stays as %s", d->sealed.path, p.part);
+    }
+    if (is_inode(p.part_dir, p.part, d->sealed.inode))
+        unlinkat(p.part_dir, p.part, 0);
+    places_close(&p);
+    remove_journal(c, d);
+}
+
+void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    mr_error(STAGE, "%s was sealed, but neither its part nor the file is there: it begins again",
+             d->sealed.path);
+    remove_journal(c, d);
+}
+
 /* ---- recovery ---- */
 
+/* -EAGAIN: not yet, and said so; any other error is of log or catalogue. */
 static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
     uint64_t sequence;
-    int r = mr_commit_place(c, d, err);
+    struct mr_err trouble = {0};
+    int r = mr_commit_place(c, d, &trouble);
     if (r == -ENOENT) {
-        /* Not acknowledged, or its journal would be gone: the agent still has the source. */
-        mr_error(STAGE,
-                 "%s was sealed, but neither its part nor the file is there: it begins again",
-                 d->sealed.path);
-        remove_journal(c, d);
+        mr_commit_vanished(c, d);
         return 0;
     }
-    if (r < 0) { /* this one movie's trouble: it stays sealed, and the next start tries again */
-        mr_error(STAGE, "a sealed movie cannot be finished: %s", err->text);
-        return 0;
+    if (r < 0) {
+        mr_error(STAGE, "a sealed movie cannot be finished yet: %s", trouble.text);
+        return -EAGAIN;
     }
-    r = mr_commit_record(c, &d, 1, &sequence, err);
-    if (r == 0)
+    r = mr_commit_record(c, &d, 1, &sequence, &trouble);
+    if (mr_recordlog_is_whole(r)) { /* no room: there may be some later */
+        mr_error(STAGE, "a sealed movie cannot be recorded yet: %s", trouble.text);
+        return -EAGAIN;
+    }
+    if (r < 0)
+        *err = trouble;
+    else
         mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
                 d->sealed.path, (unsigned long long)sequence);
     return r;
 }
 
-/* A line that a crash cut short would swallow the next one; what was read may be in memory only. */
+/* A line that a crash cut short would swallow the next one; what was read may be in memory only.
+ * -EIO: it cannot be made durable, so it is not to be relied on. */
 static int mend_journal(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
                         struct mr_err *err)
 {
     MR_CLEANUP(mr_fs_close)
     int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0) || fdatasync(fd) < 0)
+    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0))
         return mr_err_errno(err, -errno, "journal %s", name);
+    if (fdatasync(fd) == 0)
+        return 0;
+    mr_err_errno(err, -errno, "journal %s: fdatasync", name);
+    return -EIO;
+}
+
+static void free_dossier(struct mr_dossier **d)
+{
+    if (*d != NULL)
+        mr_dossier_fini(*d);
+    free(*d);
+}
+
+/* Takes d. Trouble with one movie is not the server's: that one is tried again while it runs. */
+static int recover_sealed(const struct mr_commit *c, const char *name, struct mr_dossier *d,
+                          const struct mr_commit_found *found, struct mr_err *err)
+{
+    MR_CLEANUP(free_dossier) struct mr_dossier *own = d;
+    char event[64];
+    uint64_t sequence = 0;
+    struct mr_err trouble = {0};
+    bool failed = d->sealed.failed;
+    mr_announce_id(&d->open.movie, failed ? "failed" : "ready", d->open.revision, event);
+    int r = mr_eventlog_find(c->eventlog, event, &sequence, err);
+    if (r < 0)
+        return r;
+    r = mend_journal(c, name, d, &trouble);
+    if (r < 0)
+        mr_error(STAGE, "%s: %s%s", d->sealed.path, trouble.text,
+                 r == -EIO && sequence == 0 ? ": it begins again" : "");
+    if (r == -EIO && sequence == 0) {
+        mr_commit_take_back(c, d);
+        return 0;
+    }
+    if (r == 0 && (sequence > 0 || failed)) {
+        r = finish_sealed(c, d, err);
+        if (r != -EAGAIN)
+            return r;
+    }
+    own = NULL;
+    found->sealed(found->ctx, d, sequence == 0 && !failed);
     return 0;
 }
 
 static int recover_journal(const struct mr_commit *c, const char *name,
-                           void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
-                           struct mr_err *err)
+                           const struct mr_commit_found *found, struct mr_err *err)
 {
     struct mr_ulid id;
     uint32_t generation;
-    struct mr_dossier *d = calloc(1, sizeof(*d));
-    if (d == NULL)
-        return mr_err_errno(err, -ENOMEM, "journal %s", name);
-    int r = mr_dossier_parse_name(name, "journal", &id, &generation);
-    if (r < 0) {
+    if (mr_dossier_parse_name(name, "journal", &id, &generation) < 0) {
         mr_warn(STAGE, "journal/%s is not a journal of ours: left alone", name);
-        free(d);
         return 0;
     }
-    r = mr_dossier_read(c->store->journal_fd, name, d, err);
+    MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return mr_err_errno(err, -ENOMEM, "journal %s", name);
+    int r = mr_dossier_read(c->store->journal_fd, name, d, err);
     if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
         unlinkat(c->store->journal_fd, name, 0);
-        r = 0;
-    } else if (r == -EUCLEAN) { /* not acknowledged as committed: its agent sends it all again */
-        mr_error(STAGE, "%s: it is left alone, and so is its part", err->text);
-        r = 0;
-    } else if (r == 0 && d->is_sealed) {
-        r = mend_journal(c, name, d, err);
-        if (r == 0)
-            r = finish_sealed(c, d, err);
-    } else if (r == 0) {
-        unfinished(ctx, &id);
+        return 0;
     }
-    mr_dossier_fini(d);
-    free(d);
-    return r;
+    if (r == -EUCLEAN) { /* not acknowledged as committed: its agent sends it all again */
+        mr_error(STAGE, "%s: it is left alone, and so is its part", err->text);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (d->damaged > 0)
+        mr_error(STAGE, "journal %s of %s: %llu damaged records do not count", name, d->open.path,
+                 (unsigned long long)d->damaged);
+    if (!d->is_sealed) {
+        found->unfinished(found->ctx, &id);
+        return 0;
+    }
+    struct mr_dossier *sealed = d;
+    d = NULL;
+    return recover_sealed(c, name, sealed, found, err);
 }
 
-int mr_commit_recover(const struct mr_commit *c,
-                      void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
+int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *found,
                       struct mr_err *err)
 {
     int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -356,7 +450,7 @@ int mr_commit_recover(const struct mr_commit *c,
     int r = 0;
     for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;)
         if (entry->d_name[0] != '.')
-            r = recover_journal(c, entry->d_name, unfinished, ctx, err);
+            r = recover_journal(c, entry->d_name, found, err);
     closedir(dir);
     return r;
 }

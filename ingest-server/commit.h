@@ -35,13 +35,33 @@ int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                      uint64_t *ret_sequences, struct mr_err *err) MR_MUST_USE;
 
-/* Before the stages start: finishes every sealed movie that an earlier server left, and calls
- * unfinished(ctx, id) for every journal that is to be resumed. Journals of nothing are removed.
- * Logs a line per movie. Trouble with one movie is logged and left for the next start; an error is
- * the end of the server. */
-int mr_commit_recover(const struct mr_commit *c,
-                      void (*unfinished)(void *ctx, const struct mr_ulid *id), void *ctx,
+/* What recovery finds and does not finish; called on its thread. */
+struct mr_commit_found {
+    void *ctx;
+    /* A journal that is to be resumed. */
+    void (*unfinished)(void *ctx, const struct mr_ulid *id);
+    /* A sealed movie, taken. doubted: nothing of it was announced yet, so it is to be read back
+     * before it is; else only its placing or recording met with trouble. */
+    void (*sealed)(void *ctx, struct mr_dossier *d, bool doubted);
+};
+
+/* Before the stages start: finishes every sealed movie whose event an earlier server has logged, or
+ * that failed; hands over the other ones. Journals of nothing are removed. Logs a line per movie.
+ * An error is the end of the server. */
+int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *found,
                       struct mr_err *err) MR_MUST_USE;
+
+/* The file of a sealed movie, under whichever of its names it has by now; an fd or -errno. -ENOENT:
+ * under neither. */
+int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
+
+/* Of a sealed movie that nobody was told of: file and journal are removed, it begins again. What it
+ * replaced is kept where old revisions are. */
+void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d);
+
+/* The same where mr_commit_place finds nothing to be placed: the agent still has the source, or its
+ * journal would be gone. */
+void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d);
 
 /* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1 bytes).
  * Any thread: berth asks for a first candidate, commit takes what is free then. */

@@ -560,3 +560,11 @@ int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, 
     *ret_sequence = logged;
     return -EEXIST;
 }
+
+int mr_eventlog_find(struct mr_eventlog *log, const char *id, uint64_t *ret_sequence,
+                     struct mr_err *err)
+{
+    char copy[MR_EVENT_ID_MAX + 1];
+    snprintf(copy, sizeof(copy), "%s", id);
+    return find_id(log, copy, ret_sequence, err);
+}

@@ -44,6 +44,10 @@ int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
 int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, size_t bytes,
                                      uint64_t *ret_sequence, struct mr_err *err) MR_MUST_USE;
 
+/* The sequence of the event of this id; 0: there is none. -errno of I/O. */
+int mr_eventlog_find(struct mr_eventlog *log, const char *id, uint64_t *ret_sequence,
+                     struct mr_err *err) MR_MUST_USE;
+
 /* One fdatasync for all appends before it; then they are visible and the doorbell rings. -EIO,
  * whatever the disk said: it is not tried again, and no reason to wait. */
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;

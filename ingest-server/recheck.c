@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading back, by turns. Decides which slabs may be called durable again; tells no agent so. */
+/* Reading back, by turns. Decides what may be relied on again; tells no agent so, removes nothing.
+ */
 #include "recheck.h"
 
 #include "base/log.h"
 #include "base/text.h"
 #include "berth.h"
+#include "commit.h"
 #include "reread.h"
+#include "seal.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define STAGE      "recheck"
 #define TURN_BYTES (UINT64_C(64) << 20)
@@ -18,13 +22,13 @@ STAILQ_HEAD(job_list, mr_recheck_job);
 
 struct mr_recheck {
     const struct mr_store *store;
-    struct mr_queue *jobs, *berth_jobs;
+    struct mr_recheck_queues queues;
     struct job_list list; /* in work, by turns */
     struct mr_reread reread;
     atomic_bool stopping;
 };
 
-int mr_recheck_new(const struct mr_store *store, struct mr_queue *jobs, struct mr_queue *berth_jobs,
+int mr_recheck_new(const struct mr_store *store, const struct mr_recheck_queues *queues,
                    struct mr_recheck **ret)
 {
     struct mr_recheck *c = calloc(1, sizeof(*c));
@@ -33,8 +37,7 @@ int mr_recheck_new(const struct mr_store *store, struct mr_queue *jobs, struct m
         return -ENOMEM;
     }
     c->store = store;
-    c->jobs = jobs;
-    c->berth_jobs = berth_jobs;
+    c->queues = *queues;
     STAILQ_INIT(&c->list);
     *ret = c;
     return 0;
@@ -65,7 +68,7 @@ void mr_recheck_free(struct mr_recheck *c)
         return;
     while (!STAILQ_EMPTY(&c->list))
         mr_recheck_job_free(take_first(c));
-    while (mr_queue_pop(c->jobs, 0, &job) == 0)
+    while (mr_queue_pop(c->queues.jobs, 0, &job) == 0)
         mr_recheck_job_free(job);
     mr_reread_fini(&c->reread);
     free(c);
@@ -129,27 +132,76 @@ static void say_end(const struct mr_recheck_job *job)
 static void give_back(struct mr_recheck *c, struct mr_recheck_job *job)
 {
     const struct mr_berth_job answer = {.kind = MR_BERTH_RECHECKED, .recheck = job};
-    if (mr_queue_push(c->berth_jobs, &answer) < 0)
+    if (mr_queue_push(c->queues.berth_jobs, &answer) < 0)
         mr_recheck_job_free(job);
 }
 
-static void take_turn(struct mr_recheck *c, struct mr_recheck_job *job)
+/* False: it has not come to its end. */
+static bool resumed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 {
     const struct mr_movie *m = job->movie;
-    bool direct = c->store->direct_io != MR_DIRECT_OFF;
     if (job->next == 0 && job->dossier->durable > 0)
         say_begin(job);
-    int r = mr_reread_open(&c->reread, m->part_dir_fd, m->part_name, direct);
+    int r = mr_reread_open(&c->reread, m->part_dir_fd, m->part_name,
+                           c->store->direct_io != MR_DIRECT_OFF);
     if (r < 0) /* then nothing reads back */
         mr_error(STAGE, "%s: %s", m->part_name, mr_err_name(r));
     read_slabs(c, job);
     mr_reread_close(&c->reread);
-    if (!job->whole) {
-        STAILQ_INSERT_TAIL(&c->list, job, link);
-        return;
-    }
+    if (!job->whole)
+        return false;
     say_end(job);
     give_back(c, job);
+    return true;
+}
+
+/* ---- a sealed movie's turn ---- */
+
+static void hand_over(struct mr_recheck *c, struct mr_recheck_job *job, bool bad)
+{
+    const struct mr_seal_job recovered = {.kind = MR_SEAL_RECOVERED,
+                                          .id = job->dossier->open.movie,
+                                          .dossier = job->dossier,
+                                          .bad = bad};
+    if (mr_queue_push(c->queues.seal_jobs, &recovered) == 0)
+        job->dossier = NULL;
+    mr_recheck_job_free(job);
+}
+
+/* Reads on for a turn. *ret_bad: it will not come to what was sealed. */
+static int read_file(struct mr_recheck *c, struct mr_recheck_job *job, bool *ret_bad)
+{
+    struct stat st;
+    const struct mr_sealed *s = &job->dossier->sealed;
+    int fd = mr_commit_open_file(c->store, job->dossier);
+    if (fd < 0)
+        return fd;
+    int r = mr_reread_take(&c->reread, fd, c->store->direct_io != MR_DIRECT_OFF);
+    uint64_t left = s->bytes - job->next, bytes = left < TURN_BYTES ? left : TURN_BYTES;
+    *ret_bad = r < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size != s->bytes ||
+               mr_reread_crc(&c->reread, job->next, bytes, &job->crc) < 0;
+    mr_reread_close(&c->reread);
+    job->next += bytes;
+    job->whole = *ret_bad || job->next == s->bytes;
+    *ret_bad |= job->whole && job->crc != s->digest_file;
+    return 0;
+}
+
+/* False: it has not come to its end. */
+static bool sealed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
+{
+    bool bad = false;
+    int r = job->trusted ? -ENOENT : read_file(c, job, &bad);
+    if (r == 0 && !job->whole)
+        return false;
+    if (r == 0 || r == -ENOENT) { /* nothing there: seal finds out as well */
+        hand_over(c, job, bad);
+        return true;
+    }
+    mr_error(STAGE, "%s was sealed and cannot be looked at, it is left to the next start: %s",
+             job->dossier->sealed.path, mr_err_name(r));
+    mr_recheck_job_free(job);
+    return true;
 }
 
 /* ---- the loop ---- */
@@ -159,7 +211,7 @@ static int take_jobs(struct mr_recheck *c, int wait_ms)
 {
     struct mr_recheck_job *job;
     int r;
-    while ((r = mr_queue_pop(c->jobs, wait_ms, &job)) == 0) {
+    while ((r = mr_queue_pop(c->queues.jobs, wait_ms, &job)) == 0) {
         STAILQ_INSERT_TAIL(&c->list, job, link);
         wait_ms = 0;
     }
@@ -173,10 +225,13 @@ static void do_turns(struct mr_recheck *c)
     while (!STAILQ_EMPTY(&now)) {
         struct mr_recheck_job *job = STAILQ_FIRST(&now);
         STAILQ_REMOVE_HEAD(&now, link);
-        if (atomic_load(&c->stopping))
+        bool is_sealed = job->movie == NULL, stopping = atomic_load(&c->stopping);
+        if (stopping && is_sealed)
+            mr_recheck_job_free(job);
+        else if (stopping)
             give_back(c, job);
-        else
-            take_turn(c, job);
+        else if (!(is_sealed ? sealed_turn(c, job) : resumed_turn(c, job)))
+            STAILQ_INSERT_TAIL(&c->list, job, link);
     }
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads what an earlier life of the server wrote back from the disk, before it counts: the slabs of
- * movies that are resumed. A thread of its own, "recheck", so that nobody else waits for it; movies
- * take turns, so that a small one does not wait for a huge one either. Jobs come from berth, and go
- * back to it as MR_BERTH_RECHECKED.
+ * movies that are resumed, the whole file of those that were sealed and not announced. A thread of
+ * its own, "recheck", so that nobody else waits for it; movies take turns, so that a small one does
+ * not wait for a huge one either. Movies to resume come from berth, and go back to it as
+ * MR_BERTH_RECHECKED; sealed ones come from recovery, and go to seal as MR_SEAL_RECOVERED.
  */
 #ifndef MR_RECHECK_H
 #define MR_RECHECK_H
@@ -19,23 +20,31 @@
 /* A movie being looked at. Owned by who has it: a queue, the stage, berth. */
 struct mr_recheck_job {
     STAILQ_ENTRY(mr_recheck_job) link; /* recheck's own */
-    struct mr_movie *movie;            /* a reference */
+    struct mr_movie *movie;            /* a reference; NULL: sealed */
     struct mr_dossier *dossier;        /* owned; slabs that do not read back lose their raw_bytes */
-    uint64_t next;                     /* slab to be read next */
-    uint64_t lost;
-    bool whole; /* every slab was read; false: the server is stopping */
+    uint64_t next;                     /* slab to be read next; sealed: byte */
+    uint64_t lost;                     /* slabs */
+    uint64_t crc;                      /* sealed: up to next */
+    bool trusted;                      /* sealed: goes on unread */
+    bool whole;                        /* all of it was read; false: the server is stopping */
 };
 void mr_recheck_job_free(struct mr_recheck_job *job); /* NULL allowed */
 
 struct mr_recheck;
 
-/* jobs: of struct mr_recheck_job *; berth_jobs: of struct mr_berth_job; borrowed until _free.
- * Returns owned. */
-int mr_recheck_new(const struct mr_store *store, struct mr_queue *jobs, struct mr_queue *berth_jobs,
+/* Borrowed */
+struct mr_recheck_queues {
+    struct mr_queue *jobs; /* struct mr_recheck_job *; a push takes it */
+    struct mr_queue *berth_jobs, *seal_jobs;
+};
+
+/* Borrows all until _free. Returns owned. */
+int mr_recheck_new(const struct mr_store *store, const struct mr_recheck_queues *queues,
                    struct mr_recheck **ret) MR_MUST_USE;
 void mr_recheck_free(struct mr_recheck *recheck); /* NULL allowed */
 
-/* Any thread: what is being read, or comes later, goes back at once, unread. */
+/* Any thread: what is being read, or comes later, goes back at once, unread; sealed movies are left
+ * to the next start. */
 void mr_recheck_stop(struct mr_recheck *recheck);
 
 extern const struct mr_stage mr_recheck_stage;

@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "discard.h"
 #include "finish.h"
 #include "revisions.h"
 #include "unlogged.h"
@@ -28,7 +29,7 @@
 
 #define STAGE     "seal"
 #define BATCH     64
-#define STUCK_MAX 1024 /* movies in flight at once */
+#define STUCK_MAX 2048 /* as many as may be in flight, of this life and of the one before */
 #define BATCH_NS  (30 * MR_NS_PER_MS)
 #define RETRY_MS  5000
 
@@ -166,39 +167,25 @@ static void answer_committed(const struct mr_store *store, struct work *w, const
 
 /* ---- discarding ---- */
 
-static void discard_generation(const struct mr_store *store, const char *journal,
-                               const struct mr_ulid *id, uint32_t generation)
-{
-    struct mr_dossier d;
-    char part[64];
-    mr_dossier_name(id, generation, "part", part);
-    if (mr_dossier_read(store->journal_fd, journal, &d, NULL) == 0) {
-        MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, d.path, false);
-        if (dir >= 0)
-            unlinkat(dir, part, 0);
-        unlinkat(store->journal_fd, journal, 0);
-        mr_store_tidy(store, d.path);
-        mr_dossier_fini(&d);
-    }
-}
-
 static void discard(struct mr_seal *s, struct work *w)
 {
-    int fd = openat(s->commit->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL)
-        mr_fs_close(&fd);
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        struct mr_ulid id;
-        uint32_t generation;
-        if (mr_dossier_parse_name(entry->d_name, "journal", &id, &generation) == 0 &&
-            mr_ulid_equal(&id, &w->job.id))
-            discard_generation(s->commit->store, entry->d_name, &id, generation);
-    }
-    if (dir != NULL)
-        closedir(dir);
+    int r = mr_discard_all(s->commit->store, &w->job.id);
+    (void)r; /* what is left is of no use to anybody, and the next start says so */
     mr_counter_add(&s->counters[DISCARDED], 1);
     w->message = new_message(MR_ABANDONED, &w->job.id);
+}
+
+/* Its agent gives it up. One that is sealed is committed all the same, as soon as it can be. */
+static void abandon(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
+        mr_err_set(&err, -EBUSY, "it is being committed");
+        answer_hold(w, &err);
+        w->message->hold.code = MR_REASON_BUSY;
+    } else {
+        discard(s, w);
+    }
 }
 
 /* ---- committing ---- */
@@ -373,9 +360,26 @@ static void place(struct mr_seal *s, struct work *w)
     }
     w->placed = r == 0;
     w->stuck = r < 0;
-    if (r < 0)
+    if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
+        mr_commit_vanished(s->commit, w->d);
+        w->stuck = false;
+    } else if (r < 0)
         mr_log_seldom(MR_LOG_ERROR, STAGE, "a finished movie cannot be given its name yet: %s",
                       err.text);
+}
+
+/* Sealed by an earlier server, and read back since. */
+static void prepare_recovered(struct mr_seal *s, struct work *w)
+{
+    w->d = w->job.dossier;
+    w->job.dossier = NULL;
+    if (!w->job.bad) {
+        place(s, w);
+        return;
+    }
+    mr_error(STAGE, "%s was sealed, but does not read back as written: it begins again",
+             w->d->sealed.path);
+    mr_commit_take_back(s->commit, w->d);
 }
 
 static void prepare(struct mr_seal *s, struct work *w)
@@ -383,7 +387,11 @@ static void prepare(struct mr_seal *s, struct work *w)
     struct mr_err err = {0};
     w->began_ns = mr_clock_monotonic_ns();
     if (w->job.kind == MR_SEAL_DISCARD) {
-        discard(s, w);
+        abandon(s, w);
+        return;
+    }
+    if (w->job.kind == MR_SEAL_RECOVERED) {
+        prepare_recovered(s, w);
         return;
     }
     int r = open_dossier(s, w, &err);
@@ -405,6 +413,11 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
 {
     const struct mr_dossier *d = w->d;
     char event[64];
+    if (w->job.kind == MR_SEAL_RECOVERED) {
+        mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
+                d->sealed.path, (unsigned long long)sequence);
+        return;
+    }
     mr_announce_id(&w->job.id, d->sealed.failed ? "failed" : "ready", d->open.revision, event);
     if (d->sealed.failed) {
         w->message = new_message(MR_FAILED, &w->job.id);
@@ -480,12 +493,14 @@ static void retry_unlogged(struct mr_seal *s)
 
 static void deliver(struct mr_seal *s, struct work *w)
 {
-    if (w->stuck && !atomic_load(&s->stopping)) {
-        assert(s->stuck_count < STUCK_MAX); /* control lets no more movies in */
+    bool recovered = w->job.kind == MR_SEAL_RECOVERED;
+    bool room = s->stuck_count < STUCK_MAX;
+    assert(room || recovered); /* control lets no more movies in */
+    if (w->stuck && room && !atomic_load(&s->stopping)) {
         s->stuck[s->stuck_count++] = *w;
         return;
     }
-    if (w->stuck) { /* it is sealed: the next start finishes it */
+    if (w->stuck && !recovered) { /* it is sealed: the next start finishes it */
         w->message = new_message(MR_HOLD, &w->job.id);
         w->message->hold.code = MR_REASON_STOPPING;
     }
@@ -514,7 +529,10 @@ static void retry_stuck(struct mr_seal *s)
     s->stuck_ns = mr_clock_monotonic_ns();
     memmove(s->stuck, s->stuck + count, s->stuck_count * sizeof(*works));
     for (size_t i = 0; i < count; i++)
-        place(s, &works[i]);
+        if (works[i].placed)
+            works[i].stuck = false;
+        else
+            place(s, &works[i]);
     finish(s, works, count);
 }
 

@@ -12,9 +12,15 @@
 #include "commit.h"
 #include "intake.h"
 
-enum mr_seal_kind { MR_SEAL_COMMIT, MR_SEAL_FAIL, MR_SEAL_DISCARD, MR_SEAL_LOG };
+enum mr_seal_kind {
+    MR_SEAL_COMMIT,
+    MR_SEAL_FAIL,
+    MR_SEAL_DISCARD,
+    MR_SEAL_LOG,
+    MR_SEAL_RECOVERED, /* from recheck; has no answer */
+};
 
-/* Control -> seal */
+/* Control, recheck -> seal */
 struct mr_seal_job {
     enum mr_seal_kind kind;
     struct mr_ulid id;
@@ -23,6 +29,9 @@ struct mr_seal_job {
     const struct mr_end *end;   /* COMMIT; borrowed until the answer */
     const struct mr_fail *fail; /* FAIL; borrowed until the answer */
     char *event;                /* LOG; owned text */
+    /* RECOVERED; owned: sealed by an earlier server; bad: it does not read back */
+    struct mr_dossier *dossier;
+    bool bad;
 };
 
 /* Seal -> control */
@@ -40,7 +49,8 @@ int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr
 void mr_seal_free(struct mr_seal *seal);
 
 /* Sealed movies that cannot be placed or recorded for now are answered with HOLD within 5 s and
- * left to the next start. Any thread. */
+ * left to the next start. Any thread. While the server runs they are tried again every 5 s, and
+ * nothing but their commit removes their journals: DISCARD is answered with HOLD. */
 void mr_seal_stop(struct mr_seal *seal);
 
 extern const struct mr_stage mr_seal_stage;

@@ -195,6 +195,17 @@ static void doubt(void *ctx, const struct mr_ulid *id)
     mr_info(STAGE, "movie %s is unfinished; its agent will resume it", mr_ulid_text(id, text));
 }
 
+static void take_sealed(void *ctx, struct mr_dossier *d, bool doubted)
+{
+    struct mr_server *s = ctx;
+    struct mr_recheck_job *job = calloc(1, sizeof(*job));
+    if (job == NULL)
+        abort();
+    *job = (struct mr_recheck_job){.dossier = d, .trusted = !doubted};
+    if (mr_queue_try_push(s->queues[RECHECKS], &job) < 0) /* more than could be in flight */
+        mr_recheck_job_free(job);
+}
+
 /* ---- stages ---- */
 
 static int make_queues(struct mr_server *s, struct mr_err *err)
@@ -271,12 +282,15 @@ static int make_berth(struct mr_server *s)
     const struct mr_berth_queues queues = {.jobs = s->queues[BERTH_JOBS],
                                            .answers = s->queues[BERTH_ANSWERS],
                                            .rechecks = s->queues[RECHECKS]};
-    int r = mr_recheck_new(&s->store, queues.rechecks, queues.jobs, &s->recheck);
+    const struct mr_recheck_queues rechecks = {
+        .jobs = queues.rechecks, .berth_jobs = queues.jobs, .seal_jobs = s->queues[SEAL_JOBS]};
+    int r = mr_recheck_new(&s->store, &rechecks, &s->recheck);
     return r < 0 ? r : mr_berth_new(&s->store, s->catalogue, &queues, &s->berth);
 }
 
 static int make_stages(struct mr_server *s, struct mr_err *err)
 {
+    const struct mr_commit_found found = {.ctx = s, .unfinished = doubt, .sealed = take_sealed};
     int r = mr_link_new(IO_THREADS, &s->link);
     if (r < 0)
         return mr_err_errno(err, r, "ZeroMQ");
@@ -288,7 +302,7 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     if (r == 0)
         r = make_berth(s);
     if (r == 0)
-        r = mr_commit_recover(&s->commit, doubt, s, err);
+        r = mr_commit_recover(&s->commit, &found, err);
     if (r == 0)
         r = mr_seal_new(&s->commit, s->queues[SEAL_JOBS], s->queues[SEAL_ANSWERS], s->fatal, s->ctx,
                         &s->seal);

@@ -13,6 +13,7 @@
 #include "commit.h"
 #include "recheck.h"
 #include "scratch.h"
+#include "seal.h"
 
 #include <errno.h>
 
@@ -28,6 +29,7 @@ struct rig {
     struct mr_berth_queues queues;
     struct mr_berth *berth;
     struct mr_recheck *recheck;
+    struct mr_queue *seal_jobs;
 };
 
 static inline void rig_open(struct rig *rig)
@@ -45,7 +47,10 @@ static inline void rig_open(struct rig *rig)
     ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_job), 4, &q->jobs), 0);
     ck_assert_int_eq(mr_queue_new(sizeof(struct mr_berth_answer), 4, &q->answers), 0);
     ck_assert_int_eq(mr_queue_new(sizeof(struct mr_recheck_job *), 4, &q->rechecks), 0);
-    ck_assert_int_eq(mr_recheck_new(&rig->store, q->rechecks, q->jobs, &rig->recheck), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 4, &rig->seal_jobs), 0);
+    const struct mr_recheck_queues rechecks = {
+        .jobs = q->rechecks, .berth_jobs = q->jobs, .seal_jobs = rig->seal_jobs};
+    ck_assert_int_eq(mr_recheck_new(&rig->store, &rechecks, &rig->recheck), 0);
     ck_assert_int_eq(mr_berth_new(&rig->store, rig->catalogue, q, &rig->berth), 0);
 }
 
@@ -56,6 +61,7 @@ static inline void rig_close(struct rig *rig)
     mr_queue_free(rig->queues.jobs);
     mr_queue_free(rig->queues.answers);
     mr_queue_free(rig->queues.rechecks);
+    mr_queue_free(rig->seal_jobs);
     mr_catalogue_close(rig->catalogue);
     mr_eventlog_close(rig->eventlog);
     mr_store_close(&rig->store);

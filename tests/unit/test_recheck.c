@@ -99,8 +99,9 @@ START_TEST(doubt_ends_when_all_is_read_and_not_before)
     ck_assert_uint_eq(answer.message->hold.code, MR_REASON_STOPPING);
     rig_forget(&answer);
     mr_recheck_free(rig.recheck);
-    ck_assert_int_eq(mr_recheck_new(&rig.store, rig.queues.rechecks, rig.queues.jobs, &rig.recheck),
-                     0);
+    const struct mr_recheck_queues queues = {
+        .jobs = rig.queues.rechecks, .berth_jobs = rig.queues.jobs, .seal_jobs = rig.seal_jobs};
+    ck_assert_int_eq(mr_recheck_new(&rig.store, &queues, &rig.recheck), 0);
     for (size_t i = 0; i < 2; i++) { /* read back once, and believed from then on */
         rig_open_movie(&rig, &open);
         ck_assert_uint_eq(mr_queue_count(rig.queues.answers), i);

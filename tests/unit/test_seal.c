@@ -3,78 +3,9 @@
 #include "seal.h"
 
 #include "announce.h"
+#include "seal_rig.h"
 #include "sick_disk.h"
-#include "store_rig.h"
 #include "suite.h"
-
-static int deaths;
-
-static void fatal(void *ctx)
-{
-    (void)ctx;
-    deaths++;
-}
-
-/* Runs the stage over these jobs and returns when it has answered them all. */
-static void run(struct rig *rig, const struct mr_seal_job *jobs, size_t count,
-                struct mr_message **ret_messages, struct mr_seal_counts *ret_counts)
-{
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
-    struct mr_seal_answer answer;
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig->commit, in, out, fatal, NULL, &seal), 0);
-    for (size_t i = 0; i < count; i++)
-        ck_assert_int_eq(mr_queue_push(in, &jobs[i]), 0);
-    mr_queue_close(in);
-    mr_seal_stage.run(seal);
-    for (size_t i = 0; i < count; i++) {
-        if (jobs[i].kind == MR_SEAL_LOG)
-            continue;
-        ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
-        ck_assert(mr_ulid_equal(&answer.id, &jobs[i].id));
-        ret_messages[i] = answer.message;
-    }
-    mr_seal_count(seal, ret_counts);
-    mr_seal_free(seal);
-    mr_queue_free(in);
-    mr_queue_free(out);
-    ck_assert_int_eq(deaths, 0);
-}
-
-struct shipment {
-    struct mr_open open;
-    struct mr_extent extent;
-    struct mr_end end;
-    struct mr_seal_job job;
-};
-
-static void ship(struct rig *rig, const struct mr_open *open, uint64_t size, unsigned seed,
-                 struct shipment *ret)
-{
-    ret->open = *open;
-    ret->extent = rig_extent(open, size);
-    struct mr_movie *movie = rig_begin(rig, open);
-    rig_land_all(movie, &ret->extent, seed);
-    ret->end = rig_end_of(movie, open, &ret->extent, seed);
-    ret->job = (struct mr_seal_job){
-        .kind = MR_SEAL_COMMIT, .id = open->movie, .movie = movie, .end = &ret->end};
-}
-
-static struct mr_message *seal_one(struct rig *rig, const struct shipment *s)
-{
-    struct mr_message *message;
-    struct mr_seal_counts counts;
-    run(rig, &s->job, 1, &message, &counts);
-    return message;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
-}
 
 START_TEST(movie_is_committed)
 {
@@ -404,48 +335,6 @@ START_TEST(failed_sync_is_not_tried_again)
 }
 END_TEST
 
-static void not_expected(void *ctx, const struct mr_ulid *id)
-{
-    (void)ctx;
-    (void)id;
-    ck_abort_msg("an unfinished movie");
-}
-
-/* Sealed, but its directory does not sync: a server that ends does not wait for better times. */
-START_TEST(stuck_movie_is_left_to_the_next_start)
-{
-    struct rig rig;
-    struct shipment s;
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
-    struct mr_seal_answer answer;
-    struct mr_err err = {0};
-    rig_make(&rig);
-    struct mr_open open = rig_file("a.log");
-    ship(&rig, &open, 5000, 1, &s);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig.commit, in, out, fatal, NULL, &seal), 0);
-    ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
-    mr_queue_close(in);
-    mr_seal_stop(seal);
-    sick_disk.fail_fsync = 2; /* behind the part's */
-    mr_seal_stage.run(seal);
-    ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
-    ck_assert_int_eq(answer.message->type, MR_HOLD);
-    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
-    free(answer.message);
-    mr_seal_free(seal);
-    mr_queue_free(in);
-    mr_queue_free(out);
-    rig_restart(&rig);
-    ck_assert_int_eq(mr_commit_recover(&rig.commit, not_expected, NULL, &err), 0);
-    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
-    ck_assert(rig_has(&rig, "k3/a.log"));
-    rig_end(&rig);
-}
-END_TEST
-
 static void fill_behind_sealed(void *ctx)
 {
     (void)ctx;
@@ -525,5 +414,4 @@ MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
          T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
-         T(failed_sync_is_not_tried_again), T(stuck_movie_is_left_to_the_next_start),
-         T(full_log_is_waited_for))
+         T(failed_sync_is_not_tried_again), T(full_log_is_waited_for))

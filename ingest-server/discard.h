@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All that the store has of a movie that was not finished. Used by the seal thread. */
+#ifndef MR_DISCARD_H
+#define MR_DISCARD_H
+
+#include "base/ulid.h"
+#include "store.h"
+
+/* Removes parts and journals of every generation whose journal reads; sealed ones too. -errno of
+ * the journals' directory. */
+int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MUST_USE;
+
+/* True where a generation of it is sealed: only its commit may remove that one's journal. */
+bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id);
+
+#endif

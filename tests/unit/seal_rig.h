@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Movies that have landed whole, and the seal stage run over them without threads. */
+#ifndef MR_TESTS_SEAL_RIG_H
+#define MR_TESTS_SEAL_RIG_H
+
+#include "seal.h"
+#include "store_rig.h"
+
+static int deaths;
+
+static inline void fatal(void *ctx)
+{
+    (void)ctx;
+    deaths++;
+}
+
+/* Runs the stage over these jobs and returns when it has answered them all. */
+static inline void run(struct rig *rig, const struct mr_seal_job *jobs, size_t count,
+                       struct mr_message **ret_messages, struct mr_seal_counts *ret_counts)
+{
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_seal_answer answer;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig->commit, in, out, fatal, NULL, &seal), 0);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_int_eq(mr_queue_push(in, &jobs[i]), 0);
+    mr_queue_close(in);
+    mr_seal_stage.run(seal);
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i].kind == MR_SEAL_LOG || jobs[i].kind == MR_SEAL_RECOVERED)
+            continue;
+        ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
+        ck_assert(mr_ulid_equal(&answer.id, &jobs[i].id));
+        ret_messages[i] = answer.message;
+    }
+    mr_seal_count(seal, ret_counts);
+    mr_seal_free(seal);
+    mr_queue_free(in);
+    mr_queue_free(out);
+    ck_assert_int_eq(deaths, 0);
+}
+
+static inline void run_unanswered(struct rig *rig, const struct mr_seal_job *job)
+{
+    struct mr_message *none[1];
+    struct mr_seal_counts counts;
+    run(rig, job, 1, none, &counts);
+}
+
+struct shipment {
+    struct mr_open open;
+    struct mr_extent extent;
+    struct mr_end end;
+    struct mr_seal_job job;
+};
+
+static inline void ship(struct rig *rig, const struct mr_open *open, uint64_t size, unsigned seed,
+                        struct shipment *ret)
+{
+    ret->open = *open;
+    ret->extent = rig_extent(open, size);
+    struct mr_movie *movie = rig_begin(rig, open);
+    rig_land_all(movie, &ret->extent, seed);
+    ret->end = rig_end_of(movie, open, &ret->extent, seed);
+    ret->job = (struct mr_seal_job){
+        .kind = MR_SEAL_COMMIT, .id = open->movie, .movie = movie, .end = &ret->end};
+}
+
+static inline struct mr_message *seal_one(struct rig *rig, const struct shipment *s)
+{
+    struct mr_message *message;
+    struct mr_seal_counts counts;
+    run(rig, &s->job, 1, &message, &counts);
+    return message;
+}
+
+static inline bool ends_with(const char *text, const char *end)
+{
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an earlier server sealed and did not bring to its end. */
+#include "announce.h"
+#include "finish.h"
+#include "seal_rig.h"
+#include "sick_disk.h"
+#include "suite.h"
+
+static void not_expected(void *ctx, const struct mr_ulid *id)
+{
+    (void)ctx;
+    (void)id;
+    ck_abort_msg("an unfinished movie");
+}
+
+static void read_back(void *ctx, struct mr_dossier *d, bool doubted)
+{
+    struct rig *rig = ctx;
+    struct mr_recheck_job *job = calloc(1, sizeof(*job));
+    ck_assert_ptr_nonnull(job);
+    *job = (struct mr_recheck_job){.dossier = d, .trusted = !doubted};
+    ck_assert_int_eq(mr_queue_push(rig->queues.rechecks, &job), 0);
+}
+
+/* What an earlier server sealed, as recheck hands it over. */
+static struct mr_seal_job recovered(struct rig *rig)
+{
+    struct mr_err err = {0};
+    struct mr_seal_job job;
+    const struct mr_commit_found found = {
+        .ctx = rig, .unfinished = not_expected, .sealed = read_back};
+    rig_restart(rig);
+    ck_assert_int_eq(mr_commit_recover(&rig->commit, &found, &err), 0);
+    while (mr_recheck_turn(rig->recheck)) {}
+    ck_assert_int_eq(mr_queue_pop(rig->seal_jobs, 0, &job), 0);
+    ck_assert_int_eq(job.kind, MR_SEAL_RECOVERED);
+    return job;
+}
+
+/* Sealed, but its directory does not sync: a server that ends does not wait for better times. */
+START_TEST(stuck_movie_is_left_to_the_next_start)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_seal_answer answer;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig.commit, in, out, fatal, NULL, &seal), 0);
+    ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
+    mr_queue_close(in);
+    mr_seal_stop(seal);
+    sick_disk.fail_fsync = 2; /* behind the part's */
+    mr_seal_stage.run(seal);
+    ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
+    ck_assert_int_eq(answer.message->type, MR_HOLD);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    free(answer.message);
+    mr_seal_free(seal);
+    mr_queue_free(in);
+    mr_queue_free(out);
+    const struct mr_seal_job job = recovered(&rig);
+    ck_assert(!job.bad);
+    run_unanswered(&rig, &job);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    ck_assert(rig_has(&rig, "k3/a.log"));
+    rig_end(&rig);
+}
+END_TEST
+
+/* Seals and ends there: what a crash behind SEALED, or behind the rename, leaves. */
+static void leave_sealed(struct rig *rig, const struct mr_open *open, uint64_t size, unsigned seed,
+                         bool placed)
+{
+    char left_out[256];
+    struct shipment s;
+    struct mr_err err = {0};
+    struct mr_dossier d = {0};
+    ship(rig, open, size, seed, &s);
+    struct mr_movie *movie = s.job.movie;
+    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, &d, &err), 0);
+    ck_assert_int_eq(mr_finish_part(&rig->store, movie, &d, &s.end, left_out, &err), 0);
+    memcpy(d.sealed.path, d.path, sizeof(d.path));
+    const struct mr_announcement a = {.end = &s.end, .extent = &s.extent, .sealed = &d.sealed};
+    ck_assert_int_eq(mr_announce_movie(&rig->store, &d, &a, &d.sealed.event), 0);
+    ck_assert_int_eq(mr_commit_seal(&rig->commit, &d, &err), 0);
+    if (placed)
+        ck_assert_int_eq(mr_commit_place(&rig->commit, &d, &err), 0);
+    mr_dossier_fini(&d);
+    mr_movie_release(movie);
+}
+
+static void part_of(const struct mr_open *open, char ret[128])
+{
+    char id[MR_ULID_TEXT];
+    snprintf(ret, 128, "k3/.millrace/%s.g1.part", mr_ulid_text(&open->movie, id));
+}
+
+START_TEST(sealed_movie_is_read_back_before_it_is_announced)
+{
+    for (int placed = 0; placed <= 1; placed++)
+        for (int flipped = 0; flipped <= 1; flipped++) {
+            struct rig rig;
+            char part[128];
+            rig_make(&rig);
+            struct mr_open open = rig_file("a.log");
+            leave_sealed(&rig, &open, 5000, 1, placed);
+            part_of(&open, part);
+            if (flipped)
+                scratch_flip(&rig.scratch, placed ? "k3/a.log" : part, 4999);
+            struct mr_seal_job job = recovered(&rig);
+            ck_assert_int_eq(job.bad, flipped);
+            run_unanswered(&rig, &job);
+            ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), !flipped);
+            ck_assert_int_eq(rig_has(&rig, "k3/a.log"), !flipped);
+            ck_assert(!rig_has(&rig, part));
+            struct mr_berth_answer answer = rig_ask(&rig, &open);
+            ck_assert_int_eq(answer.movie != NULL, flipped); /* it begins again, or is committed */
+            ck_assert_uint_eq(answer.durable_count, 0);
+            rig_forget(&answer);
+            rig_end(&rig);
+        }
+}
+END_TEST
+
+START_TEST(revision_that_does_not_read_back_leaves_the_one_before)
+{
+    for (int placed = 0; placed <= 1; placed++) {
+        struct rig rig;
+        struct shipment s;
+        char part[128], old[128], id[MR_ULID_TEXT];
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        free(seal_one(&rig, &s));
+        open.revision = 2;
+        leave_sealed(&rig, &open, 6000, 2, placed);
+        part_of(&open, part);
+        scratch_flip(&rig.scratch, placed ? "k3/a.log" : part, 17);
+        struct mr_seal_job job = recovered(&rig);
+        run_unanswered(&rig, &job);
+        snprintf(old, sizeof(old), "k3/.millrace/old/%s.r1", mr_ulid_text(&open.movie, id));
+        const char *kept = placed ? old : "k3/a.log";
+        ck_assert_uint_eq(scratch_size(&rig.scratch, kept), 5000);
+        ck_assert(!rig_has(&rig, part));
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        ship(&rig, &open, 6000, 2, &s);
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        ck_assert(ends_with(m->committed.path, "/k3/a.log"));
+        free(m);
+        ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 6000);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+/* Only its commit may remove the journal of a sealed movie. */
+START_TEST(sealed_movie_is_not_abandoned)
+{
+    struct rig rig;
+    char journal[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    leave_sealed(&rig, &open, 5000, 1, false);
+    struct mr_message *m;
+    struct mr_seal_counts counts;
+    const struct mr_seal_job abandon = {.kind = MR_SEAL_DISCARD, .id = open.movie};
+    run(&rig, &abandon, 1, &m, &counts);
+    ck_assert_int_eq(m->type, MR_HOLD);
+    ck_assert_uint_eq(m->hold.code, MR_REASON_BUSY);
+    free(m);
+    snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
+             mr_ulid_text(&open.movie, id));
+    ck_assert(rig_has(&rig, journal));
+    struct mr_seal_job job = recovered(&rig);
+    run_unanswered(&rig, &job);
+    ck_assert(!rig_has(&rig, journal));
+    run(&rig, &abandon, 1, &m, &counts);
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
+MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
+         T(sealed_movie_is_read_back_before_it_is_announced),
+         T(revision_that_does_not_read_back_leaves_the_one_before),
+         T(sealed_movie_is_not_abandoned))
