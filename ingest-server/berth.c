@@ -413,6 +413,10 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     if (r == 0)
         r = movie == NULL ? mr_err_errno(&why->err, -ENOMEM, "movie")
                           : make_part(b->store, movie, d, &why->err);
+    if (r == -EDQUOT || (r == -EPERM && !mr_store_may_use_group(b->store))) {
+        why->code = MR_REASON_PERMISSION;
+        why->final = true; /* this movie's trouble, and not for a while */
+    }
     if (r < 0 && movie != NULL) {
         remove_generation(b->store, &movie->id, generation, d->path);
         mr_movie_release(movie);

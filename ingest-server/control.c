@@ -244,6 +244,10 @@ static void take_stuck(struct mr_control *c, struct mr_lane_news *n)
 {
     mr_intake_each_movie(c->intake, say_stuck, n);
     bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
+    if (n->code == -EDQUOT && !tainted) {
+        mr_intake_no_quota(c->intake, n->movie, n->text);
+        return;
+    }
     mr_intake_stuck(c->intake, n->movie, tainted, mr_reason_of_error(n->code), n->text);
 }
 

@@ -139,8 +139,6 @@ static void answer(struct mr_intake *in, struct entry *e, const struct mr_messag
 {
     struct session *s = mr_intake_owner_of(in, e);
     struct mr_message m = *message;
-    if (m.type == MR_FAILED && e->mismatch)
-        m.failed.code = MR_REASON_MISMATCH;
     if (s != NULL)
         mr_intake_say(in, s, &m);
     mr_intake_forget(in, e);
@@ -234,7 +232,14 @@ void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64
         return;
     snprintf(text, sizeof(text), "slab %llu does not fit the movie that was opened",
              (unsigned long long)slab);
-    mr_intake_mismatch(in, e, &(struct mr_extent){0}, text);
+    mr_intake_condemn(in, e, MR_REASON_MISMATCH, &(struct mr_extent){0}, text);
+}
+
+void mr_intake_no_quota(struct mr_intake *in, const struct mr_movie *movie, const char *text)
+{
+    struct entry *e = mr_intake_find_movie(in, &movie->id);
+    if (e != NULL && e->movie == movie && e->state == LIVE)
+        mr_intake_condemn(in, e, MR_REASON_PERMISSION, &(struct mr_extent){0}, text);
 }
 
 void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted, uint16_t code,

@@ -106,6 +106,8 @@ void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint6
 void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_used(struct mr_intake *in, uint64_t session, uint16_t lane, uint64_t bytes);
 void mr_intake_lane_gap(struct mr_intake *in, uint64_t session, uint16_t lane);
+/* Its owner's or its project's quota is exceeded: the movie fails, its neighbours do not. */
+void mr_intake_no_quota(struct mr_intake *in, const struct mr_movie *movie, const char *text);
 /* Slabs of this movie can't land (code and text for the operator at the other end): HOLD. */
 void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted, uint16_t code,
                      const char *text);

@@ -86,13 +86,14 @@ static void receive_end(struct mr_intake *in, struct session *s, struct entry *e
     if (e->state != LIVE || end->generation != e->generation)
         return;
     if (end->slabs != mr_slab_count(&e->open.geometry, &end->extent) || end->slabs > MR_SLABS_MAX) {
-        mr_intake_mismatch(in, e, &end->extent,
-                           "END: the slab count does not follow from the extent");
+        mr_intake_condemn(in, e, MR_REASON_MISMATCH, &end->extent,
+                          "END: the slab count does not follow from the extent");
         return;
     }
     if (e->complete) {
         if (!same_totals(&e->end, end))
-            mr_intake_mismatch(in, e, &end->extent, "END came again with other totals");
+            mr_intake_condemn(in, e, MR_REASON_MISMATCH, &end->extent,
+                              "END came again with other totals");
         return;
     }
     if (keep_end(e, end) < 0) {

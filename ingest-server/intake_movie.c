@@ -116,13 +116,11 @@ void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how)
                    how == MR_FINISH_FAIL ? &e->fail : NULL);
 }
 
-/* What the agent says of the movie contradicts itself: saying it again would not help. */
-void mr_intake_mismatch(struct mr_intake *in, struct entry *e, const struct mr_extent *extent,
-                        const char *text)
+void mr_intake_condemn(struct mr_intake *in, struct entry *e, uint16_t code,
+                       const struct mr_extent *extent, const char *text)
 {
-    e->mismatch = true;
-    e->fail =
-        (struct mr_fail){.movie = e->open.movie, .generation = e->generation, .extent = *extent};
+    e->fail = (struct mr_fail){
+        .movie = e->open.movie, .generation = e->generation, .extent = *extent, .code = code};
     snprintf(e->fail.text, sizeof(e->fail.text), "%s", text);
     mr_intake_leave(in, e, NEXT_FAIL);
 }

@@ -38,7 +38,6 @@ struct entry {
     size_t unsaid_count, unsaid_capacity;
     bool complete, tainted;
     bool discard;      /* ABANDON came while BERTHING */
-    bool mismatch;     /* END contradicts itself: FAILED will say so */
     struct mr_end end; /* once complete; blobs owned */
     struct mr_fail fail;
     struct mr_message hold; /* what to say after NEXT_RELEASE, where type is set */
@@ -100,9 +99,9 @@ struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const
                                   enum movie_state state);
 void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *s);
 void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how);
-/* Fails the movie. */
-void mr_intake_mismatch(struct mr_intake *in, struct entry *e, const struct mr_extent *extent,
-                        const char *text);
+/* It is to fail: for what it is, which the agent's saying it again would not mend. */
+void mr_intake_condemn(struct mr_intake *in, struct entry *e, uint16_t code,
+                       const struct mr_extent *extent, const char *text);
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
 bool mr_intake_mark_durable(struct entry *e, uint64_t slab); /* true if it was not before */
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);

@@ -300,6 +300,11 @@ static int failed_place(struct mr_seal *s, struct work *w, bool local, struct mr
                                                    : mr_err_errno(err, -ENAMETOOLONG, "%s", below);
 }
 
+static uint16_t failure_code(const struct mr_fail *fail)
+{
+    return fail->code == 0 ? MR_REASON_SOURCE : fail->code;
+}
+
 static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     const struct mr_fail *fail = w->job.fail;
@@ -311,7 +316,7 @@ static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
                  fstat(w->job.movie->part_dir_fd, &part) == 0 && root.st_dev != part.st_dev;
     r = failed_place(s, w, local, err);
     const struct mr_announcement a = {
-        .extent = &fail->extent, .reason = fail->text, .code = MR_REASON_SOURCE};
+        .extent = &fail->extent, .reason = fail->text, .code = failure_code(fail)};
     return r < 0 ? r : announce(s, w, &a, err);
 }
 
@@ -421,7 +426,7 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
     mr_announce_id(&w->job.id, d->sealed.failed ? "failed" : "ready", d->open.revision, event);
     if (d->sealed.failed) {
         w->message = new_message(MR_FAILED, &w->job.id);
-        w->message->failed.code = MR_REASON_SOURCE;
+        w->message->failed.code = failure_code(w->job.fail);
         snprintf(w->message->failed.text, sizeof(w->message->failed.text),
                  "%.300s (kept as %.190s)", w->job.fail->text, d->sealed.path);
         mr_counter_add(&s->counters[FAILED], 1);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,6 +200,19 @@ int mr_store_dress(const struct mr_store *s, int dir_fd, int fd, struct mr_err *
     if (!mr_fs_has_default_acl(dir_fd) && fchmod(fd, s->file_mode) < 0)
         return mr_err_errno(err, -errno, "setting the file's mode");
     return 0;
+}
+
+/* chown(2): a group of one's own, or CAP_CHOWN, which root is taken to have. */
+bool mr_store_may_use_group(const struct mr_store *s)
+{
+    gid_t groups[NGROUPS_MAX];
+    if (s->group == (gid_t)-1 || geteuid() == 0 || getegid() == s->group)
+        return true;
+    int count = getgroups(NGROUPS_MAX, groups);
+    for (int i = 0; i < count; i++)
+        if (groups[i] == s->group)
+            return true;
+    return false;
 }
 
 bool mr_store_is_full(const struct mr_store *s)

@@ -63,6 +63,9 @@ void mr_store_tidy(const struct mr_store *store, const char *path);
 int mr_store_dress(const struct mr_store *store, int dir_fd, int fd,
                    struct mr_err *err) MR_MUST_USE;
 
+/* May this process give files the group that is configured? Else every file it is to make fails. */
+bool mr_store_may_use_group(const struct mr_store *store);
+
 /* True while the file system has less free than keep_free. */
 bool mr_store_is_full(const struct mr_store *store);
 

@@ -199,6 +199,7 @@ struct mr_fail {
     uint32_t generation;
     struct mr_extent extent; /* as far as known */
     char text[MR_TEXT_MAX];
+    uint16_t code; /* not on the wire: where it is not the agent that says so, why; 0: SOURCE */
 };
 
 struct mr_failed {

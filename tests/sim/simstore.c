@@ -141,6 +141,7 @@ struct seal_job {
     enum mr_finish how;
     struct mr_ulid id;
     struct held *held;
+    uint16_t code; /* FAIL */
 };
 
 static void check_totals(struct serverside *s, const struct record *r, const struct mr_end *end)
@@ -183,6 +184,8 @@ static void sealed(void *ctx, uint64_t a, void *payload)
     } else {
         r->state = job.how == MR_FINISH_FAIL ? SHELF_FAILED : SHELF_NOTHING;
         answer = new_answer(types[job.how], &job.id);
+        if (job.how == MR_FINISH_FAIL)
+            answer->failed.code = job.code;
     }
     if (job.held != NULL && job.held->movie != NULL)
         let_go(s, job.held);
@@ -213,7 +216,7 @@ void simstore_finish(void *ctx, enum mr_finish how, const struct mr_sender *from
     struct seal_job *job = malloc(sizeof(*job));
     if (job == NULL)
         abort();
-    *job = (struct seal_job){.how = how, .id = *id, .held = h};
+    *job = (struct seal_job){.how = how, .id = *id, .held = h, .code = fail ? fail->code : 0};
     int64_t at_ns = w->time.now_ns + chance_between(&w->chance, 0, 60) * MS;
     if (world_mishap(w, 20))
         at_ns += chance_between(&w->chance, 0, 2500) * MS;

@@ -98,7 +98,7 @@ static inline void sample_verdict(struct mr_message *m)
     } else if (m->type == MR_HOLD) {
         m->hold = (struct mr_hold){sample_movie, MR_REASON_NO_SPACE, 5000, "/data/store: 1% free"};
     } else if (m->type == MR_FAIL) {
-        m->fail = (struct mr_fail){sample_movie, 3, {39, 919224320}, "header and size disagree"};
+        m->fail = (struct mr_fail){sample_movie, 3, {39, 919224320}, "header and size disagree", 0};
     } else if (m->type == MR_FAILED) {
         m->failed = (struct mr_failed){sample_movie, MR_REASON_MISMATCH, "digest differs"};
     } else if (m->type == MR_ABANDON || m->type == MR_ABANDONED) {

@@ -336,6 +336,38 @@ START_TEST(failed_movie_stays_failed)
 }
 END_TEST
 
+/* Where files may be made, but not for this one: it alone fails, and leaves nothing. */
+START_TEST(quota_and_group_fail_one_movie)
+{
+    for (int group = 0; group < 2; group++) {
+        struct rig rig;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log"), next = rig_file("b.log");
+        bool root = geteuid() == 0; /* root may use any group, so it must be nobody */
+        if (group == 0)
+            sick_disk.no_room = EDQUOT;
+        else
+            rig.store.group = 1;
+        if (group != 0 && root) {
+            ck_assert_int_eq(fchown(rig.store.root_fd, 65534, (gid_t)-1), 0);
+            ck_assert_int_eq(fchown(rig.store.journal_fd, 65534, (gid_t)-1), 0);
+            ck_assert_int_eq(seteuid(65534), 0);
+        }
+        struct mr_berth_answer answer = rig_ask(&rig, &open);
+        if (group != 0 && root)
+            ck_assert_int_eq(seteuid(0), 0);
+        ck_assert_ptr_null(answer.movie);
+        ck_assert_int_eq(answer.message->type, MR_FAILED);
+        ck_assert_uint_eq(answer.message->failed.code, MR_REASON_PERMISSION);
+        rig_forget(&answer);
+        sick_disk.no_room = 0;
+        rig.store.group = (gid_t)-1;
+        mr_movie_release(rig_begin(&rig, &next));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 START_TEST(full_store_lets_agents_wait)
 {
     struct rig rig;
@@ -450,6 +482,7 @@ MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_
          T(another_geometry_is_another_generation), T(lost_part_voids_its_journal),
          T(unreadable_open_record_begins_again), T(tainted_movie_leaves_nothing),
          T(committed_movie_is_answered_from_the_catalogue), T(sealed_movie_is_not_touched),
-         T(failed_movie_stays_failed), T(full_store_lets_agents_wait),
-         T(bad_names_are_refused_for_good), T(links_out_of_the_store_are_not_followed),
-         T(directory_that_is_tidied_away_is_made_again), T(durable_set_is_synced_before_it_is_told))
+         T(failed_movie_stays_failed), T(quota_and_group_fail_one_movie),
+         T(full_store_lets_agents_wait), T(bad_names_are_refused_for_good),
+         T(links_out_of_the_store_are_not_followed), T(directory_that_is_tidied_away_is_made_again),
+         T(durable_set_is_synced_before_it_is_told))

@@ -14,6 +14,7 @@ static struct mr_message sent, m; /* the last one sent; the one to say */
 static uint8_t sent_to;
 static unsigned sends, attaches, detaches, releases, berths, finishes;
 static enum mr_finish finish_how;
+static uint16_t finish_code;
 static bool release_tainted;
 static uint64_t token[4];
 static uint32_t sequence[4];
@@ -64,6 +65,7 @@ static void op_finish(void *ctx, enum mr_finish how, const struct mr_sender *fro
     ck_assert((end != NULL) == (how == MR_FINISH_COMMIT));
     ck_assert((fail != NULL) == (how == MR_FINISH_FAIL));
     finish_how = how;
+    finish_code = fail == NULL ? 0 : fail->code;
     finishes++;
 }
 
@@ -230,9 +232,9 @@ START_TEST(test_end_with_a_wrong_count_fails_the_movie)
     end(3, 4);
     mr_intake_detached(in, movie);
     ck_assert_int_eq(finish_how, MR_FINISH_FAIL);
+    ck_assert_uint_eq(finish_code, MR_REASON_MISMATCH);
     answer(MR_FAILED);
     told(0, MR_FAILED);
-    ck_assert_uint_eq(sent.failed.code, MR_REASON_MISMATCH);
     done();
 }
 END_TEST
@@ -294,6 +296,24 @@ START_TEST(test_stuck_is_held_and_renewed)
     ck_assert_uint_eq(sent.hold.code, MR_REASON_IO);
     open_movie(0);
     ck_assert_uint_eq(berths, 2);
+    done();
+}
+END_TEST
+
+START_TEST(test_an_exceeded_quota_fails_the_movie)
+{
+    live();
+    mr_intake_no_quota(in, movie, "part: quota");
+    mr_intake_no_quota(in, movie, "part: quota"); /* of another lane */
+    mr_intake_stuck(in, movie, false, MR_REASON_PERMISSION, "and so on");
+    ck_assert_uint_eq(detaches, 1);
+    mr_intake_detached(in, movie);
+    ck_assert_uint_eq(finishes, 1);
+    ck_assert_int_eq(finish_how, MR_FINISH_FAIL);
+    ck_assert_uint_eq(finish_code, MR_REASON_PERMISSION);
+    ck_assert_uint_eq(releases, 0);
+    answer(MR_FAILED);
+    told(0, MR_FAILED);
     done();
 }
 END_TEST
@@ -456,6 +476,7 @@ END_TEST
 MR_SUITE("intake", T(test_commits), T(test_a_slab_past_the_end_fills_no_hole),
          T(test_end_with_a_wrong_count_fails_the_movie), T(test_abandon_while_berthing),
          T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
-         T(test_stuck_is_held_and_renewed), T(test_newer_session_waits_for_the_older_ones_writes),
-         T(test_limits_and_nonsense), T(test_silence_and_credit), T(test_no_credit_while_paused),
+         T(test_stuck_is_held_and_renewed), T(test_an_exceeded_quota_fails_the_movie),
+         T(test_newer_session_waits_for_the_older_ones_writes), T(test_limits_and_nonsense),
+         T(test_silence_and_credit), T(test_no_credit_while_paused),
          T(test_confirm_is_answered_to_who_asked), T(test_stop))

@@ -205,6 +205,40 @@ START_TEST(failed_movie_is_kept_and_told)
 }
 END_TEST
 
+static int read_event(void *ctx, const struct mr_eventlog_record *record)
+{
+    snprintf(ctx, 4096, "%s", record->json);
+    return 0;
+}
+
+START_TEST(failed_movie_says_whose_fault_it_is)
+{
+    static const uint16_t codes[] = {0, MR_REASON_PERMISSION, MR_REASON_MISMATCH};
+    static const char *const names[] = {"source", "permission", "mismatch"};
+    for (size_t i = 0; i < 3; i++) {
+        struct rig rig;
+        struct shipment s;
+        char event[4096] = "", wanted[64];
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        const struct mr_fail fail = {
+            .movie = open.movie, .generation = 1, .text = "quota exceeded", .code = codes[i]};
+        s.job.kind = MR_SEAL_FAIL;
+        s.job.fail = &fail;
+        s.job.end = NULL;
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_FAILED);
+        ck_assert_uint_eq(m->failed.code, i == 0 ? MR_REASON_SOURCE : codes[i]);
+        ck_assert_int_eq(mr_eventlog_read(rig.eventlog, 1, 1, read_event, event), 0);
+        snprintf(wanted, sizeof(wanted), "\"reason_code\":\"%s\"", names[i]);
+        ck_assert_msg(strstr(event, wanted) != NULL, "%s", event);
+        free(m);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 START_TEST(abandoned_movie_leaves_nothing)
 {
     struct rig rig;
@@ -412,6 +446,7 @@ MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(same_content_twice_in_one_batch_is_stored_once),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
-         T(failed_movie_is_kept_and_told), T(abandoned_movie_leaves_nothing),
-         T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
+         T(failed_movie_is_kept_and_told), T(failed_movie_says_whose_fault_it_is),
+         T(abandoned_movie_leaves_nothing), T(events_pass_through_in_order),
+         T(old_revision_expires), T(revision_replaces_no_stranger),
          T(failed_sync_is_not_tried_again), T(full_log_is_waited_for))
