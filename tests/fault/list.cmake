@@ -15,3 +15,6 @@ mr_fault(mangled_wire check_mangled.py test_packets_vanish test_link_down test_r
 mr_fault(random_kills check_random_kills.py)
 mr_fault(read_back check_read_back.py)
 mr_fault(signals check_signals.py)
+if(NOT MILLRACE_SANITIZE)
+  mr_fault(soak check_soak.py)
+endif()
