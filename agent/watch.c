@@ -296,6 +296,7 @@ static void open_next(struct mr_watch *w)
         w->listing = fdopendir(fd);
         w->listing_path = path;
         if (w->listing == NULL) {
+            skip(w, path, mr_err_name(errno));
             mr_fs_close(&fd);
             stop_listing(w);
         }
