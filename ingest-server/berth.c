@@ -66,25 +66,30 @@ int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
 
 /* ---- journals of a movie ---- */
 
-/* The newest generation of a movie's journal; 0 where there is none. */
-static uint32_t newest_generation(const struct mr_store *store, const struct mr_ulid *id)
+/* *ret: the newest generation of a movie's journal; 0 where there is none. */
+static int find_newest(const struct mr_store *store, const struct mr_ulid *id, uint32_t *ret,
+                       struct mr_err *err)
 {
-    uint32_t newest = 0;
+    uint32_t newest = 0, generation;
+    struct mr_ulid found;
     int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (dir == NULL) {
+        int r = mr_err_errno(err, -errno, "%s/.millrace/journal", store->root);
         mr_fs_close(&fd);
-        return 0;
+        return r;
     }
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        struct mr_ulid found;
-        uint32_t generation;
-        if (mr_dossier_parse_name(entry->d_name, "journal", &found, &generation) == 0 &&
+    const char *name;
+    int r = mr_fs_next_name(dir, &name);
+    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name))
+        if (mr_dossier_parse_name(name, "journal", &found, &generation) == 0 &&
             mr_ulid_equal(&found, id) && generation > newest)
             newest = generation;
-    }
     closedir(dir);
-    return newest;
+    if (r < 0)
+        return mr_err_errno(err, r, "%s/.millrace/journal", store->root);
+    *ret = newest;
+    return 0;
 }
 
 /* ---- the part ---- */
@@ -356,12 +361,15 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
 {
     char name[64];
     struct mr_dossier d = {0};
-    uint32_t generation = newest_generation(b->store, &open->movie);
+    uint32_t generation;
+    int r = find_newest(b->store, &open->movie, &generation, err);
+    if (r < 0)
+        return r == -ENOENT ? -EIO : r; /* the store's own folder */
     *ret_generation = generation + 1;
     if (generation == 0)
         return -ENOENT;
     mr_dossier_name(&open->movie, generation, "journal", name);
-    int r = mr_dossier_read(b->store->journal_fd, name, &d, err);
+    r = mr_dossier_read(b->store->journal_fd, name, &d, err);
     if (r == -ENODATA) {
         unlinkat(b->store->journal_fd, name, 0);
         return -ENOENT;
@@ -428,11 +436,30 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     return r;
 }
 
-static bool failed_before(const struct mr_store *store, const struct mr_ulid *id)
+/* 0: it has not. */
+static int check_failed_before(const struct mr_store *store, const struct mr_ulid *id,
+                               struct mr_berth_why *why)
 {
     char text[MR_ULID_TEXT];
     struct mr_fs_facts facts;
-    return mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts) == 0;
+    int r = mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return mr_err_errno(&why->err, r, ".millrace/failed/%s", text);
+    *why = (struct mr_berth_why){.code = MR_REASON_SOURCE, .final = true};
+    return mr_err_set(&why->err, -EINVAL,
+                      "this movie has failed before; it is kept in .millrace/failed");
+}
+
+static int begin_afresh(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
+                        struct mr_berth_answer *answer, struct mr_berth_why *why)
+{
+    why->err.code = 0;
+    int r = check_failed_before(b->store, &job->open->movie, why);
+    if (r == 0 && mr_store_is_full(b->store))
+        r = mr_err_set(&why->err, -ENOSPC, "%s has less free than store.keep_free", b->store->root);
+    return r < 0 ? r : begin(b, job, generation, answer, why);
 }
 
 /* False: the answer comes later. */
@@ -449,18 +476,8 @@ static bool open_movie(struct mr_berth *b, const struct mr_berth_job *job,
         return true;
     }
     int r = resume(b, job->open, answer, &generation, &why.err);
-    if (r == -ENOENT && failed_before(b->store, id)) {
-        why = (struct mr_berth_why){.code = MR_REASON_SOURCE, .final = true};
-        mr_err_set(&why.err, -EINVAL,
-                   "this movie has failed before; it is kept in .millrace/failed");
-        r = -EINVAL;
-    } else if (r == -ENOENT && mr_store_is_full(b->store)) {
-        why.err.code = 0;
-        r = mr_err_set(&why.err, -ENOSPC, "%s has less free than store.keep_free", b->store->root);
-    } else if (r == -ENOENT) {
-        why.err.code = 0;
-        r = begin(b, job, generation, answer, &why);
-    }
+    if (r == -ENOENT)
+        r = begin_afresh(b, job, generation, answer, &why);
     if (r == 0 || r == -EINPROGRESS)
         return r == 0;
     mr_berth_answer_refuse(answer, r, job->open->path, &why);
@@ -475,9 +492,11 @@ static void discard_stray(struct mr_berth *b, const struct mr_ulid *id)
     char name[64];
     struct mr_err err = {0};
     struct mr_dossier d = {0};
-    uint32_t generation = newest_generation(b->store, id);
+    uint32_t generation;
+    if (find_newest(b->store, id, &generation, &err) < 0 || generation == 0)
+        return;
     mr_dossier_name(id, generation, "journal", name);
-    if (generation == 0 || mr_dossier_read(b->store->journal_fd, name, &d, &err) < 0)
+    if (mr_dossier_read(b->store->journal_fd, name, &d, &err) < 0)
         return;
     if (d.push && !d.is_sealed) {
         mr_info(STAGE, "%s of %s: its push was broken off, what came of it is discarded",

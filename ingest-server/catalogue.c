@@ -439,16 +439,20 @@ static bool same_content(const struct mr_catalogue_entry *e, const struct mr_cat
     return w->has_file && e->digest_file == w->digest_file;
 }
 
-bool mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *e)
+int mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *e)
 {
     struct mr_fs_facts facts;
     MR_CLEANUP(mr_fs_close) int fd = mr_fs_open_beneath(root, e->path, O_PATH | O_NOFOLLOW, 0);
-    return fd >= 0 && mr_fs_stat(fd, "", &facts) == 0 && S_ISREG(facts.mode) &&
-           facts.size == e->bytes && facts.mtime_ns == e->mtime_ns;
+    int r = fd < 0 ? fd : mr_fs_stat(fd, "", &facts);
+    if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV)
+        return 0;
+    return r < 0 ? r
+                 : S_ISREG(facts.mode) && facts.size == e->bytes && facts.mtime_ns == e->mtime_ns;
 }
 
-const struct mr_catalogue_entry *mr_catalogue_find_content(struct mr_catalogue *c, int root,
-                                                           const struct mr_catalogue_content *what)
+int mr_catalogue_find_content(struct mr_catalogue *c, int root,
+                              const struct mr_catalogue_content *what,
+                              const struct mr_catalogue_entry **ret)
 {
     char source[SOURCE_MAX];
     escape_source(what->source, source);
@@ -464,9 +468,16 @@ const struct mr_catalogue_entry *mr_catalogue_find_content(struct mr_catalogue *
         bool current = n && newest(c, &n->entry.id) == n;
         pthread_mutex_unlock(&c->lock);
         if (!n)
-            return NULL;
-        if (current && same_content(&n->entry, what) && mr_catalogue_is_unchanged(root, &n->entry))
-            return &n->entry;
+            return -ENOENT;
+        if (!current || !same_content(&n->entry, what))
+            continue;
+        int unchanged = mr_catalogue_is_unchanged(root, &n->entry);
+        if (unchanged < 0)
+            return unchanged;
+        if (unchanged > 0) {
+            *ret = &n->entry;
+            return 0;
+        }
     }
 }
 

@@ -82,16 +82,18 @@ struct mr_catalogue_content {
     bool has_pixels; /* digest_pixels is known */
     uint64_t digest_file, digest_pixels;
 };
-/* The stored file is a regular one of the size and mtime noted. root: the store's root. Touches the
- * file system: not for the data path. */
-bool mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *entry);
+/* 1: the stored file is a regular one of the size and mtime noted; 0: it is not, or is not there;
+ * -errno: that could not be seen. root: the store's root. Touches the file system: not for the data
+ * path. */
+int mr_catalogue_is_unchanged(int root, const struct mr_catalogue_entry *entry) MR_MUST_USE;
 
 /* The same content of the same source: equal output and geometry, an equal file digest (of `keep`)
  * or pixel digest (of the others where both have one; else the file's), not superseded, and the
- * stored file unchanged (a regular file of the size and mtime noted). root: the store's root.
- * Touches the file system: not for the data path. */
-const struct mr_catalogue_entry *mr_catalogue_find_content(struct mr_catalogue *catalogue, int root,
-                                                           const struct mr_catalogue_content *what);
+ * stored file unchanged. -ENOENT: there is none; any other error: that could not be seen. Touches
+ * the file system, as mr_catalogue_is_unchanged does. */
+int mr_catalogue_find_content(struct mr_catalogue *catalogue, int root,
+                              const struct mr_catalogue_content *what,
+                              const struct mr_catalogue_entry **ret) MR_MUST_USE;
 
 /* Visits revisions that a newer revision of the same id superseded before that time and that are
  * not expired. `by` is the next revision. The visit may call mr_catalogue_expire; a non-zero result

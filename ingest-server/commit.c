@@ -91,10 +91,14 @@ static int places_open(const struct mr_store *store, const struct mr_dossier *d,
     return ret->part_dir == -ENOENT ? 0 : ret->part_dir < 0 ? ret->part_dir : 0;
 }
 
-static bool is_inode(int dir, const char *name, uint64_t inode)
+/* 1: it is; 0: it is another, or none; -errno: that could not be seen. */
+static int is_inode(int dir, const char *name, uint64_t inode)
 {
     struct mr_fs_facts facts;
-    return dir >= 0 && mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == inode;
+    int r = dir < 0 ? -ENOENT : mr_fs_stat(dir, name, &facts);
+    if (r == -ENOENT)
+        return 0;
+    return r < 0 ? r : facts.identity.inode == inode;
 }
 
 /* The revision whose name this one takes; NULL: there is none. */
@@ -128,17 +132,18 @@ static int put_old_away(const struct mr_store *store, const struct mr_catalogue_
 static int rename_part(const struct mr_commit *c, const struct mr_dossier *d,
                        const struct mr_catalogue_entry *before, const struct places *p)
 {
-    if (is_inode(p->final_dir, p->final, d->sealed.inode)) {
-        /* where names are linked: the crash came before the old one went */
-        if (is_inode(p->part_dir, p->part, d->sealed.inode) &&
-            unlinkat(p->part_dir, p->part, 0) < 0)
-            return -errno;
-        return 0;
-    }
-    if (!is_inode(p->part_dir, p->part, d->sealed.inode))
+    int placed = is_inode(p->final_dir, p->final, d->sealed.inode);
+    int waits = placed < 0 ? placed : is_inode(p->part_dir, p->part, d->sealed.inode);
+    if (waits < 0)
+        return waits;
+    if (placed > 0) /* where names are linked: the crash came before the old one went */
+        return waits > 0 && unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : 0;
+    if (waits == 0)
         return -ENOENT;
-    bool over = before != NULL && mr_catalogue_is_unchanged(c->store->root_fd, before);
-    int r = over ? mr_fs_exchange(p->part_dir, p->part, p->final_dir, p->final) : -ENOENT;
+    int over = before != NULL ? mr_catalogue_is_unchanged(c->store->root_fd, before) : 0;
+    if (over < 0)
+        return over;
+    int r = over > 0 ? mr_fs_exchange(p->part_dir, p->part, p->final_dir, p->final) : -ENOENT;
     if (r == -ENOENT) /* a first revision, or the one before is gone */
         r = mr_fs_rename_new(p->part_dir, p->part, p->final_dir, p->final);
     return r;
@@ -205,14 +210,20 @@ static int log_events(const struct mr_commit *c, struct mr_dossier *const *movie
     return mr_eventlog_sync(c->eventlog, err);
 }
 
-static int64_t stored_mtime(const struct mr_store *store, const char *path)
+/* By it the file is known later. 0: somebody has taken it away already. */
+static int stored_mtime(const struct mr_store *store, const char *path, int64_t *ret,
+                        struct mr_err *err)
 {
     char dir[MR_NAMING_PATH_MAX + 1];
     const char *name;
-    struct mr_fs_facts facts;
+    struct mr_fs_facts facts = {0};
     mr_store_split(path, dir, sizeof(dir), &name);
     MR_CLEANUP(mr_fs_close) int fd = mr_store_dir(store, path);
-    return fd >= 0 && mr_fs_stat(fd, name, &facts) == 0 ? facts.mtime_ns : 0;
+    int r = fd < 0 ? fd : mr_fs_stat(fd, name, &facts);
+    if (r < 0 && r != -ENOENT)
+        return mr_err_errno(err, r, "%s: its time", path);
+    *ret = facts.mtime_ns;
+    return 0;
 }
 
 static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t sequence,
@@ -220,8 +231,12 @@ static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t 
 {
     char event[64];
     const struct mr_sealed *s = &d->sealed;
+    int64_t mtime_ns;
     if (s->failed)
         return 0;
+    int r = stored_mtime(c->store, s->path, &mtime_ns, err);
+    if (r < 0)
+        return r;
     mr_announce_id(&d->open.movie, "ready", d->open.revision, event);
     const struct mr_catalogue_entry entry = {
         .id = d->open.movie,
@@ -234,7 +249,7 @@ static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t 
         .geometry = mr_catalogue_geometry_key(&d->open.geometry),
         .path = s->path,
         .bytes = s->bytes,
-        .mtime_ns = stored_mtime(c->store, s->path),
+        .mtime_ns = mtime_ns,
         .digest_file = s->digest_file,
         .has_pixels = s->has_pixels,
         .digest_pixels = s->digest_pixels,
@@ -242,7 +257,7 @@ static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t 
         .sequence = sequence,
         .committed_real_ns = mr_clock_real_ns(),
     };
-    int r = mr_catalogue_add(c->catalogue, &entry, err);
+    r = mr_catalogue_add(c->catalogue, &entry, err);
     return r == -EEXIST ? 0 : r;
 }
 
@@ -270,7 +285,8 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     for (size_t i = 0; i < count; i++)
         remove_journal(c, movies[i]);
     mr_failpoint("journal-removed");
-    return mr_fs_sync_dir(c->store->journal_fd);
+    r = mr_fs_sync_dir(c->store->journal_fd);
+    return r < 0 ? mr_err_errno(err, r, "directory of journals: syncing") : 0;
 }
 
 /* ---- what an earlier server sealed ---- */
@@ -281,10 +297,10 @@ static int open_inode(int dir, const char *name, uint64_t inode)
     struct stat st;
     if (fd < 0)
         return dir < 0 ? -ENOENT : -errno;
-    if (fstat(fd, &st) == 0 && st.st_ino == inode)
-        return fd;
-    close(fd);
-    return -ENOENT;
+    int r = fstat(fd, &st) < 0 ? -errno : st.st_ino == inode ? fd : -ENOENT;
+    if (r < 0)
+        close(fd);
+    return r;
 }
 
 int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d)
@@ -299,19 +315,35 @@ int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d
     return fd;
 }
 
+/* Its names are gone for good before its journal is. */
+static int take_back_names(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
+{
+    const struct mr_catalogue_entry *before = predecessor(c, d);
+    int r = is_inode(p->final_dir, p->final, d->sealed.inode);
+    if (r > 0) {
+        r = unlinkat(p->final_dir, p->final, 0) < 0 ? -errno : 0;
+        if (r == 0 && before != NULL && p->part_dir >= 0 && put_old_away(c->store, before, p) < 0)
+            mr_warn(STAGE, "%s: the revision before stays as %s", d->sealed.path, p->part);
+        if (r == 0)
+            r = mr_fs_sync_dir(p->final_dir);
+    }
+    if (r == 0)
+        r = is_inode(p->part_dir, p->part, d->sealed.inode);
+    return r > 0 && unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : r < 0 ? r : 0;
+}
+
 void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
-    const struct mr_catalogue_entry *before = predecessor(c, d);
-    if (places_open(c->store, d, &p) == 0 && is_inode(p.final_dir, p.final, d->sealed.inode)) {
-        bool unlinked = unlinkat(p.final_dir, p.final, 0) == 0;
-        if (unlinked && before != NULL && p.part_dir >= 0 && put_old_away(c->store, before, &p) < 0)
-            mr_warn(STAGE, "%s: the revision before stays as %s", d->sealed.path, p.part);
-    }
-    if (is_inode(p.part_dir, p.part, d->sealed.inode))
-        unlinkat(p.part_dir, p.part, 0);
+    int r = places_open(c->store, d, &p);
+    if (r == 0)
+        r = take_back_names(c, d, &p);
     places_close(&p);
-    remove_journal(c, d);
+    if (r == 0 || r == -ENOENT)
+        remove_journal(c, d);
+    else
+        mr_error(STAGE, "%s cannot be taken back, that is left to the next start: %s",
+                 d->sealed.path, mr_err_name(r));
 }
 
 void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
@@ -447,10 +479,15 @@ int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *f
         mr_fs_close(&fd);
         return mr_err_errno(err, -errno, "%s/.millrace/journal", c->store->root);
     }
+    const char *name = "";
     int r = 0;
-    for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;)
-        if (entry->d_name[0] != '.')
-            r = recover_journal(c, entry->d_name, found, err);
+    while (r == 0 && name != NULL) {
+        r = mr_fs_next_name(dir, &name);
+        if (r < 0)
+            mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
+        else if (name != NULL && name[0] != '.')
+            r = recover_journal(c, name, found, err);
+    }
     closedir(dir);
     return r;
 }

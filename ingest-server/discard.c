@@ -45,11 +45,15 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
         mr_fs_close(&fd);
         return r;
     }
-    bool end = false;
-    for (struct dirent *entry; !end && (entry = readdir(dir)) != NULL;)
-        end = is_of(entry->d_name, id) && visit(store, entry->d_name, what);
+    const char *name = "";
+    int r = 0;
+    while (r == 0 && name != NULL) {
+        r = mr_fs_next_name(dir, &name);
+        if (r == 0 && name != NULL)
+            r = is_of(name, id) && visit(store, name, what);
+    }
     closedir(dir);
-    return end;
+    return r;
 }
 
 static bool remove_one(const struct mr_store *store, const char *journal,

@@ -204,8 +204,9 @@ static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d
     return false;
 }
 
-/* The same content of the same source, stored and unchanged: no second copy, no new event. */
-static bool is_known(struct mr_seal *s, struct work *w)
+/* The same content of the same source, stored and unchanged: no second copy, no new event, and 0;
+ * -ENOENT: it is new. */
+static int answer_known(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     const struct mr_dossier *d = w->d;
     const struct mr_catalogue_content what = {
@@ -218,10 +219,13 @@ static bool is_known(struct mr_seal *s, struct work *w)
         .digest_file = d->sealed.digest_file,
         .digest_pixels = d->sealed.digest_pixels,
     };
-    const struct mr_catalogue_entry *entry =
-        mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what);
-    if (entry == NULL)
-        return false;
+    const struct mr_catalogue_entry *entry;
+    int r =
+        mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what, &entry);
+    if (r == -ENOENT)
+        return r;
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: what the store has of it", d->path);
     answer_committed(s->commit->store, w, entry->event, entry->path, entry->sequence, true);
     w->message->committed.revision = entry->revision;
     struct mr_message *message = w->message;
@@ -230,7 +234,7 @@ static bool is_known(struct mr_seal *s, struct work *w)
     w->message = message;
     mr_counter_add(&s->counters[KNOWN], 1);
     mr_info(STAGE, "%s of %s is in the store already as %s", d->open.path, d->agent, entry->path);
-    return true;
+    return 0;
 }
 
 static int choose_name(struct mr_seal *s, struct mr_dossier *d, struct mr_err *err)
@@ -269,8 +273,9 @@ static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
         return r;
     if (sibling_in_batch(s, w->d)) /* what it put into the store is not in the catalogue yet */
         record(s, s->batch, s->batch_count);
-    if (is_known(s, w))
-        return 0;
+    r = answer_known(s, w, err);
+    if (r != -ENOENT)
+        return r;
     r = choose_name(s, w->d, err);
     if (r < 0)
         return r;

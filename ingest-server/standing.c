@@ -20,8 +20,8 @@ void mr_standing_of(const struct mr_store *store, struct mr_catalogue *catalogue
     c->standing = MR_STANDING_UNKNOWN;
     if (entry == NULL)
         return;
-    c->standing =
-        mr_catalogue_is_unchanged(store->root_fd, entry) ? MR_STANDING_IN_PLACE : MR_STANDING_MOVED;
+    bool in_place = mr_catalogue_is_unchanged(store->root_fd, entry) > 0;
+    c->standing = in_place ? MR_STANDING_IN_PLACE : MR_STANDING_MOVED;
     c->bytes = entry->bytes;
     c->crc_file = entry->digest_file;
     c->has_pixels = entry->has_pixels;

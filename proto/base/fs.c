@@ -227,6 +227,16 @@ int mr_fs_sync_dir(int dirfd)
     return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+int mr_fs_next_name(DIR *dir, const char **ret)
+{
+    errno = 0;
+    const struct dirent *entry = readdir(dir);
+    if (entry == NULL && errno != 0)
+        return -errno;
+    *ret = entry == NULL ? NULL : entry->d_name;
+    return 0;
+}
+
 bool mr_fs_has_default_acl(int dirfd)
 {
     return fgetxattr(dirfd, "system.posix_acl_default", NULL, 0) > 0;

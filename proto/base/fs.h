@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -55,6 +56,10 @@ int mr_fs_rename_new(int from_dir, const char *from, int to_dir, const char *to)
 int mr_fs_exchange(int a_dir, const char *a, int b_dir, const char *b) MR_MUST_USE;
 
 int mr_fs_sync_dir(int dirfd) MR_MUST_USE; /* fsync */
+
+/* The next name in dir (borrowed until the next call), *ret NULL at the end; -errno where it cannot
+ * be read on, which readdir tells from the end only by errno. */
+int mr_fs_next_name(DIR *dir, const char **ret) MR_MUST_USE;
 
 /* True where dirfd carries a default ACL (system.posix_acl_default). */
 bool mr_fs_has_default_acl(int dirfd);

@@ -165,6 +165,16 @@ static int64_t make_file(const struct scratch *s)
     return st.st_mtim.tv_sec * MR_NS_PER_S + st.st_mtim.tv_nsec;
 }
 
+/* NULL: there is none. */
+static const struct mr_catalogue_entry *content(struct mr_catalogue *c, int root,
+                                                const struct mr_catalogue_content *what)
+{
+    const struct mr_catalogue_entry *found = NULL;
+    int r = mr_catalogue_find_content(c, root, what, &found);
+    ck_assert(r == 0 || r == -ENOENT);
+    return found;
+}
+
 START_TEST(the_same_content_is_known)
 {
     struct scratch s = scratch_make();
@@ -178,37 +188,41 @@ START_TEST(the_same_content_is_known)
                                         .geometry = 5,
                                         .has_pixels = true,
                                         .digest_pixels = 7};
-    const struct mr_catalogue_entry *f = mr_catalogue_find_content(c, s.fd, &what);
+    const struct mr_catalogue_entry *f = content(c, s.fd, &what);
     ck_assert_ptr_nonnull(f);
     struct mr_catalogue_content other = what;
     other.digest_pixels = 8;
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
+    ck_assert_ptr_null(content(c, s.fd, &other));
     other = what;
     other.geometry = 6;
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
+    ck_assert_ptr_null(content(c, s.fd, &other));
     other = what;
     other.output = MR_OUTPUT_KEEP;
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
+    ck_assert_ptr_null(content(c, s.fd, &other));
     other = what;
     other.agent = "k4";
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
+    ck_assert_ptr_null(content(c, s.fd, &other));
     other = what;
     other.has_pixels = false;
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &other));
+    ck_assert_ptr_null(content(c, s.fd, &other));
     other.has_file = true;
     other.digest_file = UINT64_MAX;
-    ck_assert_ptr_eq(mr_catalogue_find_content(c, s.fd, &other), f);
+    ck_assert_ptr_eq(content(c, s.fd, &other), f);
+    /* what cannot be seen is neither there nor gone */
+    ck_assert_int_eq(mr_catalogue_find_content(c, -1, &what, &f), -EBADF);
+    ck_assert_int_eq(mr_catalogue_is_unchanged(-1, f), -EBADF);
+    ck_assert_int_eq(mr_catalogue_is_unchanged(s.fd, f), 1);
     /* a second movie of that name does not hide the first */
     struct mr_catalogue_entry second = entry_of(2);
     second.digest_pixels = 9;
     second.path = "k3/grid7/a_dup2.mrc";
     add(c, &second);
-    ck_assert_ptr_eq(mr_catalogue_find_content(c, s.fd, &what), f);
+    ck_assert_ptr_eq(content(c, s.fd, &what), f);
     /* changed, replaced by a link, gone */
     scratch_append(&s, "k3/grid7/a.mrc", "e");
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_null(content(c, s.fd, &what));
     ck_assert_int_eq(unlinkat(s.fd, "k3/grid7/a.mrc", 0), 0);
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_null(content(c, s.fd, &what));
     mr_catalogue_close(c);
     scratch_remove(&s);
 }
@@ -230,9 +244,9 @@ START_TEST(a_kept_file_with_another_header_is_another)
                                         .has_pixels = true,
                                         .digest_file = UINT64_MAX,
                                         .digest_pixels = 7};
-    ck_assert_ptr_nonnull(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_nonnull(content(c, s.fd, &what));
     what.digest_file = 3;
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_null(content(c, s.fd, &what));
     mr_catalogue_close(c);
     scratch_remove(&s);
 }
@@ -254,9 +268,9 @@ START_TEST(a_superseded_revision_is_not_the_same_content)
                                         .geometry = 5,
                                         .has_pixels = true,
                                         .digest_pixels = 7};
-    ck_assert_ptr_null(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_null(content(c, s.fd, &what));
     what.digest_pixels = 8;
-    ck_assert_ptr_nonnull(mr_catalogue_find_content(c, s.fd, &what));
+    ck_assert_ptr_nonnull(content(c, s.fd, &what));
     mr_catalogue_close(c);
     scratch_remove(&s);
 }
