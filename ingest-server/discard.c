@@ -60,8 +60,9 @@ static bool remove_one(const struct mr_store *store, const char *journal,
                        const struct mr_dossier *d, const char *part)
 {
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, d->path, false);
-    if (dir >= 0)
-        unlinkat(dir, part, 0);
+    /* durably before its journal: no part is ever without one that names it */
+    if (dir >= 0 && ((unlinkat(dir, part, 0) < 0 && errno != ENOENT) || mr_fs_sync_dir(dir) < 0))
+        return false;
     unlinkat(store->journal_fd, journal, 0);
     mr_store_tidy(store, d->path);
     return false;
@@ -76,7 +77,9 @@ static bool is_sealed(const struct mr_store *store, const char *journal, const s
 
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 {
-    return each_journal(store, id, remove_one);
+    int r = each_journal(store, id, remove_one);
+    int synced = mr_fs_sync_dir(store->journal_fd);
+    return r < 0 ? r : synced;
 }
 
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id)

@@ -6,8 +6,9 @@
 #include "base/ulid.h"
 #include "store.h"
 
-/* Removes parts and journals of every generation whose journal reads; sealed ones too. -errno of
- * the journals' directory. */
+/* Removes parts and journals of every generation whose journal reads; sealed ones too. Durably: its
+ * agent forgets the movie once it is told, and would not ask for what a power cut brought back.
+ * -errno of the journals' directory. */
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MUST_USE;
 
 /* True where a generation of it is sealed: only its commit may remove that one's journal. */

@@ -81,8 +81,11 @@ class Disk:
         self.mounted = True
 
     def unmount(self):
-        if self.mounted:
-            subprocess.run(["umount", self.path], check=True)
+        """A process that was killed may be outlived by its io_uring for a moment."""
+        words = ["umount", self.path]
+        wait_for(lambda: not self.mounted or subprocess.run(words, capture_output=True,
+                                                            check=False).returncode == 0,
+                 what=f"{self.path} is let go of")
         self.mounted = False
 
     def check(self):

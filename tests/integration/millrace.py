@@ -355,7 +355,8 @@ class Camera(Program):
 
 class Workspace:
     """A temporary folder and what runs in it; on leaving, everything is ended and removed.
-    MILLRACE_KEEP=1 keeps the folder. MILLRACE_TEST_DIR says where (default /tmp)."""
+    MILLRACE_KEEP=1 keeps the folder, MILLRACE_TEST_DIR says where (default /tmp),
+    MILLRACE_LOG_LINES how much of each log a failure shows (40)."""
 
     def __init__(self):
         base = os.environ.get("MILLRACE_TEST_DIR")
@@ -378,7 +379,8 @@ class Workspace:
         else:
             self.temporary.cleanup()
 
-    def show_logs(self, lines=40):
+    def show_logs(self):
+        lines = int(os.environ.get("MILLRACE_LOG_LINES", 40))
         for program in self.programs:
             if os.path.exists(program.log):
                 tail = program.messages().splitlines()[-lines:]
