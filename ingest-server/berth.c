@@ -99,7 +99,9 @@ static int open_part_file(const struct mr_store *store, struct mr_movie *movie, 
     movie->direct = store->direct_io != MR_DIRECT_OFF;
     int fd = -EINVAL;
     /* under a default ACL the mode given here would become the mask and take rights away */
-    bool by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
+    int by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
+    if (by_acl < 0)
+        return by_acl;
     mode_t mode = by_acl ? 0666 : store->file_mode & 0777;
     if (movie->direct)
         fd = openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, mode);

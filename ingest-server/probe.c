@@ -301,7 +301,7 @@ static void probe_group(struct probe *p)
 
 static void probe_acl(struct probe *p)
 {
-    if (mr_fs_has_default_acl(p->dir_fd))
+    if (mr_fs_has_default_acl(p->dir_fd) > 0)
         say(p, "default ACL", "ok",
             "is set: it, not store.file_mode and dir_mode, gives the modes");
     else

@@ -192,12 +192,17 @@ int mr_store_dress(const struct mr_store *s, int dir_fd, int fd, struct mr_err *
 {
     struct stat dir, file;
     /* inherit, where no setgid bit has done it; not everybody may, and then it stays as it is */
-    if (s->group == (gid_t)-1 && fstat(dir_fd, &dir) == 0 && fstat(fd, &file) == 0 &&
-        dir.st_gid != file.st_gid && fchown(fd, (uid_t)-1, dir.st_gid) < 0 && errno != EPERM)
+    if (fstat(dir_fd, &dir) < 0 || fstat(fd, &file) < 0)
+        return mr_err_errno(err, -errno, "the directory's group");
+    if (s->group == (gid_t)-1 && dir.st_gid != file.st_gid &&
+        fchown(fd, (uid_t)-1, dir.st_gid) < 0 && errno != EPERM)
         return mr_err_errno(err, -errno, "giving the file to its directory's group");
     if (s->group != (gid_t)-1 && fchown(fd, (uid_t)-1, s->group) < 0)
         return mr_err_errno(err, -errno, "giving the file to group %u", (unsigned)s->group);
-    if (!mr_fs_has_default_acl(dir_fd) && fchmod(fd, s->file_mode) < 0)
+    int by_acl = mr_fs_has_default_acl(dir_fd);
+    if (by_acl < 0)
+        return mr_err_errno(err, by_acl, "the directory's default ACL");
+    if (!by_acl && fchmod(fd, s->file_mode) < 0)
         return mr_err_errno(err, -errno, "setting the file's mode");
     return 0;
 }

@@ -115,8 +115,10 @@ struct mkdirs {
 static int set_access(int parent, int fd, const struct mkdirs *m, bool by_acl)
 {
     struct stat st, above;
-    if (m->gid == (gid_t)-1 && fstat(parent, &above) == 0 && fstat(fd, &st) == 0 &&
-        st.st_gid != above.st_gid && fchown(fd, (uid_t)-1, above.st_gid) < 0 && errno != EPERM)
+    if (fstat(parent, &above) < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (m->gid == (gid_t)-1 && st.st_gid != above.st_gid &&
+        fchown(fd, (uid_t)-1, above.st_gid) < 0 && errno != EPERM)
         return -errno;
     if (m->gid != (gid_t)-1 && fchown(fd, (uid_t)-1, m->gid) < 0)
         return -errno;
@@ -146,7 +148,9 @@ static int finish_directory(int parent, int fd, const struct mkdirs *m, bool by_
  * we sync as well: it may not be durable yet. */
 static int make_directory(int parent, const char *name, const struct mkdirs *m)
 {
-    bool by_acl = mr_fs_has_default_acl(parent);
+    int by_acl = mr_fs_has_default_acl(parent);
+    if (by_acl < 0)
+        return by_acl;
     mode_t mode = m->mode == 0 || by_acl ? 0777 : m->mode & 0777;
     bool made = mkdirat(parent, name, mode) == 0;
     if (!made && errno != EEXIST)
@@ -237,9 +241,12 @@ int mr_fs_next_name(DIR *dir, const char **ret)
     return 0;
 }
 
-bool mr_fs_has_default_acl(int dirfd)
+int mr_fs_has_default_acl(int dirfd)
 {
-    return fgetxattr(dirfd, "system.posix_acl_default", NULL, 0) > 0;
+    ssize_t bytes = fgetxattr(dirfd, "system.posix_acl_default", NULL, 0);
+    if (bytes >= 0)
+        return bytes > 0;
+    return errno == ENODATA || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
 }
 
 /* ---- the file system beneath ---- */
@@ -284,8 +291,9 @@ int mr_fs_direct_alignment(int fd, uint32_t *ret)
     raise_alignment(&alignment, vfs.f_frsize);
 #ifdef STATX_DIOALIGN /* Linux 6.1 */
     struct statx st;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) == 0 &&
-        (st.stx_mask & STATX_DIOALIGN) != 0) {
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &st) < 0)
+        return -errno;
+    if ((st.stx_mask & STATX_DIOALIGN) != 0) {
         raise_alignment(&alignment, st.stx_dio_mem_align);
         raise_alignment(&alignment, st.stx_dio_offset_align);
     }

@@ -61,8 +61,9 @@ int mr_fs_sync_dir(int dirfd) MR_MUST_USE; /* fsync */
  * be read on, which readdir tells from the end only by errno. */
 int mr_fs_next_name(DIR *dir, const char **ret) MR_MUST_USE;
 
-/* True where dirfd carries a default ACL (system.posix_acl_default). */
-bool mr_fs_has_default_acl(int dirfd);
+/* 1: dirfd carries a default ACL (system.posix_acl_default); 0: it does not, or its file system
+ * knows none; -errno: that could not be seen. */
+int mr_fs_has_default_acl(int dirfd) MR_MUST_USE;
 
 /* Free bytes and total bytes of the file system fd lies on, for an unprivileged writer. */
 int mr_fs_space(int fd, uint64_t *ret_free, uint64_t *ret_total) MR_MUST_USE;

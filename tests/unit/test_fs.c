@@ -339,9 +339,50 @@ START_TEST(small_files_are_read_up_to_the_limit)
 }
 END_TEST
 
-MR_SUITE("fs", T(facts_tell_one_file_from_another), T(reads_and_writes_are_whole),
-         T(no_name_leaves_the_root), T(directories_are_made_with_their_mode),
-         T(set_group_id_is_inherited_through_the_chmod),
+START_TEST(the_end_of_a_folder_is_no_error)
+{
+    int root = new_root();
+    put_file(root, "a", "1");
+    DIR *dir = fdopendir(root);
+    ck_assert_ptr_nonnull(dir);
+    const char *name = "";
+    unsigned names = 0;
+    while (name != NULL) {
+        ck_assert_int_eq(mr_fs_next_name(dir, &name), 0);
+        names += name != NULL && strcmp(name, "a") == 0;
+    }
+    ck_assert_uint_eq(names, 1);
+    closedir(dir);
+}
+END_TEST
+
+START_TEST(a_folder_that_cannot_be_read_on_is_one)
+{
+    DIR *dir = fdopendir(new_root());
+    ck_assert_ptr_nonnull(dir);
+    int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_ge(dup2(other, dirfd(dir)), 0);
+    const char *name = "as it was";
+    ck_assert_int_eq(mr_fs_next_name(dir, &name), -ENOTDIR);
+    ck_assert_str_eq(name, "as it was");
+    closedir(dir);
+    close(other);
+}
+END_TEST
+
+START_TEST(a_default_acl_that_cannot_be_seen_is_an_error)
+{
+    int root = new_root();
+    ck_assert_int_eq(mr_fs_has_default_acl(root), 0);
+    close(root);
+    ck_assert_int_eq(mr_fs_has_default_acl(root), -EBADF);
+}
+END_TEST
+
+MR_SUITE("fs", T(the_end_of_a_folder_is_no_error), T(a_folder_that_cannot_be_read_on_is_one),
+         T(a_default_acl_that_cannot_be_seen_is_an_error), T(facts_tell_one_file_from_another),
+         T(reads_and_writes_are_whole), T(no_name_leaves_the_root),
+         T(directories_are_made_with_their_mode), T(set_group_id_is_inherited_through_the_chmod),
          T(a_named_group_is_set_or_refused_without_a_trace), T(a_default_acl_decides_alone),
          T(directories_cannot_be_made_outside_or_over_files),
          T(several_may_make_the_same_directory), T(rename_never_replaces),
