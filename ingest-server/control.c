@@ -7,6 +7,7 @@
 
 #include "announce.h"
 #include "base/clock.h"
+#include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -43,6 +44,7 @@ struct mr_control {
     pthread_mutex_t lock; /* of snapshot */
     char *snapshot;
     int64_t snapshot_ns;
+    struct mr_counter duplicates;
 };
 
 /* ---- what intake asks for ---- */
@@ -258,7 +260,8 @@ static void take_news(struct mr_control *c, struct mr_lane_news *n)
         mr_intake_used(c->intake, n->session, n->lane, n->bytes);
         return;
     case MR_LANE_DURABLE:
-        mr_intake_durable(c->intake, n->movie, n->slab);
+        if (!mr_intake_durable(c->intake, n->movie, n->slab))
+            mr_counter_add(&c->duplicates, 1);
         return;
     case MR_LANE_DAMAGED:
         mr_warn(STAGE, "slab %llu of %s arrived damaged and is asked for again",
@@ -361,6 +364,7 @@ static void take_snapshot(struct mr_control *c, int64_t now_ns)
     struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
     mr_intake_each_session(c->intake, add_session, sessions);
     mr_intake_each_movie(c->intake, add_movie, movies);
+    mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->duplicates));
     mr_json_put(json, "sessions", sessions);
     mr_json_put(json, "movies", movies);
     char *text = mr_json_dump(json);
@@ -417,6 +421,10 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
     c->config = *config;
     c->lanes = config->intake.lanes;
     pthread_mutex_init(&c->lock, NULL);
+    c->duplicates = (struct mr_counter){.name = "millrace_duplicate_slabs_total",
+                                        .help = "Slabs that came again though they were durable.",
+                                        .kind = MR_COUNTER};
+    mr_counter_register(&c->duplicates);
     for (uint16_t i = 0; i < c->lanes; i++)
         c->config.intake.ports[i] = mr_lane_port(config->lanes[i]);
     const struct mr_intake_ops ops = {.ctx = c,
@@ -449,6 +457,7 @@ void mr_control_free(struct mr_control *c)
     if (c->router != NULL)
         mr_router_close(c->router);
     mr_intake_free(c->intake);
+    mr_counter_unregister(&c->duplicates);
     pthread_mutex_destroy(&c->lock);
     free(c->snapshot);
     free(c->scratch);

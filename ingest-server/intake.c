@@ -186,14 +186,16 @@ void mr_intake_detached(struct mr_intake *in, struct mr_movie *movie)
     mr_intake_forget(in, e);
 }
 
-void mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)
+bool mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)
 {
     struct entry *e = mr_intake_find_movie(in, &movie->id);
     if (e == NULL || e->movie != movie)
-        return;
+        return true;
+    bool first = !mr_intake_is_durable(e, slab);
     mr_intake_mark_durable(e, slab);
     mr_intake_remember_unsaid(e, slab);
     mr_intake_seal_if_whole(in, e);
+    return first;
 }
 
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)

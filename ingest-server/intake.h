@@ -100,7 +100,8 @@ void mr_intake_finished(struct mr_intake *in, const struct mr_ulid *id,
 /* answer: CONFIRMED, for the session that asked; dropped where that is over. */
 void mr_intake_confirmed(struct mr_intake *in, uint64_t session, const struct mr_message *answer);
 
-void mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
+/* False: it was durable before, and has come again though its agent was told so. */
+bool mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 /* A slab of it is not what the movie's geometry or codec allow: the movie fails. */
 void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);

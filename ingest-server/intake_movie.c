@@ -141,17 +141,17 @@ static int grow_bitmap(struct entry *e, uint64_t slab)
     return 0;
 }
 
-/* True if it was not durable before. */
-bool mr_intake_mark_durable(struct entry *e, uint64_t slab)
+bool mr_intake_is_durable(const struct entry *e, uint64_t slab)
 {
-    if (slab >= MR_SLABS_MAX || grow_bitmap(e, slab) < 0)
-        return false;
-    uint8_t bit = (uint8_t)(1u << (slab % 8));
-    if (e->durable[slab / 8] & bit)
-        return false;
-    e->durable[slab / 8] |= bit;
+    return slab / 8 < e->durable_bytes && (e->durable[slab / 8] & 1u << (slab % 8)) != 0;
+}
+
+void mr_intake_mark_durable(struct entry *e, uint64_t slab)
+{
+    if (mr_intake_is_durable(e, slab) || slab >= MR_SLABS_MAX || grow_bitmap(e, slab) < 0)
+        return;
+    e->durable[slab / 8] |= (uint8_t)(1u << (slab % 8));
     e->durable_count++;
-    return true;
 }
 
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab)

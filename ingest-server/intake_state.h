@@ -103,7 +103,8 @@ void mr_intake_finish(struct mr_intake *in, struct entry *e, enum mr_finish how)
 void mr_intake_condemn(struct mr_intake *in, struct entry *e, uint16_t code,
                        const struct mr_extent *extent, const char *text);
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
-bool mr_intake_mark_durable(struct entry *e, uint64_t slab); /* true if it was not before */
+bool mr_intake_is_durable(const struct entry *e, uint64_t slab);
+void mr_intake_mark_durable(struct entry *e, uint64_t slab);
 void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);
 void mr_intake_say_acks(struct mr_intake *in, struct session *s, struct entry *e);
 void mr_intake_say_opened(struct mr_intake *in, struct session *s, struct entry *e, bool resumed,

@@ -43,6 +43,7 @@ class Promises:
         for movie in status["movies"]:
             self.durable[movie["movie"]] = max(movie["durable_slabs"],
                                                self.durable.get(movie["movie"], 0))
+        assert status["duplicate_slabs"] == 0, "durable slabs came once more"
         self.received += sum(lane["received_slabs"] for lane in status["lanes"])
         self.bytes += sum(lane["raw_bytes"] for lane in status["lanes"])
 

@@ -198,9 +198,10 @@ static void answer(enum mr_message_type type)
 START_TEST(test_commits)
 {
     live();
-    mr_intake_durable(in, movie, 0);
+    ck_assert(mr_intake_durable(in, movie, 0));
     mr_intake_tick(in, now, now);
     told(0, MR_ACK);
+    ck_assert(!mr_intake_durable(in, movie, 0)); /* once more: counted, harmless */
     end(1, 1);
     ck_assert_uint_eq(detaches, 1);
     ck_assert_uint_eq(finishes, 0); /* a lane may still hold it */
