@@ -34,10 +34,12 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
     int fd = openat(c->store->journal_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     int r = fd < 0 ? -errno : mr_dossier_sealed_line(&d->sealed, &line, &bytes);
     if (r == 0)
-        r = mr_recordlog_append(fd, line, bytes);
+        r = mr_recordlog_append_whole(fd, line, bytes);
     free(line);
-    if (r < 0)
-        return mr_err_errno(err, r, "journal %s", name);
+    if (r < 0) {
+        mr_err_errno(err, r, "journal %s", name);
+        return fd < 0 || mr_recordlog_is_whole(r) ? r : -EIO;
+    }
     if (fdatasync(fd) == 0)
         return 0;
     mr_err_errno(err, -errno, "journal %s: fdatasync", name);
@@ -125,19 +127,43 @@ static int put_old_away(const struct mr_store *store, const struct mr_catalogue_
     snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&before->id, id), before->revision);
     if (renameat(p->part_dir, p->part, old, name) < 0)
         return errno == ENOENT ? 0 : -errno;
-    return mr_fs_sync_dir(old);
+    int r = mr_fs_sync_dir(old);
+    if (r < 0) /* to be done anew, not only synced again */
+        (void)!renameat(old, name, p->part_dir, p->part);
+    return r;
+}
+
+/* It has its name already, from before a crash or before a directory's fsync that failed: whether
+ * that name is on the disk nobody knows, and another fsync alone would not tell. So the part gets
+ * its own name back, and is renamed anew. Nobody was told of the final name yet. */
+static int unplace(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
+{
+    int placed = is_inode(p->final_dir, p->final, d->sealed.inode);
+    int linked = placed <= 0 ? 0 : is_inode(p->part_dir, p->part, d->sealed.inode);
+    if (placed <= 0 || linked < 0)
+        return placed < 0 ? placed : linked;
+    if (linked > 0) /* where names are linked */
+        return unlinkat(p->final_dir, p->final, 0) < 0 ? -errno : 0;
+    if (p->part_dir < 0)
+        p->part_dir = mr_store_part_dir(c->store, d->path, true);
+    if (p->part_dir < 0)
+        return p->part_dir;
+    int r = mr_fs_rename_new(p->final_dir, p->final, p->part_dir, p->part);
+    if (r == -EEXIST) /* the revision before, not put away yet */
+        r = mr_fs_exchange(p->final_dir, p->final, p->part_dir, p->part);
+    return r;
 }
 
 /* Over the file that the catalogue knows as the revision before, and over no other. */
 static int rename_part(const struct mr_commit *c, const struct mr_dossier *d,
-                       const struct mr_catalogue_entry *before, const struct places *p)
+                       const struct mr_catalogue_entry *before, struct places *p)
 {
-    int placed = is_inode(p->final_dir, p->final, d->sealed.inode);
-    int waits = placed < 0 ? placed : is_inode(p->part_dir, p->part, d->sealed.inode);
+    int undone = unplace(c, d, p);
+    if (undone < 0)
+        return undone;
+    int waits = is_inode(p->part_dir, p->part, d->sealed.inode);
     if (waits < 0)
         return waits;
-    if (placed > 0) /* where names are linked: the crash came before the old one went */
-        return waits > 0 && unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : 0;
     if (waits == 0)
         return -ENOENT;
     int over = before != NULL ? mr_catalogue_is_unchanged(c->store->root_fd, before) : 0;
@@ -161,7 +187,8 @@ static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struc
     free(d->sealed.event);
     d->sealed.event = event;
     memcpy(d->sealed.path, path, sizeof(path));
-    return mr_commit_seal(c, d, err);
+    r = mr_commit_seal(c, d, err);
+    return r == -EIO ? -EUCLEAN : r;
 }
 
 static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
@@ -355,23 +382,38 @@ void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
 
 /* ---- recovery ---- */
 
+static int place_again(const struct mr_commit *c, struct mr_dossier *d, bool told,
+                       struct mr_err *err)
+{
+    if (!told)
+        return mr_commit_place(c, d, err);
+    int fd = mr_commit_open_file(c->store, d);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? mr_err_errno(err, fd, "%s", d->sealed.path) : 0;
+}
+
 /* -EAGAIN: not yet, and said so; any other error is of log or catalogue. */
-static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool told,
+                         struct mr_err *err)
 {
     uint64_t sequence;
     struct mr_err trouble = {0};
-    int r = mr_commit_place(c, d, &trouble);
+    int r = place_again(c, d, told, &trouble);
     if (r == -ENOENT) {
         mr_commit_vanished(c, d);
         return 0;
     }
-    if (r < 0) {
+    if (r == 0)
+        r = mr_commit_record(c, &d, 1, &sequence, &trouble);
+    else if (r == -EUCLEAN) {
+        mr_error(STAGE, "%s: it begins again", trouble.text);
+        mr_commit_take_back(c, d);
+        return 0;
+    } else
+        r = -EAGAIN;
+    if (r == -EAGAIN || mr_recordlog_is_whole(r)) { /* no room: there may be some later */
         mr_error(STAGE, "a sealed movie cannot be finished yet: %s", trouble.text);
-        return -EAGAIN;
-    }
-    r = mr_commit_record(c, &d, 1, &sequence, &trouble);
-    if (mr_recordlog_is_whole(r)) { /* no room: there may be some later */
-        mr_error(STAGE, "a sealed movie cannot be recorded yet: %s", trouble.text);
         return -EAGAIN;
     }
     if (r < 0)
@@ -417,21 +459,25 @@ static int recover_sealed(const struct mr_commit *c, const char *name, struct mr
     int r = mr_eventlog_find(c->eventlog, event, &sequence, err);
     if (r < 0)
         return r;
+    enum mr_commit_state state = sequence > 0 ? MR_COMMIT_TOLD
+                                 : failed     ? MR_COMMIT_TRUSTED
+                                              : MR_COMMIT_DOUBTED;
+    bool told = state == MR_COMMIT_TOLD;
     r = mend_journal(c, name, d, &trouble);
     if (r < 0)
         mr_error(STAGE, "%s: %s%s", d->sealed.path, trouble.text,
-                 r == -EIO && sequence == 0 ? ": it begins again" : "");
-    if (r == -EIO && sequence == 0) {
+                 r == -EIO && !told ? ": it begins again" : "");
+    if (r == -EIO && !told) {
         mr_commit_take_back(c, d);
         return 0;
     }
-    if (r == 0 && (sequence > 0 || failed)) {
-        r = finish_sealed(c, d, err);
+    if (state != MR_COMMIT_DOUBTED && (r == 0 || told)) {
+        r = finish_sealed(c, d, told, err);
         if (r != -EAGAIN)
             return r;
     }
     own = NULL;
-    found->sealed(found->ctx, d, sequence == 0 && !failed);
+    found->sealed(found->ctx, d, state);
     return 0;
 }
 

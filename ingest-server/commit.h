@@ -20,12 +20,15 @@ struct mr_commit {
 };
 
 /* Appends d->sealed to the journal, durably. From here the commit can only be repeated. -EIO: also
- * where its fdatasync failed, whatever the cause: the journal is not to be trusted any more. */
+ * where its fdatasync failed, whatever the cause: the journal is not to be trusted any more. After
+ * other errors it is as it was. */
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d,
                    struct mr_err *err) MR_MUST_USE;
 
 /* Gives the part its final name: d->sealed.path, or where that is taken meanwhile the next free
- * _dup, sealed anew. Directories are fsynced. -ENOENT: neither part nor final file is there. */
+ * _dup, sealed anew. Directories are fsynced. -ENOENT: neither part nor final file is there.
+ * -EUCLEAN: the journal's sync failed, so that it is not to be relied on, nor to be tried again: to
+ * be taken back. Not for a movie whose event is logged: nothing may be moved then. */
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
                     struct mr_err *err) MR_MUST_USE;
 
@@ -35,19 +38,20 @@ int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                      uint64_t *ret_sequences, struct mr_err *err) MR_MUST_USE;
 
+/* A sealed movie that recovery does not finish. DOUBTED: nobody was told of it, so it is read back
+ * first; TRUSTED: failed, and kept as it is; TOLD: placed, its event is logged. */
+enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD };
+
 /* What recovery finds and does not finish; called on its thread. */
 struct mr_commit_found {
     void *ctx;
-    /* A journal that is to be resumed. */
-    void (*unfinished)(void *ctx, const struct mr_ulid *id);
-    /* A sealed movie, taken. doubted: nothing of it was announced yet, so it is to be read back
-     * before it is; else only its placing or recording met with trouble. */
-    void (*sealed)(void *ctx, struct mr_dossier *d, bool doubted);
+    void (*unfinished)(void *ctx, const struct mr_ulid *id); /* a journal that is to be resumed */
+    void (*sealed)(void *ctx, struct mr_dossier *d, enum mr_commit_state state); /* takes d */
 };
 
 /* Before the stages start: finishes every sealed movie whose event an earlier server has logged, or
- * that failed; hands over the other ones. Journals of nothing are removed. Logs a line per movie.
- * An error is the end of the server. */
+ * that failed; hands over the other ones, and those it meets with trouble. Journals of nothing are
+ * removed. Logs a line per movie. An error is the end of the server. */
 int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *found,
                       struct mr_err *err) MR_MUST_USE;
 

@@ -9,6 +9,7 @@
 #include "base/crc64.h"
 #include "base/failpoint.h"
 #include "base/text.h"
+#include "salvage.h"
 #include "seal_mrc.h"
 
 #include <errno.h>
@@ -284,6 +285,8 @@ int mr_finish_part(const struct mr_store *store, struct mr_movie *movie, struct 
     struct sums sums;
     struct mr_image image = {0};
     struct mr_sealed *s = &d->sealed;
+    if (mr_movie_is_tainted(movie))
+        return mr_err_set(err, -EIO, "part %s: a write or sync of it has failed", movie->part_name);
     int r = add_up(d, end, &sums, err);
     if (r == 0)
         r = make_image(d, end, &sums, &image, err);
@@ -308,6 +311,9 @@ int mr_finish_part(const struct mr_store *store, struct mr_movie *movie, struct 
 int mr_finish_failed(struct mr_movie *movie, struct mr_dossier *d, const struct mr_fail *fail,
                      struct mr_err *err)
 {
+    int salvaged = mr_movie_is_tainted(movie) ? mr_salvage_part(movie, d, err) : 0;
+    if (salvaged < 0)
+        return salvaged;
     MR_CLEANUP(mr_fs_close)
     int fd = openat(movie->part_dir_fd, movie->part_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "berth.h"
-#include "commit.h"
 #include "reread.h"
 #include "seal.h"
 
@@ -162,6 +161,7 @@ static void hand_over(struct mr_recheck *c, struct mr_recheck_job *job, bool bad
     const struct mr_seal_job recovered = {.kind = MR_SEAL_RECOVERED,
                                           .id = job->dossier->open.movie,
                                           .dossier = job->dossier,
+                                          .state = job->state,
                                           .bad = bad};
     if (mr_queue_push(c->queues.seal_jobs, &recovered) == 0)
         job->dossier = NULL;
@@ -191,7 +191,7 @@ static int read_file(struct mr_recheck *c, struct mr_recheck_job *job, bool *ret
 static bool sealed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 {
     bool bad = false;
-    int r = job->trusted ? -ENOENT : read_file(c, job, &bad);
+    int r = job->state != MR_COMMIT_DOUBTED ? -ENOENT : read_file(c, job, &bad);
     if (r == 0 && !job->whole)
         return false;
     if (r == 0 || r == -ENOENT) { /* nothing there: seal finds out as well */

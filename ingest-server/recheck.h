@@ -11,6 +11,7 @@
 
 #include "base/queue.h"
 #include "base/thread.h"
+#include "commit.h"
 #include "dossier.h"
 #include "movie.h"
 #include "store.h"
@@ -25,7 +26,7 @@ struct mr_recheck_job {
     uint64_t next;                     /* slab to be read next; sealed: byte */
     uint64_t lost;                     /* slabs */
     uint64_t crc;                      /* sealed: up to next */
-    bool trusted;                      /* sealed: goes on unread */
+    enum mr_commit_state state;        /* sealed: DOUBTED, or goes on unread */
     bool whole;                        /* all of it was read; false: the server is stopping */
 };
 void mr_recheck_job_free(struct mr_recheck_job *job); /* NULL allowed */

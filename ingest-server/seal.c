@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "discard.h"
+#include "failed_place.h"
 #include "finish.h"
 #include "revisions.h"
 #include "unlogged.h"
@@ -286,25 +287,6 @@ static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
     return announce(s, w, &a, err);
 }
 
-/* <root>/.millrace/failed/<id>/<name>, or where another project's quota forbids the rename, the
- * same below the movie's own directory. */
-static int failed_place(struct mr_seal *s, struct work *w, bool local, struct mr_err *err)
-{
-    char id[MR_ULID_TEXT], dir[MR_NAMING_PATH_MAX + 1], below[MR_NAMING_PATH_MAX + 64];
-    const char *name;
-    const struct mr_store *store = s->commit->store;
-    mr_store_split(w->d->path, dir, sizeof(dir), &name);
-    snprintf(below, sizeof(below), "%s%s.millrace/failed/%s", local ? dir : "", local ? "/" : "",
-             mr_ulid_text(&w->job.id, id));
-    int fd = mr_fs_mkdirs_durable(store->root_fd, below, 0750, (gid_t)-1);
-    if (fd < 0)
-        return mr_err_errno(err, fd, "%s", below);
-    close(fd);
-    int length = snprintf(w->d->sealed.path, sizeof(w->d->sealed.path), "%s/%s", below, name);
-    return length < (int)sizeof(w->d->sealed.path) ? 0
-                                                   : mr_err_errno(err, -ENAMETOOLONG, "%s", below);
-}
-
 static uint16_t failure_code(const struct mr_fail *fail)
 {
     return fail->code == 0 ? MR_REASON_SOURCE : fail->code;
@@ -319,7 +301,7 @@ static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
         return r;
     bool local = fstat(s->commit->store->root_fd, &root) == 0 &&
                  fstat(w->job.movie->part_dir_fd, &part) == 0 && root.st_dev != part.st_dev;
-    r = failed_place(s, w, local, err);
+    r = mr_failed_place(s->commit->store, w->d, local, err);
     const struct mr_announcement a = {
         .extent = &fail->extent, .reason = fail->text, .code = failure_code(fail)};
     return r < 0 ? r : announce(s, w, &a, err);
@@ -351,12 +333,22 @@ static void distrust(struct mr_seal *s, struct work *w)
     w->message = NULL;
 }
 
+/* Its journal cannot be relied on any more, and nobody was told of it. */
+static void begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    mr_error(STAGE, "%s: it begins again", err->text);
+    mr_commit_take_back(s->commit, w->d);
+    err->code = -EIO;
+    if (w->job.kind != MR_SEAL_RECOVERED)
+        answer_hold(w, err);
+}
+
 static void place(struct mr_seal *s, struct work *w)
 {
     struct mr_err err = {0};
     int r = mr_commit_place(s->commit, w->d, &err);
     if (r == -EXDEV && w->d->sealed.failed) {
-        r = failed_place(s, w, true, &err);
+        r = mr_failed_place(s->commit->store, w->d, true, &err);
         char *event = NULL;
         if (r == 0)
             r = mr_announce_moved(s->commit->store, w->d->sealed.event, w->d->sealed.path, &event);
@@ -364,13 +356,16 @@ static void place(struct mr_seal *s, struct work *w)
             free(w->d->sealed.event);
             w->d->sealed.event = event;
             r = mr_commit_seal(s->commit, w->d, &err);
+            r = r == -EIO ? -EUCLEAN : r;
         }
         if (r == 0)
             r = mr_commit_place(s->commit, w->d, &err);
     }
     w->placed = r == 0;
-    w->stuck = r < 0;
-    if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
+    w->stuck = r < 0 && r != -EUCLEAN;
+    if (r == -EUCLEAN)
+        begin_again(s, w, &err);
+    else if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
         mr_commit_vanished(s->commit, w->d);
         w->stuck = false;
     } else if (r < 0)
@@ -383,6 +378,10 @@ static void prepare_recovered(struct mr_seal *s, struct work *w)
 {
     w->d = w->job.dossier;
     w->job.dossier = NULL;
+    if (w->job.state == MR_COMMIT_TOLD) { /* where it is, others may read it by now */
+        w->placed = true;
+        return;
+    }
     if (!w->job.bad) {
         place(s, w);
         return;

@@ -31,6 +31,7 @@ struct mr_seal_job {
     char *event;                /* LOG; owned text */
     /* RECOVERED; owned: sealed by an earlier server; bad: it does not read back */
     struct mr_dossier *dossier;
+    enum mr_commit_state state;
     bool bad;
 };
 

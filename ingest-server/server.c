@@ -195,13 +195,13 @@ static void doubt(void *ctx, const struct mr_ulid *id)
     mr_info(STAGE, "movie %s is unfinished; its agent will resume it", mr_ulid_text(id, text));
 }
 
-static void take_sealed(void *ctx, struct mr_dossier *d, bool doubted)
+static void take_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
 {
     struct mr_server *s = ctx;
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     if (job == NULL)
         abort();
-    *job = (struct mr_recheck_job){.dossier = d, .trusted = !doubted};
+    *job = (struct mr_recheck_job){.dossier = d, .state = state};
     if (mr_queue_try_push(s->queues[RECHECKS], &job) < 0) /* more than could be in flight */
         mr_recheck_job_free(job);
 }

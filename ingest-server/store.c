@@ -2,11 +2,14 @@
 /* The store's directories and how files in it look. Knows no movie. */
 #include "store.h"
 
+#include "base/crc64.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +116,8 @@ int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, st
     s.root = strdup(config->root);
     s.site = strdup(config->site);
     s.server = strdup(config->server);
-    int r = s.root == NULL || s.site == NULL || s.server == NULL
+    s.dirs = calloc(1, sizeof(*s.dirs));
+    int r = s.root == NULL || s.site == NULL || s.server == NULL || s.dirs == NULL
                 ? mr_err_errno(err, -ENOMEM, "store")
                 : mr_naming_new(config->path_template, config->site, &s.naming, err);
     if (r < 0)
@@ -143,6 +147,7 @@ void mr_store_close(struct mr_store *s)
     free(s->root);
     free(s->site);
     free(s->server);
+    free(s->dirs);
 }
 
 void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name)
@@ -161,22 +166,45 @@ int mr_store_dir(const struct mr_store *s, const char *path)
     return mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
 }
 
+static int open_part_dir(int dir)
+{
+    return mr_fs_open_beneath(dir, OWN, O_DIRECTORY | O_RDONLY, 0);
+}
+
+static int make_part_dir(const struct mr_store *s, int dir)
+{
+    return mr_fs_mkdirs_durable(dir, OWN, s->dir_mode, s->group);
+}
+
+/* The first time in this server's life all of a path is synced, whoever made it. */
+static int durable_part_dir(const struct mr_store *s, const char *dir)
+{
+    uint64_t hash = mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is remembered there */
+    _Atomic uint64_t *place = &s->dirs->hashes[hash / 2 % MR_STORE_DIRS];
+    bool known = atomic_load_explicit(place, memory_order_relaxed) == hash;
+    MR_CLEANUP(mr_fs_close)
+    int fd = known ? mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0) : -ENOENT;
+    int part = fd < 0 ? fd : open_part_dir(fd);
+    if (part != -ENOENT)
+        return part;
+    if (fd < 0)
+        fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
+    part = fd < 0 ? fd : make_part_dir(s, fd);
+    if (part >= 0)
+        atomic_store_explicit(place, hash, memory_order_relaxed);
+    return part;
+}
+
 int mr_store_part_dir(const struct mr_store *s, const char *path, bool make)
 {
-    char dir[MR_NAMING_PATH_MAX + sizeof("/" OWN)];
+    char dir[MR_NAMING_PATH_MAX + 1];
     const char *name;
-    mr_store_split(path, dir, MR_NAMING_PATH_MAX + 1, &name);
-    if (make && strcmp(dir, ".") != 0) {
-        int fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
-        if (fd < 0)
-            return fd;
-        close(fd);
-    }
-    strcat(dir, "/" OWN);
-    const char *below = strncmp(dir, "./", 2) == 0 ? dir + 2 : dir;
+    mr_store_split(path, dir, sizeof(dir), &name);
     if (make)
-        return mr_fs_mkdirs_durable(s->root_fd, below, s->dir_mode, s->group);
-    return mr_fs_open_beneath(s->root_fd, below, O_DIRECTORY | O_RDONLY, 0);
+        return durable_part_dir(s, dir);
+    MR_CLEANUP(mr_fs_close)
+    int fd = mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
+    return fd < 0 ? fd : open_part_dir(fd);
 }
 
 void mr_store_tidy(const struct mr_store *s, const char *path)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store's root as berth, seal and recovery share it: directories held open, how new files are
- * to look. Immutable after open; any thread. Layout:
+ * to look. Immutable after open but for what it remembers as durable; any thread. Layout:
  * <root>/.millrace/{journal,events,failed,catalogue.log,lock}.
  */
 #ifndef MR_STORE_H
@@ -25,7 +25,15 @@ struct mr_store_config {
     uint32_t keep_free_hundredths; /* percent x 100 */
 };
 
+/* Directories of finished files whose names are known to be on the disk, by a hash of their path; a
+ * name that is pushed out is only synced once more. */
+#define MR_STORE_DIRS 1024
+struct mr_store_dirs {
+    _Atomic uint64_t hashes[MR_STORE_DIRS];
+};
+
 struct mr_store {
+    struct mr_store_dirs *dirs; /* owned; any thread */
     char *root, *site, *server; /* owned texts; root without a trailing '/' */
     struct mr_naming *naming;
     int root_fd, millrace_fd, journal_fd, failed_fd, lock_fd;
@@ -51,7 +59,7 @@ void mr_store_close(struct mr_store *store);
 void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name);
 
 /* Opens <dir>/.millrace, dir being that of `path`; an fd or -errno. make: directories that are
- * missing are made, durably, with the store's mode and group. */
+ * missing are made with the store's mode and group, and the whole path is durable. */
 int mr_store_part_dir(const struct mr_store *store, const char *path, bool make) MR_MUST_USE;
 /* Opens the directory of path. */
 int mr_store_dir(const struct mr_store *store, const char *path) MR_MUST_USE;

@@ -172,6 +172,13 @@ static int make_directory(int parent, const char *name, const struct mkdirs *m)
     return fd;
 }
 
+/* Some file systems have nothing to sync in a directory, others may not be written up there. */
+static int sync_name_in(int parent)
+{
+    int r = mr_fs_sync_dir(parent);
+    return r == -EINVAL || r == -EROFS ? 0 : r;
+}
+
 /* Opens prefix (its last component is name) below the root, or makes it. Each prefix is resolved
  * from the root so that a symlink inside may lead to another place inside. */
 static int open_or_make(const struct mkdirs *m, int parent, const char *prefix, const char *name)
@@ -179,7 +186,12 @@ static int open_or_make(const struct mkdirs *m, int parent, const char *prefix, 
     if (strcmp(name, "..") == 0)
         return -EXDEV;
     int fd = mr_fs_open_beneath(m->root, prefix, O_RDONLY | O_DIRECTORY, 0);
-    return fd == -ENOENT ? make_directory(parent, name, m) : fd;
+    if (fd == -ENOENT)
+        return make_directory(parent, name, m);
+    int r = fd < 0 ? fd : sync_name_in(parent);
+    if (r < 0)
+        mr_fs_close(&fd);
+    return r < 0 ? r : fd;
 }
 
 int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)

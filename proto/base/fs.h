@@ -42,11 +42,12 @@ int mr_fs_pwrite_full(int fd, const void *data, size_t bytes, uint64_t offset) M
  * the root). */
 int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode) MR_MUST_USE;
 
-/* Makes every missing directory of path (relative, '/'-separated) below root with mode, fsyncing
- * each parent in which one was made; returns an O_DIRECTORY fd of the last, or -errno. mode 0: as
- * the parent gives (0777 & umask, or the parent's default ACL). Where the parent has a default ACL
- * no chmod follows; else the directory is chmod'ed to mode. gid: (gid_t)-1: the parent's, or as the
- * system gives where that is not permitted. */
+/* Makes every missing directory of path (relative, '/'-separated) below root with mode, and fsyncs
+ * each one that holds a name of path: who made a name before may have died before its fsync.
+ * Returns an O_DIRECTORY fd of the last, or -errno. mode 0: as the parent gives (0777 & umask, or
+ * the parent's default ACL). Where the parent has a default ACL no chmod follows; else a directory
+ * that was made is chmod'ed to mode. gid: (gid_t)-1: the parent's, or as the system gives where
+ * that is not permitted. */
 int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid) MR_MUST_USE;
 
 /* renameat2 RENAME_NOREPLACE; -EEXIST. Falls back to linkat+unlinkat where the file system has no

@@ -127,12 +127,12 @@ static void unfinished(void *ctx, const struct mr_ulid *id)
 static int doubted_count;
 
 /* As recheck and seal do, where all of it reads back. */
-static void sealed(void *ctx, struct mr_dossier *d, bool doubted)
+static void sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
 {
     struct rig *rig = ctx;
     struct mr_err err = {0};
     uint64_t sequence;
-    doubted_count += doubted;
+    doubted_count += state == MR_COMMIT_DOUBTED;
     int r = mr_commit_place(&rig->commit, d, &err);
     if (r == 0)
         ck_assert_int_eq(mr_commit_record(&rig->commit, &d, 1, &sequence, &err), 0);

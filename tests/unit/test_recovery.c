@@ -13,12 +13,12 @@ static void not_expected(void *ctx, const struct mr_ulid *id)
     ck_abort_msg("an unfinished movie");
 }
 
-static void read_back(void *ctx, struct mr_dossier *d, bool doubted)
+static void read_back(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
 {
     struct rig *rig = ctx;
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     ck_assert_ptr_nonnull(job);
-    *job = (struct mr_recheck_job){.dossier = d, .trusted = !doubted};
+    *job = (struct mr_recheck_job){.dossier = d, .state = state};
     ck_assert_int_eq(mr_queue_push(rig->queues.rechecks, &job), 0);
 }
 

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where failed movies are kept. Used by the seal thread. */
+#ifndef MR_FAILED_PLACE_H
+#define MR_FAILED_PLACE_H
+
+#include "dossier.h"
+#include "store.h"
+
+/* Chooses d->sealed.path: <root>/.millrace/failed/<id>/<name>, or with local (where another
+ * project's quota forbids the rename) the same below the movie's own directory. Makes the
+ * directory, durably. */
+int mr_failed_place(const struct mr_store *store, struct mr_dossier *d, bool local,
+                    struct mr_err *err) MR_MUST_USE;
+
+#endif
