@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "pack.h"
+#include "purge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,10 +23,21 @@
 #define GROWTH     1024
 #define ORDERS     4096
 #define REPORTS    4096
+#define QUESTIONS  4
 #define FORGET_NS  (365LL * 86400 * MR_NS_PER_S)
 #define IO_THREADS 1
 
-enum queue_name { GROWTH_Q, PARCELS_Q, PACKED_Q, NOTES_Q, ORDERS_Q, REPORTS_Q, QUEUES };
+enum queue_name {
+    GROWTH_Q,
+    PARCELS_Q,
+    PACKED_Q,
+    NOTES_Q,
+    ORDERS_Q,
+    REPORTS_Q,
+    QUESTIONS_Q,
+    ANSWERS_Q,
+    QUEUES
+};
 
 struct mr_agent {
     const struct mr_agent_job *job;
@@ -40,7 +52,9 @@ struct mr_agent {
     struct mr_tail *tail;
     struct mr_pack *packers[MR_AGENT_PACKERS_MAX];
     struct mr_uplink *uplink;
-    struct mr_thread *track_thread, *tail_thread, *uplink_thread,
+    struct mr_purge *purge; /* NULL: nothing is freed */
+    bool *frees;            /* per watch */
+    struct mr_thread *track_thread, *tail_thread, *uplink_thread, *purge_thread,
         *pack_threads[MR_AGENT_PACKERS_MAX];
     struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
     const char *const *endpoints;
@@ -101,7 +115,9 @@ static int make_queues(struct mr_agent *a, struct mr_err *err)
                        [PACKED_Q] = {sizeof(struct mr_parcel), parcels},
                        [NOTES_Q] = {sizeof(struct mr_packed), 4 * parcels},
                        [ORDERS_Q] = {sizeof(struct mr_order), ORDERS},
-                       [REPORTS_Q] = {sizeof(struct mr_report), REPORTS}};
+                       [REPORTS_Q] = {sizeof(struct mr_report), REPORTS},
+                       [QUESTIONS_Q] = {sizeof(struct mr_confirm), QUESTIONS},
+                       [ANSWERS_Q] = {sizeof(struct mr_confirmed), QUESTIONS}};
     for (int i = 0; i < QUEUES; i++) {
         int r = mr_queue_new(sizes[i].item_bytes, sizes[i].capacity, &a->queues[i]);
         if (r < 0)
@@ -129,6 +145,9 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
     const struct mr_agent_job *job = a->job;
     struct mr_tail_config config = {
         .consign = {.outputs = job->outputs,
+                    .frees = a->frees,
+                    .questions = a->queues[QUESTIONS_Q],
+                    .answers = a->queues[ANSWERS_Q],
                     .codec = (enum mr_codec_wish)job->config->codec,
                     .push = job->push,
                     .ends = job->mode != MR_TRACK_FOLLOW,
@@ -150,6 +169,29 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
     return r < 0 ? r : mr_tail_new(&config, &a->tail, err);
 }
 
+/* Only the service frees sources, and goes on without where it cannot. */
+static int make_purge(struct mr_agent *a, struct mr_err *err)
+{
+    const struct mr_agent_config *config = a->job->config;
+    const struct mr_purge_config purge = {.state_dir = config->state_dir,
+                                          .watches = config->watches.items,
+                                          .watch_count = config->watches.count,
+                                          .questions = a->queues[QUESTIONS_Q],
+                                          .answers = a->queues[ANSWERS_Q]};
+    struct mr_err why = {0};
+    if (a->job->mode != MR_TRACK_FOLLOW ||
+        !mr_purge_wanted(config->state_dir, purge.watches, purge.watch_count))
+        return 0;
+    a->frees = calloc(purge.watch_count, sizeof(*a->frees));
+    if (a->frees == NULL)
+        return mr_err_errno(err, -ENOMEM, "agent");
+    for (size_t i = 0; i < purge.watch_count; i++)
+        a->frees[i] = purge.watches[i].source_after_commit == MR_AFTER_DELETE;
+    if (mr_purge_new(&purge, &a->purge, &why) < 0)
+        mr_error(STAGE, "no source is freed: %s", why.text);
+    return 0;
+}
+
 static int make_stages(struct mr_agent *a, struct mr_err *err)
 {
     const struct mr_agent_job *job = a->job;
@@ -158,6 +200,8 @@ static int make_stages(struct mr_agent *a, struct mr_err *err)
     const struct mr_pack_queues pack = {
         .in = a->queues[PARCELS_Q], .out = a->queues[PACKED_Q], .notes = a->queues[NOTES_Q]};
     int r = mr_track_new(&track, a->queues[GROWTH_Q], err, &a->track);
+    if (r == 0)
+        r = make_purge(a, err);
     if (r == 0)
         r = make_tail(a, err);
     for (uint32_t i = 0; r == 0 && i < job->plan->packers; i++)
@@ -196,6 +240,8 @@ static int start_threads(struct mr_agent *a, struct mr_err *err)
         r = mr_thread_start(&a->tail_stage, a, err, &a->tail_thread);
     if (r == 0)
         r = mr_thread_start(&mr_track_stage, a->track, err, &a->track_thread);
+    if (r == 0 && a->purge != NULL)
+        r = mr_thread_start(&mr_purge_stage, a->purge, err, &a->purge_thread);
     return r;
 }
 
@@ -274,6 +320,9 @@ static void drop_parcels(struct mr_queue *parcels)
 
 static void join_threads(struct mr_agent *a)
 {
+    if (a->purge != NULL)
+        mr_purge_stop(a->purge);
+    mr_thread_join(a->purge_thread);
     if (a->track_thread != NULL)
         mr_track_stop(a->track);
     if (a->tail_thread != NULL)
@@ -301,6 +350,8 @@ void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
     mr_link_free(a->link); /* gives back the last buffers ZeroMQ held */
     for (int i = 0; i < MR_AGENT_PACKERS_MAX; i++)
         mr_pack_free(a->packers[i]);
+    mr_purge_free(a->purge);
+    free(a->frees);
     mr_tail_free(a->tail);
     mr_track_free(a->track);
     for (int i = 0; i < QUEUES; i++)

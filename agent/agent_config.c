@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "consign.h"
 #include "pack.h"
 #include "wire/endpoint.h"
 
@@ -91,7 +92,30 @@ static const struct mr_config_key watch_table[] = {
      .offset = W(source_after_commit),
      .default_text = "keep",
      .names = afters,
-     .help = "keep; delete is not in this version"},
+     .help = "keep: files stay; delete: they are unlinked as `purge` says"},
+    {.path = "purge.after",
+     .type = MR_CONFIG_DURATION,
+     .offset = W(purge.after_ns),
+     .default_text = "24h",
+     .max = 3650 * DAY,
+     .help = "delete: not before so long after COMMITTED"},
+    {.path = "purge.when_free_below",
+     .type = MR_CONFIG_PERCENT,
+     .offset = W(purge.when_free_below),
+     .default_text = "100%",
+     .max = 10000,
+     .help = "delete: only while less of the file system is free; 100%: always"},
+    {.path = "purge.allow_converted",
+     .type = MR_CONFIG_BOOL,
+     .offset = W(purge.allow_converted),
+     .default_text = "false",
+     .help = "delete: also what was stored as mrc or hdf5, so not byte for byte"},
+    {.path = "purge.exclude",
+     .type = MR_CONFIG_STRINGS,
+     .offset = W(purge.exclude),
+     .default_text = "[]",
+     .max = 1000,
+     .help = "delete: globs: what is never unlinked, besides gain references"},
     {.path = NULL},
 };
 
@@ -146,7 +170,7 @@ const struct mr_config_key mr_agent_config_table[] = {
      .offset = F(watches),
      .default_text = NULL,
      .min = 1,
-     .max = 64,
+     .max = MR_AGENT_WATCHES_MAX,
      .keys = watch_table,
      .entry_bytes = sizeof(struct mr_agent_watch),
      .help = "the trees to watch"},
@@ -175,9 +199,41 @@ static int check_watch(const struct mr_config_places *places, const struct mr_ag
             return mr_config_error(places, err, key, "%s is watched already by watch[%zu]", w->path,
                                    j);
     }
+    return 0;
+}
+
+/* `inner` is `outer` or lies in it. */
+static bool lies_in(const char *inner, const char *outer)
+{
+    size_t length = strlen(outer);
+    while (length > 1 && outer[length - 1] == '/')
+        length--;
+    return strncmp(inner, outer, length) == 0 &&
+           (outer[length - 1] == '/' || inner[length] == '/' || inner[length] == '\0');
+}
+
+/* What one watch has committed another may still have to ship; and the journal must not go. */
+static int check_delete(const struct mr_config_places *places, const struct mr_agent_config *c,
+                        size_t index, struct mr_err *err)
+{
+    char key[64];
+    const struct mr_agent_watch *watches = c->watches.items, *w = &watches[index];
+    if (w->source_after_commit != MR_AFTER_DELETE)
+        return 0;
     snprintf(key, sizeof(key), "watch[%zu].source_after_commit", index);
-    if (w->source_after_commit != 0)
-        return mr_config_error(places, err, key, "delete is not in this version yet; use keep");
+    if ((w->output == MR_WISH_MRC || w->output == MR_WISH_HDF5) && !w->purge.allow_converted)
+        return mr_config_error(places, err, key,
+                               "output %s does not keep the file's bytes: the source would be the "
+                               "only place they are; use keep, or set purge.allow_converted",
+                               outputs[w->output]);
+    if (lies_in(c->state_dir, w->path))
+        return mr_config_error(places, err, key, "agent.state_dir %s lies in it", c->state_dir);
+    for (size_t j = 0; j < c->watches.count; j++)
+        if (j != index && (lies_in(watches[j].path, w->path) || lies_in(w->path, watches[j].path)))
+            return mr_config_error(places, err, key,
+                                   "%s, of watch[%zu], overlaps: a file in both would go when one "
+                                   "of them has it",
+                                   watches[j].path, j);
     return 0;
 }
 
@@ -237,6 +293,8 @@ int mr_agent_config_load(const struct mr_agent_source *from, struct mr_agent_con
         r = mr_config_override(mr_agent_config_table, &c, places, "--set", from->sets[i], err);
     for (size_t i = 0; r == 0 && i < c.watches.count; i++)
         r = check_watch(places, c.watches.items, i, err);
+    for (size_t i = 0; r == 0 && i < c.watches.count; i++)
+        r = check_delete(places, &c, i, err);
     mr_config_places_free(places);
     if (r < 0) {
         mr_agent_config_free(&c);

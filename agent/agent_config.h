@@ -12,6 +12,9 @@
 
 #define MR_AGENT_MOVIES_MAX  128 /* under way at once; the others wait */
 #define MR_AGENT_PACKERS_MAX 2   /* threads */
+#define MR_AGENT_WATCHES_MAX 64
+
+enum mr_after_commit { MR_AFTER_KEEP, MR_AFTER_DELETE };
 
 /* An entry of `watch`. */
 struct mr_agent_watch {
@@ -19,7 +22,13 @@ struct mr_agent_watch {
     struct mr_config_strings include, exclude;
     int output; /* enum mr_wish */
     int64_t quiet_ns, give_up_ns, rescan_ns;
-    int source_after_commit; /* 0 keep, 1 delete */
+    int source_after_commit; /* enum mr_after_commit */
+    struct mr_agent_purge {
+        int64_t after_ns;         /* since COMMITTED */
+        uint32_t when_free_below; /* hundredths of a percent of the file system */
+        bool allow_converted;
+        struct mr_config_strings exclude; /* globs */
+    } purge;
 };
 
 struct mr_agent_config {

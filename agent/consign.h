@@ -22,6 +22,8 @@ enum mr_codec_wish {
 struct mr_consign_config {
     const enum mr_wish *outputs; /* per watch; borrowed */
     const bool *frees;           /* per watch: sources are freed once committed; NULL: none */
+    struct mr_queue *questions;  /* struct mr_confirm, of purge; borrowed; NULL: none */
+    struct mr_queue *answers;    /* struct mr_confirmed, to purge; likewise */
     enum mr_codec_wish codec;
     bool push;         /* broken files are the user's to hear of, not the server's */
     bool ends;         /* push, --once: what cannot be read now has failed */
@@ -53,6 +55,9 @@ void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
 /* transfer's op: is the source still what it was when it was found complete? Where it is to be
  * freed one day, what it was is written down before END is said. */
 bool mr_consign_unchanged(void *ctx, void *owner, const struct mr_end *end);
+
+/* transfer's op: the answer to a question of purge. */
+void mr_consign_confirmed(void *ctx, const struct mr_confirmed *answer);
 
 /* The source is not what it was (other bytes, another file): it begins again under a new id. */
 void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char *why);

@@ -184,12 +184,11 @@ void mr_consign_tell(struct mr_consign *c, struct mr_shipment *s)
         mr_transfer_settled(c->transfer, s, s->view.settled_from, s->view.settled_to);
 }
 
-/* A clock tick of the file system: what changes within one has the same times. Many tell whole
- * seconds only, FAT even ones. */
+/* See MR_JOURNAL_TICK_NS. */
 static int64_t tick_of(const struct mr_fs_facts *f)
 {
     bool whole_seconds = f->ctime_ns % MR_NS_PER_S == 0 && f->mtime_ns % MR_NS_PER_S == 0;
-    return whole_seconds ? 3 * MR_NS_PER_S : 100 * MR_NS_PER_MS;
+    return whole_seconds ? MR_JOURNAL_TICK_S_NS : MR_JOURNAL_TICK_NS;
 }
 
 /* What is known of the source from the first look that found it complete to now, when all of it has

@@ -186,6 +186,14 @@ static void on_opened(struct mr_shipment *s, const struct mr_opened *m)
                       (unsigned long long)(first.first == 0 ? first.count : 0));
 }
 
+/* Purge asks one question at a time: where nobody takes answers, it stops. */
+void mr_consign_confirmed(void *ctx, const struct mr_confirmed *answer)
+{
+    struct mr_consign *c = ctx;
+    int r = c->config.answers == NULL ? 0 : mr_queue_try_push(c->config.answers, answer);
+    (void)r;
+}
+
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m)
 {
     struct mr_consign *c = ctx;

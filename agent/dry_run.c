@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * --dry-run: what the agent would make of the files that are there. Opens no journal, talks to no
- * server: the final name is the default template's, and the server has the last word.
+ * --dry-run: what the agent would make of the files that are there, and which of them it would
+ * free. Reads the journal only where files are to be freed, and talks to no server: the final name
+ * is the default template's, and the server has the last word.
  */
 #include "agent.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "purge.h"
+#include "purge_rules.h"
 #include "push.h"
 #include "track.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +23,11 @@
 #define STAGE "dry-run"
 
 struct listing {
+    struct mr_journal *journal;     /* NULL: there is none, or it cannot be read */
+    struct mr_journal_movie *movie; /* scratch: large */
     const struct mr_agent_config *config;
     const enum mr_wish *outputs;
-    uint64_t broken, refused;
+    uint64_t broken, refused, freed, freed_bytes;
 };
 
 static const char *state_of(const struct mr_growth *g)
@@ -66,6 +74,34 @@ static int try_shape(const struct mr_growth *g, enum mr_wish output, struct mr_e
                               &geometry, err);
 }
 
+/* A last column, where the watch frees sources: would this one go, and why not? What only the
+ * server knows is not asked. */
+static void list_purge(struct listing *l, const struct mr_growth *g)
+{
+    const struct mr_agent_watch *w = (struct mr_agent_watch *)l->config->watches.items + g->watch;
+    struct mr_journal_movie *m = l->movie;
+    struct mr_purge_file file;
+    char why[MR_PURGE_WHY] = "it is not committed";
+    MR_CLEANUP(mr_fs_close) int root = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct mr_purge_case c = {
+        .watch = w, .root = root, .journal = l->journal, .real_ns = mr_clock_real_ns()};
+    if (w->source_after_commit != MR_AFTER_DELETE)
+        return;
+    int r = l->journal == NULL
+                ? -ENOENT
+                : mr_journal_find_file(l->journal, g->root, g->path, &g->facts.identity, m, NULL);
+    if (r == 0 && (m->state == MR_JOURNAL_COMMITTED || m->state == MR_JOURNAL_FREED))
+        r = mr_purge_judge(&c, m, &file, why);
+    else
+        r = -ENOENT;
+    if (r == 0) {
+        mr_purge_file_close(&file);
+        l->freed++;
+        l->freed_bytes += g->facts.size;
+    }
+    printf("\t%s: %s", r == 0 ? "is freed" : "stays", why);
+}
+
 static int list_one(void *ctx, const struct mr_growth *g, const char *why)
 {
     static const char *const words[] = {"keep", "keep", "mrc", "hdf5"};
@@ -80,14 +116,37 @@ static int list_one(void *ctx, const struct mr_growth *g, const char *why)
     printf("%s/%s\t%s\t%llu bytes\t%s: %s\t", g->root, g->path, what,
            (unsigned long long)g->facts.size, state_of(g), why);
     if (g->kind == MR_GROWTH_BROKEN) {
-        printf("is not shipped as finished\n");
+        printf("is not shipped as finished");
     } else if (try_shape(g, output, &err) < 0) {
         l->refused++;
-        printf("%s is refused: %s\n", words[output], err.text);
+        printf("%s is refused: %s", words[output], err.text);
     } else {
-        printf("%s -> %s\n", words[output], name);
+        printf("%s -> %s", words[output], name);
     }
+    list_purge(l, g);
+    printf("\n");
     return ferror(stdout) ? -EIO : 0;
+}
+
+static int open_journal(struct listing *l)
+{
+    struct mr_err err = {0};
+    const struct mr_agent_config *c = l->config;
+    bool frees = mr_purge_wanted(c->state_dir, c->watches.items, c->watches.count);
+    if (l->movie == NULL)
+        return -ENOMEM;
+    int r = frees ? mr_journal_share(c->state_dir, true, &err, &l->journal) : 0;
+    if (r < 0 && r != -ENOENT)
+        mr_warn(STAGE, "%s: it is not known what is committed", err.text);
+    return 0;
+}
+
+static void tell_freed(const struct listing *l)
+{
+    char size[MR_QUANTITY_TEXT];
+    if (l->freed > 0)
+        mr_info(STAGE, "%llu sources, %s, would be freed if the server still has them",
+                (unsigned long long)l->freed, mr_text_size_about(l->freed_bytes, size));
 }
 
 int mr_dry_run(const struct mr_agent_config *config)
@@ -100,8 +159,13 @@ int mr_dry_run(const struct mr_agent_config *config)
         return EXIT_FAILURE;
     const struct mr_track_config track = {
         .mode = MR_TRACK_ONCE, .watches = watches, .watch_count = config->watches.count};
-    struct listing listing = {.config = config, .outputs = outputs};
-    int r = mr_track_explain(&track, list_one, &listing, &counts, &err);
+    struct listing listing = {
+        .config = config, .outputs = outputs, .movie = malloc(sizeof(struct mr_journal_movie))};
+    int r = open_journal(&listing);
+    if (r == 0)
+        r = mr_track_explain(&track, list_one, &listing, &counts, &err);
+    mr_journal_close(listing.journal);
+    free(listing.movie);
     free(watches);
     free(outputs);
     if (r < 0) {
@@ -113,5 +177,6 @@ int mr_dry_run(const struct mr_agent_config *config)
             "the default store.path: the server decides",
             (unsigned long long)counts.files, (unsigned long long)listing.broken,
             (unsigned long long)listing.refused);
+    tell_freed(&listing);
     return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
 }

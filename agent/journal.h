@@ -12,6 +12,7 @@
 #ifndef MR_AGENT_JOURNAL_H
 #define MR_AGENT_JOURNAL_H
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/ulid.h"
 #include "wire/message.h"
@@ -19,6 +20,11 @@
 #define MR_JOURNAL_SCHEMA   3
 #define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
 #define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
+
+/* Longer than a tick of any local file system's clock: what changes within one bears one time. Some
+ * tell whole seconds only, FAT even ones. */
+#define MR_JOURNAL_TICK_NS   (100 * MR_NS_PER_MS)
+#define MR_JOURNAL_TICK_S_NS (3 * MR_NS_PER_S)
 
 /* In the database: never renumber. */
 enum mr_journal_state {

@@ -53,9 +53,8 @@ char *mr_peek_mdoc(int root, const char *path)
     return mr_fs_read_file(root, name, MR_PEEK_MDOC_MAX, &text, &bytes) == 0 ? text : NULL;
 }
 
-/* Where a lease speaks for all writers. FUSE and network mounts would grant one while another host
- * writes. Magic numbers of statfs(2): ext4, XFS, Btrfs, tmpfs, F2FS, ZFS. */
-static bool is_local(int fd)
+/* Magic numbers of statfs(2): ext4, XFS, Btrfs, tmpfs, F2FS, ZFS. */
+bool mr_peek_local(int fd)
 {
     static const unsigned long magics[] = {0xEF53,     0x58465342, 0x9123683E,
                                            0x01021994, 0xF2F52010, 0x2FC12FC1};
@@ -73,7 +72,7 @@ bool mr_peek_unwritten(int root, const char *path)
     struct stat st;
     MR_CLEANUP(mr_fs_close)
     int fd = mr_fs_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !is_local(fd))
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !mr_peek_local(fd))
         return false;
     /* A writer that comes in between is let in when we give the lease back, microseconds later; the
      * signal about it is one that is ignored by default, for the usual SIGIO would kill. */

@@ -62,8 +62,10 @@ int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret, struc
     int r = t->scratch == NULL || t->message == NULL
                 ? mr_err_errno(err, -ENOMEM, "agent")
                 : mr_consign_new(&config->consign, config->journal, &t->consign, err);
-    const struct mr_transfer_ops ops = {
-        .verdict = mr_consign_verdict, .unchanged = mr_consign_unchanged, .ctx = t->consign};
+    const struct mr_transfer_ops ops = {.verdict = mr_consign_verdict,
+                                        .unchanged = mr_consign_unchanged,
+                                        .confirmed = mr_consign_confirmed,
+                                        .ctx = t->consign};
     if (r == 0) {
         r = mr_transfer_new(&config->transfer, &ops, &t->transfer);
         mr_consign_use(t->consign, t->transfer);
@@ -258,6 +260,20 @@ static void speak(struct mr_tail *t, int64_t now_ns)
     }
 }
 
+/* What purge asks; without a session there is nobody to ask, and it is told so at once. */
+static void take_questions(struct mr_tail *t)
+{
+    struct mr_confirm question;
+    if (t->config.consign.questions == NULL ||
+        mr_queue_pop(t->config.consign.questions, 0, &question) < 0)
+        return;
+    if (mr_transfer_ready(t->transfer))
+        mr_transfer_confirm(t->transfer, &question);
+    else
+        mr_consign_confirmed(t->consign, &(struct mr_confirmed){.movie = question.movie,
+                                                                .revision = question.revision});
+}
+
 /* ---- slabs ---- */
 
 static void take_notes(struct mr_tail *t, int64_t now_ns)
@@ -368,12 +384,14 @@ static bool finished(struct mr_tail *t, int64_t now_ns)
 
 static void wait_for_work(struct mr_tail *t)
 {
-    struct pollfd fds[4] = {
+    struct mr_queue *questions = t->config.consign.questions;
+    struct pollfd fds[5] = {
         {.fd = mr_queue_fd(t->config.reports), .events = POLLIN},
         {.fd = mr_queue_fd(t->config.notes), .events = POLLIN},
         {.fd = t->growth_ended ? -1 : mr_queue_fd(t->config.growth), .events = POLLIN},
-        {.fd = t->starved ? mr_pool_fd(t->config.pool) : -1, .events = POLLIN}};
-    poll(fds, 4, WAIT_MS);
+        {.fd = t->starved ? mr_pool_fd(t->config.pool) : -1, .events = POLLIN},
+        {.fd = questions != NULL ? mr_queue_fd(questions) : -1, .events = POLLIN}};
+    poll(fds, 5, WAIT_MS);
 }
 
 static void run(void *stage)
@@ -387,6 +405,7 @@ static void run(void *stage)
         take_reports(t, now_ns);
         take_notes(t, now_ns);
         keep_connected(t, now_ns);
+        take_questions(t);
         mr_consign_fill(t->consign, now_ns, mr_clock_real_ns());
         bool more = true;
         for (int i = 0; i < READS && more && t->drain_until_ns == 0; i++)

@@ -82,7 +82,7 @@ void mr_transfer_disconnected(struct mr_transfer *t)
     t->state = DOWN;
     t->session = 0;
     t->sent_sequence = t->heard_sequence = 0;
-    t->demand_due = t->pong_due = t->bye_due = false;
+    t->demand_due = t->pong_due = t->bye_due = t->confirm_due = false;
     for (struct movie *m = t->movies; m != NULL; m = m->next) {
         m->state = QUEUED;
         mr_transfer_window_reset(t, m);
@@ -202,6 +202,12 @@ void mr_transfer_abandon(struct mr_transfer *t, void *owner)
     struct movie *m = mr_transfer_find_owner(t, owner);
     if (m != NULL)
         m->send_abandon = true;
+}
+
+void mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm)
+{
+    t->confirm = *confirm;
+    t->confirm_due = t->state == READY;
 }
 
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t)

@@ -28,6 +28,8 @@ struct mr_transfer_ops {
     /* NULL, or asked before END is said: is the source still what mr_transfer_complete described?
      * False: the movie is abandoned. end: what is about to be said. */
     bool (*unchanged)(void *ctx, void *owner, const struct mr_end *end);
+    /* NULL, or: the server's answer to mr_transfer_confirm. */
+    void (*confirmed)(void *ctx, const struct mr_confirmed *answer);
     void *ctx;
 };
 
@@ -73,6 +75,11 @@ void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent
 /* ABANDON: verdict ABANDONED follows. */
 void mr_transfer_abandon(struct mr_transfer *t, void *owner);
 size_t mr_transfer_count(const struct mr_transfer *t); /* movies inside */
+
+/* ---- sources to be freed ---- */
+/* Asks the server what it has of a committed movie. One question at a time: a further one takes the
+ * place of one that is not said yet. May stay unanswered. */
+void mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm);
 
 /* ---- slabs ---- */
 struct mr_pick {

@@ -143,6 +143,10 @@ static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int6
         return 0;
     case MR_PONG:
         return 0;
+    case MR_CONFIRMED:
+        if (t->ops.confirmed != NULL)
+            t->ops.confirmed(t->ops.ctx, &m->confirmed);
+        return 0;
     case MR_OPENED:
     case MR_ACK:
     case MR_RESEND:

@@ -131,11 +131,22 @@ static bool say_ping(struct mr_transfer *t, int64_t now_ns, int64_t real_ns, str
     return true;
 }
 
+static bool say_confirm(struct mr_transfer *t, struct mr_message *ret)
+{
+    if (!t->confirm_due)
+        return false;
+    ret->type = MR_CONFIRM;
+    ret->confirm = t->confirm;
+    t->confirm_due = false;
+    return true;
+}
+
 static bool say_ready(struct mr_transfer *t, int64_t now_ns, int64_t real_ns,
                       struct mr_message *ret)
 {
     return_idle_credit(t, now_ns);
-    if (say_demand(t, ret) || say_of_movies(t, now_ns, ret) || say_ping(t, now_ns, real_ns, ret))
+    if (say_demand(t, ret) || say_of_movies(t, now_ns, ret) || say_confirm(t, ret) ||
+        say_ping(t, now_ns, real_ns, ret))
         return true;
     if (!t->bye_due)
         return false;

@@ -54,7 +54,8 @@ struct mr_transfer {
     int64_t heard_ns, sent_ns;
     struct mr_welcome welcome;
     struct lane_credit lanes[MR_LANES_MAX];
-    bool demand_due, pong_due, bye_due;
+    bool demand_due, pong_due, bye_due, confirm_due;
+    struct mr_confirm confirm;
     uint64_t pong_token, ping_token;
     uint64_t openings;    /* OPENED taken so far */
     struct movie *movies; /* in the order they were added */

@@ -125,16 +125,26 @@ static bool any_matches(const char *const *globs, size_t count, const char *path
     return false;
 }
 
+static bool excluded_by(const struct mr_watch_config *c, const char *path)
+{
+    return any_matches(c->exclude, c->exclude_count, path) ||
+           mr_text_glob_path(MR_WATCH_HIDDEN "*", path);
+}
+
 static bool excluded(const struct mr_watch *w, const char *path)
 {
-    return any_matches(w->config.exclude, w->config.exclude_count, path);
+    return excluded_by(&w->config, path);
+}
+
+bool mr_watch_wants(const struct mr_watch_config *c, const char *path)
+{
+    return !excluded_by(c, path) &&
+           (c->include_count == 0 || any_matches(c->include, c->include_count, path));
 }
 
 static bool wanted_file(const struct mr_watch *w, const char *path)
 {
-    const struct mr_watch_config *c = &w->config;
-    return !excluded(w, path) &&
-           (c->include_count == 0 || any_matches(c->include, c->include_count, path));
+    return mr_watch_wants(&w->config, path);
 }
 
 /* folder/name into ret (MR_PATH_MAX + 1 bytes); false, said aloud, where that is too long. */

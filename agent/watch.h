@@ -42,6 +42,12 @@ struct mr_watch_config {
     void *ctx;
 };
 
+/* Beginning of names that a purge gives to files on their way out: nobody's to ship. */
+#define MR_WATCH_HIDDEN ".millrace-purge-"
+
+/* By include, exclude and our own names: is a file of that path reported? */
+bool mr_watch_wants(const struct mr_watch_config *config, const char *path);
+
 struct mr_watch;
 
 /* Does not touch the tree yet. -ENOMEM. Returns owned. */

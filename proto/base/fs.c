@@ -32,11 +32,11 @@ static int64_t statx_ns(struct statx_timestamp t)
     return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
 }
 
-int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret)
+static int stat_with(int dirfd, const char *path, int flags, struct mr_fs_facts *ret)
 {
     struct statx st;
-    if (statx(dirfd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME,
-              &st) < 0)
+    if (statx(dirfd, path, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | flags,
+              STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
         return -errno;
     bool birth = (st.stx_mask & STATX_BTIME) != 0;
     *ret = (struct mr_fs_facts){
@@ -47,8 +47,19 @@ int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret)
         .mtime_ns = statx_ns(st.stx_mtime),
         .ctime_ns = statx_ns(st.stx_ctime),
         .mode = st.stx_mode,
+        .links = st.stx_nlink,
     };
     return 0;
+}
+
+int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret)
+{
+    return stat_with(dirfd, path, AT_STATX_SYNC_AS_STAT, ret);
+}
+
+int mr_fs_stat_fresh(int dirfd, const char *path, struct mr_fs_facts *ret)
+{
+    return stat_with(dirfd, path, AT_STATX_FORCE_SYNC, ret);
 }
 
 int mr_fs_pread_full(int fd, void *data, size_t bytes, uint64_t offset)
@@ -83,13 +94,13 @@ int mr_fs_pwrite_full(int fd, const void *data, size_t bytes, uint64_t offset)
     return 0;
 }
 
-int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode)
+static int open_resolved(int root, const char *path, int flags, mode_t mode, uint64_t resolve)
 {
     bool creates = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
         .mode = creates ? mode & 07777 : 0, /* openat2(2): EINVAL where nothing is created */
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        .resolve = resolve,
     };
     /* EAGAIN: a rename elsewhere raced with a ".." in the path; the manual says try again */
     for (int tries = 0;; tries++) {
@@ -99,6 +110,16 @@ int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode)
         if (errno != EINTR && (errno != EAGAIN || tries >= 16))
             return -errno;
     }
+}
+
+int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode)
+{
+    return open_resolved(root, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+}
+
+int mr_fs_open_straight(int root, const char *path, int flags)
+{
+    return open_resolved(root, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
 /* ---- durable directories ---- */

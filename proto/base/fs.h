@@ -24,7 +24,8 @@ struct mr_fs_facts {
     struct mr_fs_identity identity;
     uint64_t size;
     int64_t mtime_ns, ctime_ns;
-    mode_t mode; /* type and permissions */
+    mode_t mode;    /* type and permissions */
+    uint64_t links; /* names it has */
 };
 
 /* Closes *fd unless negative; for MR_CLEANUP(mr_fs_close). */
@@ -33,6 +34,8 @@ void mr_fs_close(int *fd);
 /* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not
  * followed. */
 int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
+/* The same, asked of the file server where a network file system would answer from its cache. */
+int mr_fs_stat_fresh(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
 
 /* Whole count or error; a read that meets the end early is -ENODATA. EINTR is retried. */
 int mr_fs_pread_full(int fd, void *data, size_t bytes, uint64_t offset) MR_MUST_USE;
@@ -41,6 +44,9 @@ int mr_fs_pwrite_full(int fd, const void *data, size_t bytes, uint64_t offset) M
 /* Opens below root; flags as open(2), O_CLOEXEC added. Returns fd or -errno (-EXDEV/-ELOOP: left
  * the root). */
 int mr_fs_open_beneath(int root, const char *path, int flags, mode_t mode) MR_MUST_USE;
+
+/* The same where no component may be a symbolic link, the last included: -ELOOP. Makes nothing. */
+int mr_fs_open_straight(int root, const char *path, int flags) MR_MUST_USE;
 
 /* Makes every missing directory of path (relative, '/'-separated) below root with mode, and fsyncs
  * each one that holds a name of path: who made a name before may have died before its fsync.

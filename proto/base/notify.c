@@ -88,6 +88,11 @@ int mr_notify_reloading(int64_t monotonic_ns)
     return send_state(state, NULL);
 }
 
+int mr_notify_status(const char *status)
+{
+    return send_state("", status);
+}
+
 int mr_notify_watchdog(void)
 {
     return send_state("WATCHDOG=1", NULL);

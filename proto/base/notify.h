@@ -2,7 +2,7 @@
 /*
  * What systemd wants to know of a Type=notify-reload service (sd_notify(3)), without its library.
  * All return 0, also where nobody asked (NOTIFY_SOCKET unset), or -errno; a service goes on
- * without. Call from the main thread: the environment is read each time.
+ * without. The environment is read each time: nobody may change it meanwhile.
  */
 #ifndef MR_BASE_NOTIFY_H
 #define MR_BASE_NOTIFY_H
@@ -15,6 +15,7 @@
 int mr_notify_ready(const char *status); /* after start and after each reload */
 int mr_notify_stopping(const char *status);
 int mr_notify_reloading(int64_t monotonic_ns); /* now, CLOCK_MONOTONIC */
+int mr_notify_status(const char *status);      /* that line alone */
 int mr_notify_watchdog(void);                  /* alive */
 
 /* How often systemd wants mr_notify_watchdog at least, in ns; 0 where it does not watch this

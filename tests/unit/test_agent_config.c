@@ -109,7 +109,17 @@ START_TEST(mistakes_have_their_place)
     refused("memory: { pool: 1MiB }\nwatch: [{path: /a}]\n", ":1:17:", "memory.pool");
     refused("watch:\n  - path: /a\n  - path: /a\n", ":3:11:", "watch[0]");
     refused("watch:\n  - path: /a\n    output: png\n", ":3:13:", "auto");
-    refused("watch:\n  - path: /a\n    source_after_commit: delete\n", ":3:26:", "not in this");
+    refused("watch:\n  - path: /a\n    source_after_commit: burn\n", ":3:26:", "keep");
+    refused("watch:\n  - path: /a\n    output: mrc\n    source_after_commit: delete\n",
+            ":4:26:", "purge.allow_converted");
+    refused("watch:\n  - path: /var/\n    source_after_commit: delete\n",
+            ":3:26:", "state_dir /var/lib/millrace-agent lies in it");
+    refused("watch:\n  - path: /a\n    source_after_commit: delete\n  - path: /a/b\n",
+            ":3:26:", "/a/b, of watch[1], overlaps");
+    refused("watch:\n  - path: /a\n  - path: /a/b\n    source_after_commit: delete\n",
+            ":4:26:", "/a, of watch[0], overlaps");
+    refused("watch:\n  - path: /a\n    purge: {after: -1h}\n", ":3:", "after");
+    refused("watch:\n  - path: /a\n    purge: {when_free_below: 101%}\n", ":3:", "when_free_below");
     refused("agent: { name: ab }\n", "watch", "");
 }
 END_TEST
