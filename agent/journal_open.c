@@ -53,7 +53,9 @@ const char *mr_journal_remedy(int code)
 {
     switch (code) {
     case -EBADMSG:
-        return " (damaged: move it away and start again; files still there are offered again, and "
+        /* SQLite says this of a read that failed with EIO, too */
+        return " (damaged, or the disk could not be read: where a second start says the same, move "
+               "it away and start again; files still there are offered again, and "
                "the server knows what it has)";
     case -EBUSY:
         return " (another process holds it)";
