@@ -256,8 +256,12 @@ static void list_one(struct mr_watch *w, const char *path, unsigned char type)
 {
     if (type == DT_UNKNOWN) {
         struct stat st;
-        if (fstatat(w->root, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        if (fstatat(w->root, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            bool named = w->config.below != NULL && strcmp(path, w->config.below) == 0;
+            if (named || (errno != ENOENT && errno != ENOTDIR)) /* else gone since */
+                skip(w, path, mr_err_name(errno));
             return;
+        }
         type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_LNK;
     }
     if (type == DT_DIR && !excluded(w, path))
@@ -276,8 +280,10 @@ static void begin(struct mr_watch *w)
     stop_listing(w);
     while (w->pending_count > 0)
         free(w->pending[--w->pending_count]);
-    if (!open_root(w))
+    if (!open_root(w)) {
+        w->skipped++; /* said; a command must not end as if there were nothing in it */
         return;
+    }
     if (w->config.below == NULL || w->config.below[0] == '\0')
         push_dir(w, "");
     else if (strlen(w->config.below) > MR_PATH_MAX)

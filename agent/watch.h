@@ -67,7 +67,8 @@ int64_t mr_watch_deadline(const struct mr_watch *w);
 uint64_t mr_watch_listings_begun(const struct mr_watch *w);
 uint64_t mr_watch_listings_done(const struct mr_watch *w);
 
-/* Directories and names that could not be taken in (unreadable, too long), of the last listing. */
+/* Directories and names that could not be taken in (unreadable, too long), of the last listing; the
+ * root among them while it is not there, and the file or directory `below` while that is not. */
 uint64_t mr_watch_skipped(const struct mr_watch *w);
 
 /* The root's directory for *at calls, -1 while it is not there. Borrowed; changes with steps. */

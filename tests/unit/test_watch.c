@@ -149,9 +149,11 @@ START_TEST(a_root_that_comes_late_and_goes)
     start_with((struct mr_watch_config){.events = true, .path = root});
     ck_assert_str_eq(listen(), "");
     ck_assert_int_eq(mr_watch_root(watch), -1);
+    ck_assert_uint_eq(mr_watch_skipped(watch), 1); /* nobody knows what it would hold */
     tree_mkdir("mount");
     tree_put("mount/x", "");
     ck_assert_str_eq(rescan(), "listed x; ");
+    ck_assert_uint_eq(mr_watch_skipped(watch), 0);
     tree_put("mount/y", "");
     ck_assert_str_eq(listen(), "changed y; closed y; ");
     tree_rename("mount", "away");
@@ -314,6 +316,11 @@ START_TEST(below_and_without_events)
     mr_watch_free(watch);
     start_with((struct mr_watch_config){.below = "b"});
     ck_assert_str_eq(listen(), "listed b; ");
+    ck_assert_uint_eq(mr_watch_skipped(watch), 0);
+    mr_watch_free(watch);
+    start_with((struct mr_watch_config){.below = "gone"});
+    ck_assert_str_eq(listen(), "");
+    ck_assert_uint_eq(mr_watch_skipped(watch), 1);
     end();
 }
 END_TEST
