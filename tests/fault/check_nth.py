@@ -66,7 +66,7 @@ def run_case(series, glob, number, patient=False, trace=False):
 
 
 def try_case(series, glob, number, args):
-    """(whether the fault came about or None where a promise is broken, calls, text)."""
+    """(whether the fault came about or None where a promise is broken, number of calls)."""
     name = f"{series}/{glob}#{number}" if glob else f"{series}/{number}"
     begun = time.monotonic()
     try:
@@ -74,11 +74,11 @@ def try_case(series, glob, number, args):
     except Skipped:
         raise
     except Exception:  # whatever it is: the next one runs
-        return None, 0, f"{traceback.format_exc()}FAILED {name}"
-    told = f"{name} ({time.monotonic() - begun:.1f} s): {told}"
+        print(f"{traceback.format_exc()}FAILED {name}", flush=True)
+        return None, 0
     if args.verbose:
-        print(told, flush=True)
-    return report.failed, report.calls, told
+        print(f"{name} ({time.monotonic() - begun:.1f} s): {told}", flush=True)
+    return report.failed, report.calls
 
 
 class Tally:
@@ -86,12 +86,11 @@ class Tally:
         self.args, self.runs, self.touched, self.failed = args, 0, 0, []
 
     def take(self, series, glob, number, result):
-        touched, _, text = result  # None: the case failed
+        touched, _ = result  # None: the case failed
         self.runs += 1
         self.touched += bool(touched)
         if touched is None:
             self.failed.append(f"{series}/{glob}#{number}" if glob else f"{series}/{number}")
-            print(text, flush=True)
 
 
 def work_off(name, args):

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-import aftermath  # noqa: F401  (it knows where millrace.py is)
+from aftermath import check_nothing_left  # first: it knows where millrace.py is
 from millrace import Program, Skipped, binary, wait_for
 
 SERVER, AGENT = "millrace-ingest", "millrace-agent"
@@ -126,6 +126,8 @@ class Case:
         self.check_said(self.report())
         self.second_life()
         report = self.report()
+        if not report.failed:  # else an empty folder may stay until the next movie there
+            check_nothing_left(self.server.store)
         if ".sqlite" not in report.resync:  # SQLite writes again what it syncs again
             assert not report.resyncs, f"synced again after its sync failed: {report.resync}"
         return report
