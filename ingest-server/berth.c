@@ -1,34 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making and finding parts. The journal with its OPEN record is durable before the part exists, so
- * a part is never without a journal that names it. Does not talk to agents and does not land or
- * seal anything.
+ * Which part is a movie's: the one it was left with, a copy of that, or a new one. Does not talk to
+ * agents and does not land or seal anything.
  */
 #include "berth.h"
 
 #include "base/clock.h"
-#include "base/failpoint.h"
 #include "base/log.h"
-#include "base/recordlog.h"
 #include "berth_answer.h"
 #include "dossier.h"
 #include "recheck.h"
 #include "roster.h"
+#include "slipway.h"
 #include "standing.h"
 
-#include <assert.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE        "berth"
-#define CREATE_TRIES 16
-#define STRAY_NS     (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
+#define STAGE    "berth"
+#define STRAY_NS (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
 
 struct mr_berth {
     const struct mr_store *store;
@@ -64,190 +58,6 @@ int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
     return r < 0 ? r : mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
 }
 
-/* ---- journals of a movie ---- */
-
-/* *ret: the newest generation of a movie's journal; 0 where there is none. */
-static int find_newest(const struct mr_store *store, const struct mr_ulid *id, uint32_t *ret,
-                       struct mr_err *err)
-{
-    uint32_t newest = 0, generation;
-    struct mr_ulid found;
-    int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int r = mr_err_errno(err, -errno, "%s/.millrace/journal", store->root);
-        mr_fs_close(&fd);
-        return r;
-    }
-    const char *name;
-    int r = mr_fs_next_name(dir, &name);
-    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name))
-        if (mr_dossier_parse_name(name, "journal", &found, &generation) == 0 &&
-            mr_ulid_equal(&found, id) && generation > newest)
-            newest = generation;
-    closedir(dir);
-    if (r < 0)
-        return mr_err_errno(err, r, "%s/.millrace/journal", store->root);
-    *ret = newest;
-    return 0;
-}
-
-/* ---- the part ---- */
-
-static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
-{
-    movie->direct = store->direct_io != MR_DIRECT_OFF;
-    int fd = -EINVAL;
-    /* under a default ACL the mode given here would become the mask and take rights away */
-    int by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
-    if (by_acl < 0)
-        return by_acl;
-    mode_t mode = by_acl ? 0666 : store->file_mode & 0777;
-    if (movie->direct)
-        fd = openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, mode);
-    if (movie->direct && fd < 0 && errno != EINVAL)
-        return -errno;
-    if (fd >= 0)
-        return fd;
-    if (movie->direct && store->direct_io == MR_DIRECT_ON)
-        return -EINVAL;
-    movie->direct = false; /* tmpfs and some network file systems refuse O_DIRECT */
-    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, mode);
-    return fd < 0 ? -errno : fd;
-}
-
-static int open_part(const struct mr_store *store, struct mr_movie *movie, int flags,
-                     struct mr_err *err)
-{
-    int fd = open_part_file(store, movie, flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return mr_err_errno(err, fd, "part %s%s", movie->part_name,
-                            store->direct_io == MR_DIRECT_ON ? " (store.direct_io: on)" : "");
-    movie->part_fd = fd;
-    if (!movie->direct)
-        return 0;
-    int r = mr_fs_direct_alignment(fd, &movie->alignment);
-    if (r < 0)
-        return mr_err_errno(err, r, "part %s: alignment of direct I/O", movie->part_name);
-    if (mr_movie_direct_fits(&movie->geometry, movie->alignment))
-        return 0;
-    movie->direct = false;
-    movie->alignment = 1;
-    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_DIRECT) < 0)
-        return mr_err_errno(err, -errno, "part %s", movie->part_name);
-    return 0;
-}
-
-static struct mr_movie *movie_of(const struct mr_dossier *d)
-{
-    struct mr_movie *movie = mr_movie_new();
-    if (movie == NULL)
-        return NULL;
-    movie->id = d->open.movie;
-    movie->revision = d->open.revision;
-    movie->generation = d->generation;
-    movie->geometry = d->open.geometry;
-    movie->codec = d->open.codec;
-    uint64_t first = movie->geometry.layout == MR_LAYOUT_CHUNKS ? MR_SLAB_ALIGN : 0;
-    uint64_t end = d->space_end > first ? d->space_end : first;
-    const uint64_t step = MR_MOVIE_SLACK; /* no two lives of the server share an aligned block */
-    atomic_store(&movie->space_end, d->space_end > first ? (end + step - 1) / step * step : first);
-    mr_dossier_name(&movie->id, movie->generation, "part", movie->part_name);
-    mr_dossier_name(&movie->id, movie->generation, "journal", movie->journal_name);
-    return movie;
-}
-
-static int open_journal(const struct mr_store *store, struct mr_movie *movie, int flags,
-                        struct mr_err *err)
-{
-    movie->journal_fd = openat(store->journal_fd, movie->journal_name,
-                               flags | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-    return movie->journal_fd < 0 ? mr_err_errno(err, -errno, "journal %s", movie->journal_name) : 0;
-}
-
-static void remove_generation(const struct mr_store *store, const struct mr_ulid *id,
-                              uint32_t generation, const char *path)
-{
-    char name[64];
-    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
-    mr_dossier_name(id, generation, "part", name);
-    if (dir >= 0)
-        unlinkat(dir, name, 0);
-    mr_dossier_name(id, generation, "journal", name);
-    unlinkat(store->journal_fd, name, 0);
-    mr_store_tidy(store, path);
-}
-
-/* A line that a crash cut short would swallow the next one. What was read may be in memory only:
- * it is told as durable, so it is made so; where that fails, none of it is to be relied on. */
-static int reopen_journal(const struct mr_store *store, struct mr_movie *movie,
-                          const struct mr_dossier *d, struct mr_err *err)
-{
-    int r = open_journal(store, movie, 0, err);
-    if (r == 0 && d->torn && ftruncate(movie->journal_fd, (off_t)d->good_bytes) < 0)
-        r = mr_err_errno(err, -errno, "journal %s", movie->journal_name);
-    if (r < 0 || fdatasync(movie->journal_fd) == 0)
-        return r;
-    mr_err_errno(err, -errno, "journal %s", movie->journal_name);
-    remove_generation(store, &movie->id, movie->generation, d->path);
-    return -EIO;
-}
-
-static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
-                         const struct mr_dossier *d, struct mr_err *err)
-{
-    char *line = NULL;
-    size_t bytes = 0;
-    int r = open_journal(store, movie, O_CREAT | O_EXCL, err);
-    if (r < 0)
-        return r;
-    r = mr_dossier_open_line(d, &line, &bytes);
-    if (r == 0)
-        r = mr_recordlog_append(movie->journal_fd, line, bytes);
-    free(line);
-    if (r == 0 && fdatasync(movie->journal_fd) < 0)
-        r = -errno;
-    if (r == 0)
-        r = mr_fs_sync_dir(store->journal_fd);
-    return r < 0 ? mr_err_errno(err, r, "journal %s", movie->journal_name) : 0;
-}
-
-/* The seal stage takes an empty directory away, and it is empty until the part is in it. */
-static int create_part(const struct mr_store *store, struct mr_movie *movie,
-                       const struct mr_dossier *d, struct mr_err *err)
-{
-    int r = open_part(store, movie, O_CREAT | O_EXCL, err);
-    for (int tries = 1; r == -ENOENT && tries < CREATE_TRIES; tries++) {
-        mr_fs_close(&movie->part_dir_fd);
-        *err = (struct mr_err){0};
-        movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
-        r = movie->part_dir_fd >= 0
-                ? open_part(store, movie, O_CREAT | O_EXCL, err)
-                : mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
-    }
-    return r;
-}
-
-static int make_part(const struct mr_store *store, struct mr_movie *movie,
-                     const struct mr_dossier *d, struct mr_err *err)
-{
-    movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
-    if (movie->part_dir_fd < 0)
-        return mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
-    int r = begin_journal(store, movie, d, err);
-    mr_failpoint("journal-made");
-    if (r == 0)
-        r = create_part(store, movie, d, err);
-    if (r == 0)
-        r = mr_store_dress(store, movie->part_dir_fd, movie->part_fd, err);
-    if (r == 0)
-        r = mr_fs_sync_dir(movie->part_dir_fd) < 0
-                ? mr_err_errno(err, -errno, "directory of %s", d->path)
-                : 0;
-    mr_failpoint("part-made");
-    return r;
-}
-
 /* ---- what of it is durable ---- */
 
 static int durable_ranges(const struct mr_dossier *d, struct mr_range **ret, size_t *ret_count)
@@ -281,8 +91,9 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
 }
 
 /* Its slabs are read back before anything is said of them: then it comes again, as RECHECKED. Takes
- * movie, and what dossier owns, also on failure. */
-static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier *d)
+ * movie, and what dossier owns, also on failure. carry_from: mr_recheck_job's. */
+static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier *d,
+                   uint32_t carry_from)
 {
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     struct mr_dossier *copy = malloc(sizeof(*copy));
@@ -294,7 +105,7 @@ static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier
         return -ENOMEM;
     }
     *copy = *d;
-    *job = (struct mr_recheck_job){.movie = movie, .dossier = copy};
+    *job = (struct mr_recheck_job){.movie = movie, .dossier = copy, .carry_from = carry_from};
     int r = mr_queue_try_push(b->queues.rechecks, &job);
     if (r < 0)
         mr_recheck_job_free(job);
@@ -315,41 +126,41 @@ static int resumed(struct mr_berth_answer *answer, struct mr_movie *movie,
     return 0;
 }
 
-static int reopen(struct mr_berth *b, const struct mr_dossier *d, struct mr_movie **ret,
-                  struct mr_err *err)
+/* The part is one that a server before may still write into: its slabs are copied into one of our
+ * own. Takes what d owns. */
+static int carry_over(struct mr_berth *b, struct mr_dossier *d, uint32_t generation,
+                      struct mr_err *err)
 {
-    struct mr_movie *movie = movie_of(d);
-    if (movie == NULL)
-        return -ENOMEM;
-    movie->part_dir_fd = mr_store_part_dir(b->store, d->path, false);
-    int r = movie->part_dir_fd < 0 ? movie->part_dir_fd : open_part(b->store, movie, 0, err);
-    if (r == -ENOENT) /* the part is gone: what its journal says is void */
-        remove_generation(b->store, &d->open.movie, d->generation, d->path);
+    uint32_t from = d->generation;
+    d->generation = generation;
+    struct mr_movie *movie = mr_slipway_movie(d);
+    int r = movie == NULL ? -ENOMEM : mr_slipway_make(b->store, movie, d, err);
     if (r == 0)
-        r = reopen_journal(b->store, movie, d, err);
-    if (r < 0) {
-        mr_movie_release(movie);
-        return r;
-    }
-    *ret = movie;
-    return 0;
+        return recheck(b, movie, d, from);
+    if (movie != NULL)
+        mr_slipway_remove(b->store, &movie->id, generation, d->path);
+    mr_movie_release(movie);
+    mr_dossier_fini(d);
+    return r;
 }
 
-/* Takes what d owns. */
+/* Takes what d owns. next: a generation that is free. */
 static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr_dossier *d,
-                       struct mr_berth_answer *answer, struct mr_err *err)
+                       uint32_t next, struct mr_berth_answer *answer, struct mr_err *err)
 {
     struct mr_movie *movie;
     int r = 0;
     if (d->is_sealed) /* seal has it, and does not let go before it is committed */
         r = mr_err_set(err, -EBUSY, "%s is being committed", open->path);
     else if (!same_movie(&d->open, open)) {
-        remove_generation(b->store, &open->movie, d->generation, d->path);
+        mr_slipway_remove(b->store, &open->movie, d->generation, d->path);
         r = -ENOENT;
-    } else
-        r = reopen(b, d, &movie, err);
+    } else if (mr_dossier_is_foreign(d->generation))
+        return carry_over(b, d, next, err);
+    else
+        r = mr_slipway_reopen(b->store, d, mr_roster_has(&b->doubts, &open->movie), &movie, err);
     if (r == 0 && mr_roster_has(&b->doubts, &open->movie))
-        return recheck(b, movie, d);
+        return recheck(b, movie, d, 0);
     if (r == 0)
         r = resumed(answer, movie, d);
     mr_dossier_fini(d);
@@ -364,10 +175,10 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     char name[64];
     struct mr_dossier d = {0};
     uint32_t generation;
-    int r = find_newest(b->store, &open->movie, &generation, err);
-    if (r < 0)
-        return r == -ENOENT ? -EIO : r; /* the store's own folder */
-    *ret_generation = generation + 1;
+    int r = mr_dossier_find(b->store->journal_fd, b->store->epoch, &open->movie, &generation,
+                            ret_generation);
+    if (r < 0) /* the store's own folder */
+        return mr_err_errno(err, r == -ENOENT ? -EIO : r, "%s/.millrace/journal", b->store->root);
     if (generation == 0)
         return -ENOENT;
     mr_dossier_name(&open->movie, generation, "journal", name);
@@ -378,7 +189,7 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     }
     if (r == -EUCLEAN) /* said at start; the next generation has files of its own */
         return -ENOENT;
-    return r < 0 ? r : resume_from(b, open, &d, answer, err);
+    return r < 0 ? r : resume_from(b, open, &d, *ret_generation, answer, err);
 }
 
 static int name_movie(const struct mr_berth *b, const struct mr_berth_job *job, char *ret_path,
@@ -419,16 +230,16 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     d->clock_offset_ms = job->clock_offset_ms;
     memcpy(d->agent, job->agent, sizeof(d->agent));
     int r = name_movie(b, job, d->path, why);
-    struct mr_movie *movie = r < 0 ? NULL : movie_of(d);
+    struct mr_movie *movie = r < 0 ? NULL : mr_slipway_movie(d);
     if (r == 0)
         r = movie == NULL ? mr_err_errno(&why->err, -ENOMEM, "movie")
-                          : make_part(b->store, movie, d, &why->err);
+                          : mr_slipway_make(b->store, movie, d, &why->err);
     if (r == -EDQUOT || (r == -EPERM && !mr_store_may_use_group(b->store))) {
         why->code = MR_REASON_PERMISSION;
         why->final = true; /* this movie's trouble, and not for a while */
     }
     if (r < 0 && movie != NULL) {
-        remove_generation(b->store, &movie->id, generation, d->path);
+        mr_slipway_remove(b->store, &movie->id, generation, d->path);
         mr_movie_release(movie);
     } else if (r == 0) {
         answer->movie = movie;
@@ -494,8 +305,9 @@ static void discard_stray(struct mr_berth *b, const struct mr_ulid *id)
     char name[64];
     struct mr_err err = {0};
     struct mr_dossier d = {0};
-    uint32_t generation;
-    if (find_newest(b->store, id, &generation, &err) < 0 || generation == 0)
+    uint32_t generation, next;
+    if (mr_dossier_find(b->store->journal_fd, b->store->epoch, id, &generation, &next) < 0 ||
+        generation == 0)
         return;
     mr_dossier_name(id, generation, "journal", name);
     if (mr_dossier_read(b->store->journal_fd, name, &d, &err) < 0)
@@ -503,7 +315,7 @@ static void discard_stray(struct mr_berth *b, const struct mr_ulid *id)
     if (d.push && !d.is_sealed) {
         mr_info(STAGE, "%s of %s: its push was broken off, what came of it is discarded",
                 d.open.path, d.agent);
-        remove_generation(b->store, id, generation, d.path);
+        mr_slipway_remove(b->store, id, generation, d.path);
     }
     mr_dossier_fini(&d);
 }
@@ -551,12 +363,16 @@ static void say(struct mr_berth *b, struct mr_berth_answer *answer)
 /* The doubt stays until all of it was read and can be told. */
 static void rechecked(struct mr_berth *b, struct mr_recheck_job *job)
 {
-    struct mr_berth_why why = {.code = job->whole ? 0 : MR_REASON_STOPPING};
+    struct mr_berth_why why = {.code = job->whole || job->error < 0 ? 0 : MR_REASON_STOPPING};
     struct mr_movie *movie = job->movie;
     struct mr_berth_answer answer = {.id = movie->id};
-    int r = job->whole ? resumed(&answer, movie, job->dossier) : -ESHUTDOWN;
-    if (job->whole)
+    int r = job->error < 0 ? job->error : job->whole ? 0 : -ESHUTDOWN;
+    if (r < 0 && job->carry_from != 0) /* what is copied again begins in the same place */
+        mr_slipway_remove(b->store, &movie->id, movie->generation, job->dossier->path);
+    if (r == 0) {
         job->movie = NULL; /* taken */
+        r = resumed(&answer, movie, job->dossier);
+    }
     if (r == 0)
         mr_roster_take(&b->doubts, &answer.id);
     else

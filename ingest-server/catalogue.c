@@ -9,11 +9,13 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "catalogue_line.h"
+#include "lease_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,6 +36,7 @@ struct node {
 
 struct mr_catalogue {
     int fd;
+    char name[MR_CATALOGUE_NAME];
     bool broken; /* writer */
     pthread_mutex_t lock;
     struct node **nodes; /* in order of their lines */
@@ -229,22 +232,34 @@ static int load_line(void *ctx, const char *text, size_t bytes, uint64_t offset)
     struct mr_err why = {.code = 0};
     int r = mr_catalogue_line_parse(text, bytes, &line, &why);
     if (r == -EPROTO)
-        return mr_err_set(l->err, -EUCLEAN,
-                          FILE_NAME ": no catalogue line at offset %" PRIu64 ": %s", offset,
-                          why.text);
+        return mr_err_set(l->err, -EUCLEAN, "%s: no catalogue line at offset %" PRIu64 ": %s",
+                          l->c->name, offset, why.text);
     if (r == 0)
         r = line.expire ? load_expire(l->c, &line.entry) : load_commit(l->c, &line.entry);
     mr_catalogue_line_fini(&line);
     return r;
 }
 
+void mr_catalogue_name(uint32_t epoch, char ret[MR_CATALOGUE_NAME])
+{
+    if (epoch == 0)
+        (void)snprintf(ret, MR_CATALOGUE_NAME, FILE_NAME);
+    else
+        (void)snprintf(ret, MR_CATALOGUE_NAME, "catalogue.e%" PRIu32 ".log", epoch);
+}
+
 static int open_file(struct mr_catalogue *c, int dir, struct mr_err *err)
 {
-    c->fd = openat(dir, FILE_NAME, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    struct mr_epochs epochs;
+    int r = mr_epochs_load(dir, &epochs, err);
+    if (r < 0)
+        return r;
+    mr_catalogue_name(mr_epochs_last(&epochs), c->name);
+    c->fd = openat(dir, c->name, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (c->fd < 0)
-        return mr_err_errno(err, -errno, FILE_NAME ": opening");
-    int r = mr_fs_sync_dir(dir);
-    return r < 0 ? mr_err_errno(err, r, FILE_NAME ": syncing its directory") : 0;
+        return mr_err_errno(err, -errno, "%s: opening", c->name);
+    r = mr_fs_sync_dir(dir);
+    return r < 0 ? mr_err_errno(err, r, "%s: syncing its directory", c->name) : 0;
 }
 
 int mr_catalogue_open(int millrace_dir, struct mr_catalogue **ret, struct mr_mend_note *note,
@@ -259,7 +274,7 @@ int mr_catalogue_open(int millrace_dir, struct mr_catalogue **ret, struct mr_men
     struct loading l = {.c = c, .err = err};
     int r = open_file(c, millrace_dir, err);
     if (r == 0)
-        r = mr_mend_scan(c->fd, FILE_NAME, true, load_line, &l, note, err);
+        r = mr_mend_scan(c->fd, c->name, true, load_line, &l, note, err);
     if (r < 0) {
         mr_catalogue_close(c);
         return r;
@@ -287,7 +302,7 @@ void mr_catalogue_close(struct mr_catalogue *c)
 static int broken(struct mr_catalogue *c, int code, struct mr_err *err, const char *what)
 {
     c->broken = true;
-    mr_err_errno(err, code, FILE_NAME ": %s", what);
+    mr_err_errno(err, code, "%s: %s", c->name, what);
     return -EIO;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line per committed revision of a movie, <root>/.millrace/catalogue.log, and tables of it in
- * memory. Answers: is this movie committed; is this content here already; which revision is the
- * newest of a source; which old revisions have had their time.
+ * One line per committed revision of a movie, <root>/.millrace/catalogue.log (in a later epoch, see
+ * lease_file.h, catalogue.e<epoch>.log), and tables of it in memory. Answers: is this movie
+ * committed; is this content here already; which revision is the newest of a source; which old
+ * revisions have had their time.
  *
  * One thread adds and expires (seal); any thread asks. Entries are immutable and live until
  * mr_catalogue_close, so what a question returns stays good without a lock. After a failed write
@@ -36,6 +37,11 @@ struct mr_catalogue_entry {
 };
 
 struct mr_catalogue;
+
+#define MR_CATALOGUE_NAME 32
+
+/* Of the one that counts in an epoch */
+void mr_catalogue_name(uint32_t epoch, char ret[MR_CATALOGUE_NAME]);
 
 /* millrace_dir: <root>/.millrace, borrowed for the call. note: what was cut. -EUCLEAN as
  * eventlog. */

@@ -196,6 +196,7 @@ static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
     struct places p = {.part_dir = -1, .final_dir = -1};
     const struct mr_catalogue_entry *before = predecessor(c, d);
     int r = places_open(c->store, d, &p);
+    mr_lease_prove(c->store->lease);
     if (r == 0)
         r = rename_part(c, d, before, &p);
     mr_failpoint("renamed");
@@ -313,6 +314,7 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
         remove_journal(c, movies[i]);
     mr_failpoint("journal-removed");
     r = mr_fs_sync_dir(c->store->journal_fd);
+    mr_lease_prove_by_sight(c->store->lease); /* now the agents are told, and may free the source */
     return r < 0 ? mr_err_errno(err, r, "directory of journals: syncing") : 0;
 }
 
@@ -363,6 +365,7 @@ void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(c->store, d, &p);
+    mr_lease_prove_by_sight(c->store->lease); /* the final name is the same for every server */
     if (r == 0)
         r = take_back_names(c, d, &p);
     places_close(&p);
@@ -481,6 +484,33 @@ static int recover_sealed(const struct mr_commit *c, const char *name, struct mr
     return 0;
 }
 
+/* Of a server that was fenced, or of a copy that was not finished: nothing of it counts. */
+static void remove_void(const struct mr_commit *c, const char *name, const struct mr_ulid *id,
+                        uint32_t generation)
+{
+    struct mr_dossier d = {0};
+    char part[64];
+    mr_dossier_name(id, generation, "part", part);
+    if (mr_dossier_read(c->store->journal_fd, name, &d, NULL) == 0) {
+        MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(c->store, d.path, false);
+        if (dir >= 0)
+            unlinkat(dir, part, 0);
+        mr_store_tidy(c->store, d.path);
+    }
+    mr_dossier_fini(&d);
+    unlinkat(c->store->journal_fd, name, 0);
+    mr_info(STAGE, "journal %s is void and was removed: the store was taken over since", name);
+}
+
+static bool is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t generation)
+{
+    uint32_t current, next;
+    if (mr_dossier_epoch(generation) != c->store->epoch)
+        return true;
+    return mr_dossier_find(c->store->journal_fd, c->store->epoch, id, &current, &next) == 0 &&
+           mr_dossier_is_foreign(current) && current != generation;
+}
+
 static int recover_journal(const struct mr_commit *c, const char *name,
                            const struct mr_commit_found *found, struct mr_err *err)
 {
@@ -488,6 +518,10 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     uint32_t generation;
     if (mr_dossier_parse_name(name, "journal", &id, &generation) < 0) {
         mr_warn(STAGE, "journal/%s is not a journal of ours: left alone", name);
+        return 0;
+    }
+    if (is_void(c, &id, generation)) {
+        remove_void(c, name, &id, generation);
         return 0;
     }
     MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
@@ -531,7 +565,9 @@ int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *f
         r = mr_fs_next_name(dir, &name);
         if (r < 0)
             mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
-        else if (name != NULL && name[0] != '.')
+        else if (name != NULL && name[0] == '.') /* itself, which stays, and copies cut off */
+            unlinkat(fd, name, 0);
+        else if (name != NULL)
             r = recover_journal(c, name, found, err);
     }
     closedir(dir);

@@ -6,7 +6,9 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/recordlog.h"
+#include "lease_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -271,6 +273,10 @@ int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret, struct 
         mr_dossier_fini(&d);
         return mr_err_errno(err, r, "journal %s", name);
     }
+    struct mr_ulid id;
+    uint32_t generation;
+    if (mr_dossier_parse_name(name, "journal", &id, &generation) == 0)
+        d.generation = generation; /* it may have been renamed since */
     d.damaged += scan.bad_records;
     d.good_bytes = scan.good_bytes;
     d.torn = scan.torn_tail;
@@ -333,5 +339,60 @@ int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *
         return -EINVAL;
     *ret_id = id;
     *ret_generation = generation;
+    return 0;
+}
+
+uint32_t mr_dossier_epoch(uint32_t generation)
+{
+    return generation / MR_EPOCH_PARTS;
+}
+
+bool mr_dossier_is_foreign(uint32_t generation)
+{
+    return generation != 0 && generation % MR_EPOCH_PARTS == 0;
+}
+
+/* Of one movie, while its journals are gone through */
+struct found {
+    uint32_t foreign, newest;
+};
+
+static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *id,
+                        struct found *ret)
+{
+    int fd = openat(journal_dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        int r = -errno;
+        mr_fs_close(&fd);
+        return r;
+    }
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        struct mr_ulid other;
+        uint32_t generation;
+        if (mr_dossier_parse_name(entry->d_name, "journal", &other, &generation) < 0 ||
+            !mr_ulid_equal(&other, id) || mr_dossier_epoch(generation) != epoch)
+            continue;
+        if (mr_dossier_is_foreign(generation))
+            ret->foreign = generation;
+        if (generation > ret->newest)
+            ret->newest = generation;
+    }
+    closedir(dir);
+    return 0;
+}
+
+int mr_dossier_find(int journal_dir, uint32_t epoch, const struct mr_ulid *id, uint32_t *ret,
+                    uint32_t *ret_next)
+{
+    struct found f = {0};
+    int r = look_through(journal_dir, epoch, id, &f);
+    if (r < 0)
+        return r;
+    uint32_t next = f.newest == 0 ? epoch * MR_EPOCH_PARTS + 1 : f.newest + 1;
+    if (mr_dossier_epoch(next) != epoch)
+        return -EOVERFLOW;
+    *ret = f.foreign != 0 ? f.foreign : f.newest;
+    *ret_next = next;
     return 0;
 }

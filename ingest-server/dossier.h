@@ -24,7 +24,7 @@ struct mr_sealed {
 };
 
 struct mr_dossier {
-    uint32_t generation;
+    uint32_t generation; /* of its part: as the journal's name says */
     char agent[MR_NAME_MAX + 1];
     bool push; /* nobody resumes it once that push has ended */
     int64_t started_real_ns, clock_offset_ms;
@@ -60,6 +60,17 @@ struct mr_course mr_dossier_course(const struct mr_dossier *d, const struct mr_e
 int mr_dossier_open_line(const struct mr_dossier *d, char **ret, size_t *ret_bytes) MR_MUST_USE;
 int mr_dossier_sealed_line(const struct mr_sealed *sealed, char **ret,
                            size_t *ret_bytes) MR_MUST_USE;
+
+/* Generations of parts: epoch (lease_file.h) x MR_EPOCH_PARTS + n, n from 1 on. n = 0 in a later
+ * epoch than the first: taken over from a server that may still write into the part, so that slabs
+ * are copied out of it, and nothing is written into it. */
+uint32_t mr_dossier_epoch(uint32_t generation);
+bool mr_dossier_is_foreign(uint32_t generation);
+
+/* Of a movie's journals in that epoch the one that counts (0: none): the newest, or the foreign one
+ * while it is there. *ret_next: the generation after all of them. -EOVERFLOW: none is left. */
+int mr_dossier_find(int journal_dir, uint32_t epoch, const struct mr_ulid *id, uint32_t *ret,
+                    uint32_t *ret_next) MR_MUST_USE;
 
 /* "<ULID>.g<generation>.journal" / ".part" into ret (64 bytes). */
 void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix, char *ret);

@@ -10,9 +10,9 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "idset.h"
+#include "segments.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -24,23 +24,26 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define INDEX_STEP   64u /* every so many records one offset is kept */
-#define SEGMENT_NAME 32
-#define LINE_MAX     (MR_RECORD_TEXT_MAX + 64u)
-#define ROOM_BYTES   (UINT64_C(1) << 20) /* kept on the disk for events of a full disk */
+#define INDEX_STEP 64u /* every so many records one offset is kept */
+#define LINE_MAX   (MR_RECORD_TEXT_MAX + 64u)
+#define ROOM_BYTES (UINT64_C(1) << 20) /* kept on the disk for events of a full disk */
 
 struct segment {
-    uint64_t first, count; /* sequence of the first record (also the file's name), records */
+    uint64_t first, count; /* sequence of the first record, records */
+    uint32_t epoch;        /* with first: the file's name */
     uint64_t bytes;
     uint64_t *offsets; /* of records first, first + INDEX_STEP, ... */
     size_t offset_count, offset_room;
 };
 
 struct mr_eventlog {
-    int dir; /* events/ */
-    int fd;  /* of the last segment; writer */
+    int dir;        /* events/ */
+    uint32_t epoch; /* of new segments */
+    int fd;         /* of the last segment; writer */
     int doorbell;
     uint64_t segment_bytes;
+    void (*prove)(void *ctx); /* writer; NULL: none */
+    void *prove_ctx;
     bool broken;         /* writer */
     uint64_t next;       /* writer: sequence of the next append */
     struct mr_idset ids; /* writer */
@@ -76,21 +79,9 @@ int mr_eventlog_parse(const char *text, size_t bytes, struct mr_eventlog_record 
     return 0;
 }
 
-static void segment_name(uint64_t first, char ret[SEGMENT_NAME])
+static void segment_name(const struct segment *s, char ret[MR_SEGMENT_NAME])
 {
-    snprintf(ret, SEGMENT_NAME, "%08" PRIu64 ".log", first);
-}
-
-/* 0 where name is no segment's. */
-static uint64_t segment_number(const char *name)
-{
-    char expected[SEGMENT_NAME];
-    size_t digits = strspn(name, "0123456789");
-    if (digits < 8 || digits > 19)
-        return 0;
-    uint64_t first = strtoull(name, NULL, 10);
-    segment_name(first, expected);
-    return strcmp(name, expected) == 0 ? first : 0;
+    mr_segment_name(&(struct mr_segment){.first = s->first, .epoch = s->epoch}, ret);
 }
 
 /* ---- the list of segments ---- */
@@ -114,14 +105,14 @@ static int note_record(struct segment *s, uint64_t offset, uint64_t end)
     return 0;
 }
 
-static int add_segment(struct mr_eventlog *log, uint64_t first)
+static int add_segment(struct mr_eventlog *log, uint64_t first, uint32_t epoch)
 {
     struct segment *more =
         realloc(log->segments, (log->segment_count + 1) * sizeof(log->segments[0]));
     if (!more)
         return -ENOMEM;
     log->segments = more;
-    log->segments[log->segment_count++] = (struct segment){.first = first};
+    log->segments[log->segment_count++] = (struct segment){.first = first, .epoch = epoch};
     return 0;
 }
 
@@ -132,36 +123,20 @@ static struct segment *last_segment(struct mr_eventlog *log)
 
 /* ---- opening ---- */
 
-static void close_dir(DIR **dir)
+static int list_segments(struct mr_eventlog *log, int millrace_dir, struct mr_err *err)
 {
-    if (*dir)
-        closedir(*dir);
-}
-
-static int compare_segments(const void *a, const void *b)
-{
-    uint64_t x = ((const struct segment *)a)->first, y = ((const struct segment *)b)->first;
-    return x < y ? -1 : x > y;
-}
-
-static int list_segments(struct mr_eventlog *log, struct mr_err *err)
-{
-    int fd = openat(log->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return mr_err_errno(err, -errno, "events: listing");
-    errno = 0;
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        uint64_t first = segment_number(e->d_name);
-        if (first > 0 && add_segment(log, first) < 0)
-            return mr_err_errno(err, -ENOMEM, "events");
-        errno = 0;
-    }
-    if (errno != 0)
-        return mr_err_errno(err, -errno, "events: listing");
-    if (log->segment_count > 0)
-        qsort(log->segments, log->segment_count, sizeof(log->segments[0]), compare_segments);
-    return 0;
+    struct mr_epochs epochs;
+    struct mr_segment *list = NULL;
+    size_t count = 0;
+    int r = mr_epochs_load(millrace_dir, &epochs, err);
+    if (r < 0)
+        return r;
+    log->epoch = mr_epochs_last(&epochs);
+    r = mr_segments_list(log->dir, &epochs, false, &list, &count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = add_segment(log, list[i].first, list[i].epoch);
+    free(list);
+    return r < 0 ? mr_err_errno(err, r, "events: listing") : 0;
 }
 
 struct loading {
@@ -208,10 +183,10 @@ static int load_record(void *ctx, const char *text, size_t bytes, uint64_t offse
 static int load_segment(struct mr_eventlog *log, size_t index, struct mr_mend_note *note,
                         struct mr_err *err)
 {
-    char name[SEGMENT_NAME], path[SEGMENT_NAME + 8];
+    char name[MR_SEGMENT_NAME], path[MR_SEGMENT_NAME + 8];
     bool last = index + 1 == log->segment_count;
     struct segment *s = &log->segments[index];
-    segment_name(s->first, name);
+    segment_name(s, name);
     snprintf(path, sizeof(path), "events/%s", name);
     if (index == 0)
         log->next = s->first; /* older segments may have been taken away */
@@ -237,13 +212,13 @@ static int load_segment(struct mr_eventlog *log, size_t index, struct mr_mend_no
  * record. */
 static int start_segment(struct mr_eventlog *log, struct mr_err *err)
 {
-    char name[SEGMENT_NAME];
-    segment_name(log->next, name);
+    char name[MR_SEGMENT_NAME];
+    segment_name(&(struct segment){.first = log->next, .epoch = log->epoch}, name);
     int fd = openat(log->dir, name, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
     if (fd < 0)
         return mr_err_errno(err, -errno, "events/%s: creating", name);
     pthread_mutex_lock(&log->lock);
-    int r = add_segment(log, log->next);
+    int r = add_segment(log, log->next, log->epoch);
     pthread_mutex_unlock(&log->lock);
     mr_fs_close(&log->fd);
     log->fd = fd;
@@ -252,9 +227,10 @@ static int start_segment(struct mr_eventlog *log, struct mr_err *err)
     return r < 0 ? mr_err_errno(err, r, "events/%s: syncing its directory", name) : 0;
 }
 
-static int load(struct mr_eventlog *log, struct mr_mend_note *note, struct mr_err *err)
+static int load(struct mr_eventlog *log, int millrace_dir, struct mr_mend_note *note,
+                struct mr_err *err)
 {
-    int r = list_segments(log, err);
+    int r = list_segments(log, millrace_dir, err);
     for (size_t i = 0; r == 0 && i < log->segment_count; i++)
         r = load_segment(log, i, note, err);
     if (r == 0 && log->segment_count == 0)
@@ -301,7 +277,7 @@ int mr_eventlog_open(int millrace_dir, uint64_t segment_bytes, struct mr_eventlo
     MR_CLEANUP(eventlog_close) struct mr_eventlog *opened = log;
     int r = prepare(log, millrace_dir, err);
     if (r == 0)
-        r = load(log, note, err);
+        r = load(log, millrace_dir, note, err);
     if (r < 0)
         return r;
     opened = NULL;
@@ -335,6 +311,12 @@ static int broken(struct mr_eventlog *log, int code, struct mr_err *err, const c
     return -EIO;
 }
 
+void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx), void *ctx)
+{
+    log->prove = prove;
+    log->prove_ctx = ctx;
+}
+
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)
 {
     if (log->broken)
@@ -343,6 +325,8 @@ int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)
         return 0;
     if (fdatasync(log->fd) < 0)
         return broken(log, -errno, err, "syncing");
+    if (log->prove != NULL)
+        log->prove(log->prove_ctx);
     atomic_store(&log->durable, log->next - 1);
     uint64_t one = 1;
     ssize_t n = write(log->doorbell, &one, sizeof(one));
@@ -445,7 +429,7 @@ static int read_record(void *ctx, const char *text, size_t bytes, uint64_t offse
 }
 
 /* Where to start for sequence `wanted`: its segment, and the nearest indexed record before it. */
-static void find_record(struct mr_eventlog *log, uint64_t wanted, uint64_t *ret_segment,
+static void find_record(struct mr_eventlog *log, uint64_t wanted, char ret_name[MR_SEGMENT_NAME],
                         uint64_t *ret_sequence, uint64_t *ret_offset)
 {
     pthread_mutex_lock(&log->lock);
@@ -460,7 +444,7 @@ static void find_record(struct mr_eventlog *log, uint64_t wanted, uint64_t *ret_
     const struct segment *s = &log->segments[low];
     size_t step = (size_t)((wanted - s->first) / INDEX_STEP);
     assert(wanted >= s->first && step < s->offset_count);
-    *ret_segment = s->first;
+    segment_name(s, ret_name);
     *ret_sequence = s->first + step * INDEX_STEP;
     *ret_offset = s->offsets[step];
     pthread_mutex_unlock(&log->lock);
@@ -469,10 +453,9 @@ static void find_record(struct mr_eventlog *log, uint64_t wanted, uint64_t *ret_
 /* Visits what one segment holds of it. */
 static int read_segment(struct mr_eventlog *log, struct reading *r)
 {
-    char name[SEGMENT_NAME];
-    uint64_t first, offset, before = r->next;
-    find_record(log, r->next, &first, &r->at, &offset);
-    segment_name(first, name);
+    char name[MR_SEGMENT_NAME];
+    uint64_t offset, before = r->next;
+    find_record(log, r->next, name, &r->at, &offset);
     MR_CLEANUP(mr_fs_close) int fd = openat(log->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;

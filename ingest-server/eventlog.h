@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The numbered, durable log of events: the truth about what happened in this store. Files
- * <root>/.millrace/events/<sequence of the first record>.log, records "<sequence> <type> <id>
- * <json>". Sequences run 1, 2, 3 ... without a gap, over every segment.
+ * <root>/.millrace/events/<sequence of the first record>.log (segments.h), records "<sequence>
+ * <type> <id> <json>". Sequences run 1, 2, 3 ... without a gap, over every segment.
  *
  * One thread writes (seal): append, append ..., sync. What is synced, and only that, is seen by
  * readers, of which there may be any number on any threads; each uses fds of its own, so a slow
@@ -47,6 +47,10 @@ int mr_eventlog_append_unless_logged(struct mr_eventlog *log, const char *json, 
 /* The sequence of the event of this id; 0: there is none. -errno of I/O. */
 int mr_eventlog_find(struct mr_eventlog *log, const char *id, uint64_t *ret_sequence,
                      struct mr_err *err) MR_MUST_USE;
+
+/* Before anything else is done with it: prove(ctx) is called between an fdatasync and what it makes
+ * visible, and returns only if the store is still this server's. */
+void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx), void *ctx);
 
 /* One fdatasync for all appends before it; then they are visible and the doorbell rings. -EIO,
  * whatever the disk said: it is not tried again, and no reason to wait. */

@@ -21,6 +21,8 @@ struct mr_ingest_config {
     int mtime;     /* 0 source, 1 commit */
     uint32_t keep_free_hundredths, file_mode, dir_mode;
     int64_t keep_revisions_ns;
+    int64_t lease_ns;
+    bool standby;
     uint64_t pool_bytes;
     int security; /* 0 none, 1 curve */
     bool allow_plaintext;

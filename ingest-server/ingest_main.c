@@ -45,6 +45,7 @@ static const char usage[] =
     "  --config FILE      run as ingest.yaml says\n"
     "  --store DIR        run with built-in defaults on loopback, movies below DIR\n"
     "  --set KEY=VALUE    set a key of the configuration, such as memory.pool=1GiB (repeatable)\n"
+    "  --standby          wait for the store while another server has it (store.standby)\n"
     "  --check-config     print the configuration with all sums and ports, and exit\n"
     "  --check-store DIR  try out whether DIR is fit to be a store, and exit\n"
     "  --verbose          say more on stderr\n"
@@ -91,6 +92,8 @@ static int read_option(int letter, struct options *o)
         return take_store(o, optarg);
     case 'k':
         return mr_options_add_set(PROGRAM, &o->sets, optarg);
+    case 'y':
+        return mr_options_add_set(PROGRAM, &o->sets, "store.standby=true");
     case 'C':
         o->check_config = true;
         return MR_OPTIONS_GO_ON;
@@ -114,15 +117,12 @@ static int read_option(int letter, struct options *o)
 /* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
-                                          {"store", required_argument, NULL, 's'},
-                                          {"set", required_argument, NULL, 'k'},
-                                          {"check-config", no_argument, NULL, 'C'},
-                                          {"check-store", required_argument, NULL, 'S'},
-                                          {"verbose", no_argument, NULL, 'b'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"config", required_argument, NULL, 'c'}, {"store", required_argument, NULL, 's'},
+        {"set", required_argument, NULL, 'k'},    {"standby", no_argument, NULL, 'y'},
+        {"check-config", no_argument, NULL, 'C'}, {"check-store", required_argument, NULL, 'S'},
+        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
     for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         int status = read_option(letter, o);
         if (status != MR_OPTIONS_GO_ON)
@@ -252,7 +252,15 @@ static int run(const struct options *o, const struct setting *setting)
     int r = mr_process_raise_file_limit(); /* a movie in flight holds three descriptors */
     if (r < 0)
         mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(r));
-    if (mr_server_start(&setting->config, &setting->plan, fatal, NULL, &server, &err) < 0)
+    do { /* SIGHUP ends the waiting too: there is nothing to read again yet */
+        err = (struct mr_err){0};
+        r = mr_server_start(&setting->config, &setting->plan, signals, fatal, NULL, &server, &err);
+    } while (r == -ECANCELED && mr_process_wait_signal(signals) == SIGHUP);
+    if (r == -ECANCELED) {
+        mr_info(STAGE, "stopped before it had the store");
+        return EX_OK;
+    }
+    if (r < 0)
         return fail(&err);
     mr_notify_ready(setting->config.root);
     serve(signals, o, setting);

@@ -52,6 +52,7 @@ struct heard {
 struct mr_lane {
     uint16_t index, lanes, port;
     struct mr_lane_socket *socket;
+    struct mr_lease *lease; /* borrowed; NULL: none */
     struct mr_queue *commands, *news;
     struct mr_pool *pool;
     struct mr_landing *landing;
@@ -90,6 +91,7 @@ static void on_durable(void *ctx, struct mr_movie *movie, const struct mr_placem
                        size_t count)
 {
     struct mr_lane *lane = ctx;
+    mr_lease_prove(lane->lease); /* who takes the store over later reads these records */
     for (size_t i = 0; i < count; i++)
         tell(lane,
              &(struct mr_lane_news){.kind = MR_LANE_DURABLE, .movie = movie, .slab = list[i].slab});
@@ -426,6 +428,7 @@ int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struc
     lane->index = config->index;
     lane->lanes = config->lanes;
     lane->news = config->news;
+    lane->lease = config->lease;
     register_counters(lane);
     int r = make_parts(lane, link, config, notice);
     if (r < 0) {

@@ -10,6 +10,7 @@
 #include "base/queue.h"
 #include "base/thread.h"
 #include "landing.h"
+#include "lease.h"
 #include "wire/link.h"
 
 enum mr_lane_command_kind { MR_LANE_ATTACH, MR_LANE_DETACH };
@@ -45,9 +46,10 @@ struct mr_lane_news {
 
 struct mr_lane_config {
     uint16_t index, lanes;
-    uint32_t buffers;      /* landing buffers, each MR_MOVIE_BUFFER_BYTES */
-    const char *endpoint;  /* to bind; borrowed for _new */
-    struct mr_queue *news; /* struct mr_lane_news; borrowed */
+    uint32_t buffers;       /* landing buffers, each MR_MOVIE_BUFFER_BYTES */
+    const char *endpoint;   /* to bind; borrowed for _new */
+    struct mr_queue *news;  /* struct mr_lane_news; borrowed */
+    struct mr_lease *lease; /* borrowed; NULL: none */
     struct mr_landing_config landing;
 };
 

@@ -49,6 +49,7 @@ void mr_recheck_job_free(struct mr_recheck_job *job)
     if (job->dossier != NULL)
         mr_dossier_fini(job->dossier);
     free(job->dossier);
+    mr_carry_close(job->carry);
     mr_movie_release(job->movie);
     free(job);
 }
@@ -86,6 +87,17 @@ static bool reads_back(struct mr_recheck *c, const struct mr_placement *p)
     return mr_reread_crc(&c->reread, p->offset, p->stored_bytes, &crc) == 0 && crc == p->crc_stored;
 }
 
+/* False: it is not durable any more, or job->error says that nothing goes. */
+static bool is_good(struct mr_recheck *c, struct mr_recheck_job *job, const struct mr_placement *p)
+{
+    if (job->carry_from == 0)
+        return reads_back(c, p);
+    int r = job->carry == NULL ? -EILSEQ : mr_carry_slab(job->carry, p);
+    if (r < 0 && r != -EILSEQ)
+        job->error = r;
+    return r == 0;
+}
+
 /* A slab that does not read back is not durable: the agent sends it again. */
 static void read_slabs(struct mr_recheck *c, struct mr_recheck_job *job)
 {
@@ -95,8 +107,10 @@ static void read_slabs(struct mr_recheck *c, struct mr_recheck_job *job)
         if (p->raw_bytes == 0)
             continue;
         bytes += p->stored_bytes;
-        if (reads_back(c, p))
+        if (is_good(c, job, p))
             continue;
+        if (job->error < 0)
+            return;
         p->raw_bytes = 0;
         d->durable--;
         job->lost++;
@@ -135,21 +149,37 @@ static void give_back(struct mr_recheck *c, struct mr_recheck_job *job)
         mr_recheck_job_free(job);
 }
 
+/* The part that is read; where it cannot be opened, nothing of it reads back. */
+static void open_part(struct mr_recheck *c, struct mr_recheck_job *job)
+{
+    const struct mr_movie *m = job->movie;
+    int r = 0;
+    if (job->carry_from == 0)
+        r = mr_reread_open(&c->reread, m->part_dir_fd, m->part_name,
+                           c->store->direct_io != MR_DIRECT_OFF);
+    else if (job->carry == NULL && job->next == 0)
+        r = mr_carry_open(job->movie, job->carry_from, &job->carry);
+    if (r == -ENOMEM)
+        job->error = r;
+    else if (r < 0)
+        mr_error(STAGE, "%s: %s", m->part_name, mr_err_name(r));
+}
+
 /* False: it has not come to its end. */
 static bool resumed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 {
-    const struct mr_movie *m = job->movie;
     if (job->next == 0 && job->dossier->durable > 0)
         say_begin(job);
-    int r = mr_reread_open(&c->reread, m->part_dir_fd, m->part_name,
-                           c->store->direct_io != MR_DIRECT_OFF);
-    if (r < 0) /* then nothing reads back */
-        mr_error(STAGE, "%s: %s", m->part_name, mr_err_name(r));
-    read_slabs(c, job);
+    open_part(c, job);
+    if (job->error == 0)
+        read_slabs(c, job);
     mr_reread_close(&c->reread);
-    if (!job->whole)
+    if (job->error == 0 && !job->whole)
         return false;
-    say_end(job);
+    if (job->error == 0 && job->carry_from != 0)
+        job->error = mr_carry_finish(c->store, job->carry_from, job->movie, job->dossier);
+    if (job->error == 0)
+        say_end(job);
     give_back(c, job);
     return true;
 }

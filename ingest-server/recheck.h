@@ -4,13 +4,15 @@
  * movies that are resumed, the whole file of those that were sealed and not announced. A thread of
  * its own, "recheck", so that nobody else waits for it; movies take turns, so that a small one does
  * not wait for a huge one either. Movies to resume come from berth, and go back to it as
- * MR_BERTH_RECHECKED; sealed ones come from recovery, and go to seal as MR_SEAL_RECOVERED.
+ * MR_BERTH_RECHECKED; slabs of those taken over from a server that may still live are copied in the
+ * same pass (carry.h). Sealed ones come from recovery, and go to seal as MR_SEAL_RECOVERED.
  */
 #ifndef MR_RECHECK_H
 #define MR_RECHECK_H
 
 #include "base/queue.h"
 #include "base/thread.h"
+#include "carry.h"
 #include "commit.h"
 #include "dossier.h"
 #include "movie.h"
@@ -28,6 +30,10 @@ struct mr_recheck_job {
     uint64_t crc;                      /* sealed: up to next */
     enum mr_commit_state state;        /* sealed: DOUBTED, or goes on unread */
     bool whole;                        /* all of it was read; false: the server is stopping */
+    /* generation to copy the slabs from, into movie's part; 0: they are there */
+    uint32_t carry_from;
+    struct mr_carry *carry; /* recheck's own */
+    int error;              /* of the copying: nothing can be said of the movie */
 };
 void mr_recheck_job_free(struct mr_recheck_job *job); /* NULL allowed */
 

@@ -20,6 +20,7 @@ static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
     char id[MR_ULID_TEXT], name[64];
     (void)by;
     snprintf(name, sizeof(name), "old/%s.r%u", mr_ulid_text(&old->id, id), old->revision);
+    mr_lease_prove_by_sight(c->store->lease); /* this name is the same for every server */
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(c->store, old->path, false);
     if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
         return 0; /* another time */

@@ -8,10 +8,12 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "control.h"
 #include "http.h"
 #include "publish.h"
 #include "recheck.h"
+#include "takeover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +39,7 @@ struct mr_server {
     int64_t started_ns;
     struct mr_store store;
     bool store_open;
+    struct mr_lease *lease;
     struct mr_eventlog *eventlog;
     struct mr_catalogue *catalogue;
     struct mr_commit commit;
@@ -154,7 +157,56 @@ static void say_cut(const struct mr_mend_note *note)
                 (unsigned long long)note->cut_bytes, (unsigned long long)note->kept_bytes);
 }
 
-static int open_store(struct mr_server *s, struct mr_err *err)
+static void say_waiting(void *ctx, const char *text)
+{
+    const struct mr_server *s = ctx;
+    if (text != NULL)
+        mr_info(STAGE, "%s: %s", s->config->root, text);
+    if (text != NULL && s->config->standby) /* systemd is not to wait for another server's end */
+        mr_notify_ready("standing by");
+    mr_notify_watchdog();
+}
+
+static void lost(void *ctx, const char *text)
+{
+    struct mr_server *s = ctx;
+    mr_error(STAGE, "%s: %s", s->config->root, text);
+    s->fatal(s->ctx);
+}
+
+static int take_store(struct mr_server *s, int stop, struct mr_err *err)
+{
+    const struct mr_lease_config config = {
+        .millrace_dir = s->store.millrace_fd,
+        .server = s->config->name,
+        .lease_ms = (uint32_t)(s->config->lease_ns / MR_NS_PER_MS),
+        .standby = s->config->standby,
+        .stop = stop,
+        .waiting = say_waiting,
+        .lost = lost,
+        .ctx = s,
+    };
+    struct mr_takeover_note note;
+    int r = mr_lease_claim(&config, &s->lease, err);
+    if (r == 0)
+        r = mr_takeover_run(&s->store, s->lease, &note, err);
+    if (r < 0)
+        return mr_err_prefix(err, "%s", s->config->root);
+    if (note.contested)
+        mr_warn(STAGE,
+                "%s: taken over from a server that may still be alive: %zu movies sealed, %zu "
+                "open, %zu damaged; events go on in a segment of our own from %llu",
+                s->config->root, note.sealed, note.open, note.damaged,
+                (unsigned long long)note.first_event);
+    return 0;
+}
+
+static void prove(void *ctx)
+{
+    mr_lease_prove_by_sight(ctx);
+}
+
+static int open_store(struct mr_server *s, int stop, struct mr_err *err)
 {
     const struct mr_ingest_config *c = s->config;
     struct mr_mend_note log_note = {0}, catalogue_note = {0};
@@ -175,8 +227,12 @@ static int open_store(struct mr_server *s, struct mr_err *err)
     if (r < 0)
         return r;
     s->store_open = true;
-    r = mr_eventlog_open(s->store.millrace_fd, MR_EVENTLOG_SEGMENT_BYTES, &s->eventlog, &log_note,
-                         err);
+    r = take_store(s, stop, err);
+    if (r == 0)
+        r = mr_eventlog_open(s->store.millrace_fd, MR_EVENTLOG_SEGMENT_BYTES, &s->eventlog,
+                             &log_note, err);
+    if (r == 0)
+        mr_eventlog_guard(s->eventlog, prove, s->lease);
     if (r == 0)
         r = mr_catalogue_open(s->store.millrace_fd, &s->catalogue, &catalogue_note, err);
     say_cut(&log_note);
@@ -235,7 +291,8 @@ static int make_lanes(struct mr_server *s, struct mr_err *err)
                                               .lanes = s->plan->lanes,
                                               .buffers = s->plan->lane_buffers,
                                               .endpoint = s->plan->lane[i],
-                                              .news = s->queues[NEWS_Q]};
+                                              .news = s->queues[NEWS_Q],
+                                              .lease = s->lease};
         int r = mr_lane_new(s->link, &config, &s->lanes[i], &notice);
         if (r < 0) {
             *err = notice;
@@ -335,7 +392,8 @@ static int start_threads(struct mr_server *s, struct mr_err *err)
 }
 
 int mr_server_start(const struct mr_ingest_config *config, const struct mr_ingest_plan *plan,
-                    void (*fatal)(void *ctx), void *ctx, struct mr_server **ret, struct mr_err *err)
+                    int stop, void (*fatal)(void *ctx), void *ctx, struct mr_server **ret,
+                    struct mr_err *err)
 {
     struct mr_server *s = calloc(1, sizeof(*s));
     if (s == NULL)
@@ -347,7 +405,7 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
     s->started_ns = mr_clock_monotonic_ns();
     int r = config->state_dir[0] == '\0' ? 0 : check_state_dir(config->state_dir, err);
     if (r == 0)
-        r = open_store(s, err);
+        r = open_store(s, stop, err);
     if (r == 0)
         r = make_stages(s, err);
     if (r == 0)
@@ -358,9 +416,9 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
         mr_server_stop(s);
         return r;
     }
-    mr_info(STAGE, "%s: store %s, %u lanes (%s), control %s, events %s, http %s", config->name,
-            config->root, plan->lanes, mr_lane_engine(s->lanes[0]), plan->control, plan->events,
-            plan->http);
+    mr_info(STAGE, "%s: store %s (generation %u), %u lanes (%s), control %s, events %s, http %s",
+            config->name, config->root, mr_lease_generation(s->lease), plan->lanes,
+            mr_lane_engine(s->lanes[0]), plan->control, plan->events, plan->http);
     *ret = s;
     return 0;
 }
@@ -388,6 +446,7 @@ static void free_all(struct mr_server *s)
     mr_link_free(s->link);
     mr_catalogue_close(s->catalogue);
     mr_eventlog_close(s->eventlog);
+    mr_lease_release(s->lease); /* from here the store may be another's */
     if (s->store_open)
         mr_store_close(&s->store);
     free(s);

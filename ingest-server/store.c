@@ -8,18 +8,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OWN          ".millrace"
-#define LOCK_WAIT_MS 5000
-#define LOCK_STEP_MS 50
+#define OWN ".millrace"
 
 int mr_store_find_group(const char *name, gid_t *ret, struct mr_err *err)
 {
@@ -68,24 +64,6 @@ static int open_root(const char *root, mode_t mode, int *ret_fd, struct mr_err *
     return 0;
 }
 
-/* Guards against a second server on this machine; what guards against one on another node is the
- * lease. */
-static int take_lock(struct mr_store *s, struct mr_err *err)
-{
-    s->lock_fd = openat(s->millrace_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (s->lock_fd < 0)
-        return mr_err_errno(err, -errno, "%s/" OWN "/lock: the store cannot be written", s->root);
-    /* A server that was killed lets go only when its last write has ended. */
-    for (int waited_ms = 0; flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_STEP_MS) {
-        if (waited_ms < LOCK_WAIT_MS) {
-            poll(NULL, 0, LOCK_STEP_MS);
-            continue;
-        }
-        return mr_err_set(err, -EBUSY, "%s: another server has this store open", s->root);
-    }
-    return 0;
-}
-
 static int open_dirs(struct mr_store *s, const struct mr_store_config *config, struct mr_err *err)
 {
     int r = open_root(s->root, config->dir_mode, &s->root_fd, err);
@@ -95,9 +73,7 @@ static int open_dirs(struct mr_store *s, const struct mr_store_config *config, s
         r = open_below(s->millrace_fd, "journal", &s->journal_fd, err);
     if (r == 0)
         r = open_below(s->millrace_fd, "failed", &s->failed_fd, err);
-    if (r < 0)
-        return mr_err_prefix(err, "store %s", s->root);
-    return take_lock(s, err);
+    return r < 0 ? mr_err_prefix(err, "store %s", s->root) : 0;
 }
 
 int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, struct mr_err *err)
@@ -106,7 +82,6 @@ int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, st
                          .millrace_fd = -1,
                          .journal_fd = -1,
                          .failed_fd = -1,
-                         .lock_fd = -1,
                          .direct_io = config->direct_io,
                          .file_mode = config->file_mode,
                          .dir_mode = config->dir_mode,
@@ -138,7 +113,6 @@ int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, st
 
 void mr_store_close(struct mr_store *s)
 {
-    mr_fs_close(&s->lock_fd);
     mr_fs_close(&s->failed_fd);
     mr_fs_close(&s->journal_fd);
     mr_fs_close(&s->millrace_fd);

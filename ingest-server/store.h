@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store's root as berth, seal and recovery share it: directories held open, how new files are
- * to look. Immutable after open but for what it remembers as durable; any thread. Layout:
- * <root>/.millrace/{journal,events,failed,catalogue.log,lock}.
+ * to look. Immutable once the server has its lease, but for what it remembers as durable; any
+ * thread. Layout: <root>/.millrace/{journal,events,failed,catalogue.log,lease}.
  */
 #ifndef MR_STORE_H
 #define MR_STORE_H
 
 #include "base/fs.h"
+#include "lease.h"
 #include "naming.h"
 
 enum mr_direct_io { MR_DIRECT_AUTO, MR_DIRECT_ON, MR_DIRECT_OFF };
@@ -36,21 +37,22 @@ struct mr_store {
     struct mr_store_dirs *dirs; /* owned; any thread */
     char *root, *site, *server; /* owned texts; root without a trailing '/' */
     struct mr_naming *naming;
-    int root_fd, millrace_fd, journal_fd, failed_fd, lock_fd;
+    int root_fd, millrace_fd, journal_fd, failed_fd;
     enum mr_direct_io direct_io;
     mode_t file_mode, dir_mode;
     gid_t group; /* (gid_t)-1: as inherited */
     bool source_mtime;
     int64_t keep_revisions_ns;
     uint32_t keep_free_hundredths;
+    struct mr_lease *lease; /* borrowed; NULL: none, as in tests */
+    uint32_t epoch;         /* lease_file.h */
 };
 
 /* A group's name or number; "inherit" is (gid_t)-1. -EINVAL: none is called so. Main thread. */
 int mr_store_find_group(const char *name, gid_t *ret, struct mr_err *err) MR_MUST_USE;
 
-/* Opens or makes the root and what lies under .millrace, proves it can be written, takes the lock.
- * -EBUSY: another server holds this store; -EROFS, -EACCES, -ENOSPC ... with err naming the
- * directory. */
+/* Opens or makes the root and the directories under .millrace, without a lease: whose store it is,
+ * lease.h says. -EROFS, -EACCES, -ENOSPC ... with err naming the directory. */
 int mr_store_open(const struct mr_store_config *config, struct mr_store *ret,
                   struct mr_err *err) MR_MUST_USE;
 void mr_store_close(struct mr_store *store);

@@ -30,6 +30,11 @@ int64_t mr_clock_real_ns(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+int64_t mr_clock_boottime_ns(void)
+{
+    return read_clock(CLOCK_BOOTTIME);
+}
+
 /* Rounds towards the past, so that a time before 1970 gets the right day and a positive rest. */
 static time_t whole_seconds(int64_t ns)
 {

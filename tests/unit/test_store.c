@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store's root: made, locked, refused; parts' folders; how new files look; the probe of it. */
+/* The store's root: made, refused; parts' folders; how new files look; the probe of it. */
 #include "store.h"
 
 #include "probe.h"
@@ -39,26 +39,9 @@ START_TEST(root_is_made_with_its_parents)
     ck_assert_str_eq(store.root + strlen(s.path), "/a/b/c");
     ck_assert(has(&store, ".millrace/journal"));
     ck_assert(has(&store, ".millrace/failed"));
-    ck_assert(has(&store, ".millrace/lock"));
     mr_store_close(&store);
     ck_assert_int_eq(mr_store_open(&config, &store, &err), 0); /* and again */
     mr_store_close(&store);
-    scratch_remove(&s);
-}
-END_TEST
-
-START_TEST(one_server_at_a_time)
-{
-    struct scratch s = scratch_make();
-    struct mr_store store, second;
-    struct mr_err err = {0};
-    struct mr_store_config config = config_of(s.path);
-    ck_assert_int_eq(mr_store_open(&config, &store, &err), 0);
-    ck_assert_int_eq(mr_store_open(&config, &second, &err), -EBUSY);
-    ck_assert_msg(strstr(err.text, s.path) != NULL, "%s", err.text);
-    mr_store_close(&store);
-    ck_assert_int_eq(mr_store_open(&config, &second, &err), 0);
-    mr_store_close(&second);
     scratch_remove(&s);
 }
 END_TEST
@@ -246,8 +229,7 @@ START_TEST(probe_refuses_what_is_no_folder_to_write_in)
 }
 END_TEST
 
-MR_SUITE("store", T(root_is_made_with_its_parents), T(one_server_at_a_time),
-         T(what_cannot_be_a_store_is_refused_in_words), T(split_gives_folder_and_name),
-         T(part_folders_come_and_go), T(new_files_get_mode_and_group),
-         T(default_acl_decides_the_mode), T(probe_says_and_leaves_nothing),
-         T(probe_refuses_what_is_no_folder_to_write_in))
+MR_SUITE("store", T(root_is_made_with_its_parents), T(what_cannot_be_a_store_is_refused_in_words),
+         T(split_gives_folder_and_name), T(part_folders_come_and_go),
+         T(new_files_get_mode_and_group), T(default_acl_decides_the_mode),
+         T(probe_says_and_leaves_nothing), T(probe_refuses_what_is_no_folder_to_write_in))

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The take-over, file by file. Commits and resumes nothing: recovery and berth do. */
+#include "takeover.h"
+
+#include "base/failpoint.h"
+#include "catalogue.h"
+#include "dossier.h"
+#include "segments.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- journals there are ---- */
+
+struct entry {
+    struct mr_ulid id;
+    uint32_t generation;
+};
+
+struct entries {
+    struct entry *list; /* owned */
+    size_t count;
+};
+
+static void entries_fini(struct entries *e)
+{
+    free(e->list);
+}
+
+static void close_dir(DIR **dir)
+{
+    if (*dir != NULL)
+        closedir(*dir);
+}
+
+/* Names "<ULID>.g<generation>.<suffix>" in a directory. */
+static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
+{
+    struct entry e;
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL)
+        return -errno;
+    errno = 0;
+    for (struct dirent *d; (d = readdir(dir)) != NULL; errno = 0) {
+        if (mr_dossier_parse_name(d->d_name, suffix, &e.id, &e.generation) < 0)
+            continue;
+        struct entry *more = realloc(ret->list, (ret->count + 1) * sizeof(*more));
+        if (more == NULL)
+            return -ENOMEM;
+        ret->list = more;
+        more[ret->count++] = e;
+    }
+    return -errno;
+}
+
+/* a's counts, and b's, of the same movie, does not: a newer epoch; then a foreign one, which is
+ * there until its copy is complete; then a newer generation. */
+static bool counts_before(uint32_t a, uint32_t b)
+{
+    if (mr_dossier_epoch(a) != mr_dossier_epoch(b))
+        return a > b;
+    if (mr_dossier_is_foreign(a) || mr_dossier_is_foreign(b))
+        return mr_dossier_is_foreign(a) && a != b;
+    return a > b;
+}
+
+static bool counts(const struct entries *all, const struct entry *e)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (mr_ulid_equal(&all->list[i].id, &e->id) &&
+            counts_before(all->list[i].generation, e->generation))
+            return false;
+    return true;
+}
+
+/* ---- a movie ---- */
+
+struct taking {
+    const struct mr_store *store;
+    uint32_t generation; /* foreign, of the new epoch */
+    struct mr_takeover_note *note;
+    struct mr_err *err;
+};
+
+/* 1: it is not there any more. */
+static int rename_in(int dir, const struct mr_ulid *id, uint32_t from, uint32_t to,
+                     const char *suffix)
+{
+    char old[64], new[64];
+    mr_dossier_name(id, from, suffix, old);
+    mr_dossier_name(id, to, suffix, new);
+    if (renameat(dir, old, dir, new) < 0)
+        return errno == ENOENT ? 1 : -errno;
+    return 0;
+}
+
+/* The part of a sealed movie may have been renamed by an earlier attempt, under another name than
+ * its journal. */
+static int find_sealed_part(const struct taking *t, int dir, const struct mr_dossier *d)
+{
+    MR_CLEANUP(entries_fini) struct entries parts = {0};
+    int r = list_entries(dir, "part", &parts);
+    for (size_t i = 0; r == 0 && i < parts.count; i++) {
+        char name[64];
+        struct mr_fs_facts facts;
+        const struct entry *e = &parts.list[i];
+        mr_dossier_name(&e->id, e->generation, "part", name);
+        if (mr_ulid_equal(&e->id, &d->open.movie) && mr_fs_stat(dir, name, &facts) == 0 &&
+            facts.identity.inode == d->sealed.inode)
+            r = rename_in(dir, &e->id, e->generation, t->generation, "part");
+    }
+    return r < 0 ? r : 0;
+}
+
+static int take_part(const struct taking *t, const struct mr_dossier *d, uint32_t from)
+{
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(t->store, d->path, false);
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : dir;
+    int r = rename_in(dir, &d->open.movie, from, t->generation, "part");
+    if (r == 1 && d->is_sealed)
+        r = find_sealed_part(t, dir, d);
+    return r < 0 ? r : mr_fs_sync_dir(dir);
+}
+
+/* A copy in its place, which its old writer has not open. */
+static int replace_journal(const struct taking *t, const char *name)
+{
+    char copy[80];
+    (void)snprintf(copy, sizeof(copy), ".%s", name);
+    if (unlinkat(t->store->journal_fd, copy, 0) < 0 && errno != ENOENT)
+        return -errno;
+    int r = mr_segments_copy(t->store->journal_fd, name, copy, t->err);
+    if (r == 0 && renameat(t->store->journal_fd, copy, t->store->journal_fd, name) < 0)
+        r = -errno;
+    return r;
+}
+
+static int take_dossier(const struct taking *t, const char *name, uint32_t from)
+{
+    struct mr_dossier d = {0};
+    int r = mr_dossier_read(t->store->journal_fd, name, &d, t->err);
+    if (r == 0)
+        r = take_part(t, &d, from);
+    mr_dossier_fini(&d);
+    d = (struct mr_dossier){0};
+    mr_failpoint("takeover-part");
+    /* Again: it may have been sealed before its part was renamed; after that, sealing it leads
+     * nowhere. */
+    if (r == 0)
+        r = mr_dossier_read(t->store->journal_fd, name, &d, t->err);
+    if (r == 0 && d.is_sealed)
+        r = take_part(t, &d, t->generation);
+    if (r == 0) {
+        t->note->sealed += d.is_sealed;
+        t->note->open += !d.is_sealed;
+    }
+    mr_dossier_fini(&d);
+    return r;
+}
+
+static int take_movie(const struct taking *t, const struct entry *e)
+{
+    char name[64];
+    mr_dossier_name(&e->id, t->generation, "journal", name);
+    int r = rename_in(t->store->journal_fd, &e->id, e->generation, t->generation, "journal");
+    if (r != 0)
+        return r == 1 ? 0 : r;
+    mr_failpoint("takeover-journal");
+    r = take_dossier(t, name, e->generation);
+    if (r == 0)
+        return replace_journal(t, name);
+    if (r != -ENODATA && r != -EUCLEAN)
+        return r;
+    *t->err = (struct mr_err){0};
+    if (r == -EUCLEAN) { /* recovery says so */
+        t->note->damaged++;
+        return 0;
+    }
+    /* it was being made: nothing of it was acknowledged */
+    return unlinkat(t->store->journal_fd, name, 0) < 0 ? -errno : 0;
+}
+
+static int take_movies(const struct taking *t)
+{
+    MR_CLEANUP(entries_fini) struct entries journals = {0};
+    int r = list_entries(t->store->journal_fd, "journal", &journals);
+    for (size_t i = 0; r == 0 && i < journals.count; i++)
+        if (counts(&journals, &journals.list[i]))
+            r = take_movie(t, &journals.list[i]);
+    if (r == 0)
+        r = mr_fs_sync_dir(t->store->journal_fd);
+    return r < 0 && t->err->code == 0 ? mr_err_errno(t->err, r, "journals") : r;
+}
+
+/* ---- log and catalogue ---- */
+
+static int copy_catalogue(const struct mr_store *s, uint32_t from, uint32_t to, struct mr_err *err)
+{
+    char old[MR_CATALOGUE_NAME], new[MR_CATALOGUE_NAME];
+    struct mr_fs_facts facts;
+    mr_catalogue_name(from, old);
+    mr_catalogue_name(to, new);
+    int r = mr_fs_stat(s->millrace_fd, old, &facts);
+    if (r == -ENOENT) /* there was none yet */
+        return 0;
+    r = mr_segments_copy(s->millrace_fd, old, new, err);
+    if (r == 0 && (r = mr_fs_sync_dir(s->millrace_fd)) < 0)
+        mr_err_errno(err, r, "%s", new);
+    return r;
+}
+
+/* What does not count any more. That it is gone matters to nobody; what cannot be removed stays. */
+static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs, uint32_t catalogue)
+{
+    char name[MR_CATALOGUE_NAME];
+    struct mr_segment *list = NULL;
+    size_t count = 0;
+    MR_CLEANUP(mr_fs_close)
+    int dir = mr_fs_open_beneath(s->millrace_fd, "events", O_DIRECTORY | O_RDONLY, 0);
+    if (dir >= 0 && mr_segments_list(dir, epochs, true, &list, &count) == 0)
+        for (size_t i = 0; i < count; i++) {
+            char segment[MR_SEGMENT_NAME];
+            mr_segment_name(&list[i], segment);
+            if (!mr_epochs_are_good(epochs, list[i].epoch, list[i].first))
+                (void)unlinkat(dir, segment, 0);
+        }
+    free(list);
+    mr_catalogue_name(catalogue, name);
+    (void)unlinkat(s->millrace_fd, name, 0);
+}
+
+/* A lease folder that was taken away would make everything since the first epoch void. */
+static int check_known(const struct mr_store *s, const struct mr_lease *lease, struct mr_err *err)
+{
+    struct mr_segment *list = NULL;
+    size_t count = 0;
+    MR_CLEANUP(mr_fs_close) int dir = openat(s->millrace_fd, "events", O_DIRECTORY | O_CLOEXEC);
+    int r = dir < 0 ? 0 : mr_segments_list(dir, mr_lease_epochs(lease), true, &list, &count);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (list[i].epoch > mr_lease_generation(lease))
+            r = mr_err_set(err, -EUCLEAN,
+                           "events/ has files of generation %" PRIu32 ", and " MR_LEASE_DIR
+                           "/ has only got to %" PRIu32
+                           ": was the folder lost? It says which of these files count",
+                           list[i].epoch, mr_lease_generation(lease));
+    free(list);
+    return r < 0 && err->code == 0 ? mr_err_errno(err, r, "events") : r;
+}
+
+/* Journals first: what was recorded of a movie before its journal went is in the copies then. */
+static int take(struct mr_store *s, struct mr_lease *lease, struct mr_takeover_note *note,
+                struct mr_err *err)
+{
+    const struct mr_epochs *epochs = mr_lease_epochs(lease);
+    const struct taking t = {
+        .store = s, .generation = s->epoch * MR_EPOCH_PARTS, .note = note, .err = err};
+    uint32_t before = mr_epochs_last(epochs);
+    mr_failpoint("takeover-begun");
+    int r = take_movies(&t);
+    if (r == 0)
+        r = mr_segments_copy_last(s->millrace_fd, epochs, s->epoch, &note->first_event, err);
+    if (r == 0)
+        r = copy_catalogue(s, before, s->epoch, err);
+    mr_failpoint("takeover-copied");
+    if (r == 0)
+        r = mr_lease_begin_epoch(lease, note->first_event, err);
+    mr_failpoint("takeover-done");
+    if (r == 0)
+        remove_old(s, epochs, before);
+    return r;
+}
+
+int mr_takeover_run(struct mr_store *s, struct mr_lease *lease, struct mr_takeover_note *ret,
+                    struct mr_err *err)
+{
+    *ret = (struct mr_takeover_note){.contested = mr_lease_is_contested(lease)};
+    s->lease = lease;
+    s->epoch = mr_lease_epoch(lease);
+    int r = check_known(s, lease, err);
+    if (r == 0 && ret->contested)
+        r = take(s, lease, ret, err);
+    if (r < 0)
+        mr_err_prefix(err, "taking the store over");
+    return r;
+}
