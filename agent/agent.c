@@ -148,6 +148,8 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
                     .frees = a->frees,
                     .questions = a->queues[QUESTIONS_Q],
                     .answers = a->queues[ANSWERS_Q],
+                    .watches = job->watches,
+                    .watch_count = job->push ? 0 : job->watch_count,
                     .codec = (enum mr_codec_wish)job->config->codec,
                     .push = job->push,
                     .ends = job->mode != MR_TRACK_FOLLOW,

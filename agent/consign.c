@@ -201,6 +201,7 @@ static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns)
 {
     struct mr_err err = {0};
+    mr_consign_look_for_lost(c, real_ns);
     struct mr_shipment *ready[FILL_MAX];
     size_t count = 0, room = c->config.movies_max - c->counts.moving;
     if (c->all.waiting_count == 0 || room == 0 || now_ns < c->pause_until_ns)

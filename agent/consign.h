@@ -25,6 +25,8 @@ struct mr_consign_config {
     struct mr_queue *questions;  /* struct mr_confirm, of purge; borrowed; NULL: none */
     struct mr_queue *answers;    /* struct mr_confirmed, to purge; likewise */
     enum mr_codec_wish codec;
+    const struct mr_track_watch *watches; /* borrowed */
+    size_t watch_count;                   /* 0: a push, which has no earlier run */
     bool push;         /* broken files are the user's to hear of, not the server's */
     bool ends;         /* push, --once: what cannot be read now has failed */
     size_t movies_max; /* in the transfer at once */

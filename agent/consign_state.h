@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of consign share. Private to consign*.c: consign (what track says, the line),
- * consign_open (what a file is opened as), consign_book (the journal), consign_verdict.
+ * consign_open (what a file is opened as), consign_book (the journal), consign_verdict,
+ * consign_lost (what went while no agent ran).
  */
 #ifndef MR_CONSIGN_STATE_H
 #define MR_CONSIGN_STATE_H
@@ -18,6 +19,8 @@ struct mr_consign {
     int64_t pause_until_ns; /* the journal could not be written: nothing new until then */
     bool journal_broken;    /* said so already */
     bool stopping;          /* nothing begins any more */
+    bool looked;            /* for lost movies */
+    uint64_t lost;          /* found so far */
 };
 
 /* ---- consign_open ---- */
@@ -43,6 +46,11 @@ void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
 void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s);
 /* Gives s its movie id and revision. False: it needs nothing, s->end says how it ended. */
 bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);
+
+/* ---- consign_lost ---- */
+
+/* Once: movies of the journal that are open and whose file is not there any more are FAILed. */
+void mr_consign_look_for_lost(struct mr_consign *c, int64_t real_ns);
 
 /* ---- consign ---- */
 

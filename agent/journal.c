@@ -300,23 +300,37 @@ int mr_journal_find_name(struct mr_journal *j, const char *root, const char *pat
     return fetch(j, s, ret, err);
 }
 
-int mr_journal_next_committed(struct mr_journal *j, const char *root, int64_t until_real_ns,
-                              struct mr_journal_place *at, struct mr_journal_movie *ret,
-                              struct mr_err *err)
+static int next_in_state(struct mr_journal *j, enum mr_journal_state state, const char *root,
+                         int64_t until_real_ns, struct mr_journal_place *at,
+                         struct mr_journal_movie *ret, struct mr_err *err)
 {
     int64_t row;
     sqlite3_stmt *s;
-    int code = get(j, NEXT_COMMITTED, &s, err);
+    int code = get(j, NEXT_IN_STATE, &s, err);
     if (code != 0)
         return code;
     bind_number(s, 1, (uint64_t)at->updated_ns);
     bind_number(s, 2, (uint64_t)at->row);
     bind_number(s, 3, (uint64_t)until_real_ns);
     bind_name(s, 4, root);
+    bind_number(s, 5, state);
     code = fetch_at(j, s, ret, &row, err);
     if (code == 0)
         *at = (struct mr_journal_place){.updated_ns = ret->updated_real_ns, .row = row};
     return code;
+}
+
+int mr_journal_next_committed(struct mr_journal *j, const char *root, int64_t until_real_ns,
+                              struct mr_journal_place *at, struct mr_journal_movie *ret,
+                              struct mr_err *err)
+{
+    return next_in_state(j, MR_JOURNAL_COMMITTED, root, until_real_ns, at, ret, err);
+}
+
+int mr_journal_next_open(struct mr_journal *j, const char *root, struct mr_journal_place *at,
+                         struct mr_journal_movie *ret, struct mr_err *err)
+{
+    return next_in_state(j, MR_JOURNAL_OPEN, root, INT64_MAX, at, ret, err);
 }
 
 /* ---- days, and forgetting ---- */

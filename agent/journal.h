@@ -118,6 +118,10 @@ int mr_journal_next_committed(struct mr_journal *j, const char *root, int64_t un
                               struct mr_journal_place *at, struct mr_journal_movie *ret,
                               struct mr_err *err) MR_MUST_USE;
 
+/* Likewise the OPEN movies of a root. */
+int mr_journal_next_open(struct mr_journal *j, const char *root, struct mr_journal_place *at,
+                         struct mr_journal_movie *ret, struct mr_err *err) MR_MUST_USE;
+
 /* The day (MR_DAY_TEXT bytes) on which a top folder of a root was first seen: `today` when it was
  * not, and that is then remembered. */
 int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,

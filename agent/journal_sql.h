@@ -55,7 +55,7 @@ enum statement {
     FIND,
     FIND_FILE,
     FIND_NAME,
-    NEXT_COMMITTED,
+    NEXT_IN_STATE,
     ADD_DAY,
     GET_DAY,
     EXPIRE,
@@ -78,9 +78,9 @@ static const char *const statements[STATEMENT_COUNT] = {
                   " AND inode = ?4 AND birth_ns = ?5 ORDER BY id DESC, revision DESC LIMIT 1",
     [FIND_NAME] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2"
                   " ORDER BY id DESC, revision DESC LIMIT 1",
-    [NEXT_COMMITTED] = "SELECT " COLUMNS ", rowid FROM movies WHERE state = 2 AND"
-                       " (updated_ns, rowid) > (?1, ?2) AND updated_ns <= ?3 AND root = ?4"
-                       " ORDER BY updated_ns, rowid LIMIT 1",
+    [NEXT_IN_STATE] = "SELECT " COLUMNS ", rowid FROM movies WHERE state = ?5 AND"
+                      " (updated_ns, rowid) > (?1, ?2) AND updated_ns <= ?3 AND root = ?4"
+                      " ORDER BY updated_ns, rowid LIMIT 1",
     [ADD_DAY] = "INSERT OR IGNORE INTO days (root, folder, day) VALUES (?1, ?2, ?3)",
     [GET_DAY] = "SELECT day FROM days WHERE root = ?1 AND folder = ?2",
     [EXPIRE] = "DELETE FROM movies WHERE state IN (2, 3, 4) AND updated_ns < ?1",

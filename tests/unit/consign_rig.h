@@ -30,8 +30,14 @@ static int64_t now_ns = 1;
 static inline void make_consign(bool push, bool ends)
 {
     struct mr_err err = {0};
-    const struct mr_consign_config config = {
-        .outputs = outputs, .frees = frees, .push = push, .ends = ends, .movies_max = 8};
+    static const struct mr_track_watch watch = {.path = dir};
+    const struct mr_consign_config config = {.outputs = outputs,
+                                             .frees = frees,
+                                             .watches = &watch,
+                                             .watch_count = push ? 0 : 1,
+                                             .push = push,
+                                             .ends = ends,
+                                             .movies_max = 8};
     const struct mr_transfer_config tc = {
         .hello = {.version_min = 1, .version_max = 1, .name = "k3"},
         .ack_timeout_ns = 30 * MR_NS_PER_S,

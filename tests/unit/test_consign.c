@@ -52,6 +52,56 @@ START_TEST(what_was_open_is_resumed)
 }
 END_TEST
 
+/* An agent that was away while the file went: the server keeps what came and says that it failed;
+ * the same name may come again. */
+static void is_lost(void)
+{
+    struct mr_ulid id = said.open.movie;
+    stop();
+    make_consign(false, false);
+    greet();
+    open_it();
+    ck_assert(mr_ulid_equal(&said.open.movie, &id));
+    ck_assert_str_eq(said.open.path, "a.txt");
+    expect(MR_FAIL);
+    ck_assert(mr_ulid_equal(&said.fail.movie, &id));
+    static struct mr_message m;
+    m = (struct mr_message){.type = MR_FAILED, .failed = {.movie = id, .code = MR_REASON_SOURCE}};
+    hear(&m);
+    ck_assert(mr_consign_idle(consign) && counts().files == 0);
+    write_file("a.txt", "two", O_TRUNC);
+    tell(1, "a.txt", MR_GROWTH_COMPLETE);
+    expect(MR_OPEN);
+    ck_assert(!mr_ulid_equal(&said.open.movie, &id));
+    end();
+}
+
+START_TEST(what_went_meanwhile_fails)
+{
+    begin(false, false);
+    write_file("a.txt", "one", O_TRUNC);
+    tell(1, "a.txt", MR_GROWTH_COMPLETE);
+    open_it();
+    remove_file("a.txt");
+    is_lost();
+}
+END_TEST
+
+START_TEST(what_was_replaced_meanwhile_fails)
+{
+    begin(false, false);
+    write_file("a.txt", "one", O_TRUNC);
+    tell(1, "a.txt", MR_GROWTH_COMPLETE);
+    open_it();
+    write_file("b.txt", "another", O_TRUNC);
+    char from[64], to[64];
+    snprintf(from, sizeof(from), "%s/b.txt", dir);
+    snprintf(to, sizeof(to), "%s/a.txt", dir);
+    ck_assert_int_eq(rename(from, to), 0);
+    is_lost();
+}
+END_TEST
+
 static void commit_of(const struct mr_ulid *id, const struct mr_fs_facts *source)
 {
     static struct mr_message m;
@@ -459,6 +509,7 @@ START_TEST(stop_abandons)
 END_TEST
 
 MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
+         T(what_went_meanwhile_fails), T(what_was_replaced_meanwhile_fails),
          T(committed_as_it_was_is_not_the_end), T(committed_as_it_is_is_the_end),
          T(changed_after_commit_is_a_revision), T(replaced_is_another_movie),
          T(changed_on_its_way_begins_again), T(changed_before_end_is_not_ended),
