@@ -1,4 +1,5 @@
 # One entry per fault test, in alphabetical order: mr_fault(<name> <script> <arguments>)
+mr_fault(changed_sources check_changed_sources.py)
 mr_fault(commit_steps check_commit_steps.py)
 mr_fault(data_path check_data_path.py)
 mr_fault(fairness check_fairness.py)
