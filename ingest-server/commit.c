@@ -191,7 +191,18 @@ static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struc
     return r == -EIO ? -EUCLEAN : r;
 }
 
-static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
+/* By its time the file is known later. 0: somebody has taken it away already. */
+static int note_mtime(int dir, const char *name, struct mr_dossier *d)
+{
+    struct mr_fs_facts facts = {0};
+    int r = mr_fs_stat(dir, name, &facts);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    d->sealed.mtime_ns = facts.mtime_ns;
+    return 0;
+}
+
+static int place_once(const struct mr_commit *c, struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     const struct mr_catalogue_entry *before = predecessor(c, d);
@@ -206,6 +217,8 @@ static int place_once(const struct mr_commit *c, const struct mr_dossier *d)
         r = mr_fs_sync_dir(p.final_dir);
     if (r == 0 && p.part_dir >= 0)
         r = mr_fs_sync_dir(p.part_dir);
+    if (r == 0)
+        r = note_mtime(p.final_dir, p.final, d);
     places_close(&p);
     return r;
 }
@@ -238,31 +251,25 @@ static int log_events(const struct mr_commit *c, struct mr_dossier *const *movie
     return mr_eventlog_sync(c->eventlog, err);
 }
 
-/* By it the file is known later. 0: somebody has taken it away already. */
-static int stored_mtime(const struct mr_store *store, const char *path, int64_t *ret,
-                        struct mr_err *err)
+/* Of one that was not placed in this life. */
+static int look_for_mtime(const struct mr_store *store, struct mr_dossier *d, struct mr_err *err)
 {
     char dir[MR_NAMING_PATH_MAX + 1];
     const char *name;
-    struct mr_fs_facts facts = {0};
-    mr_store_split(path, dir, sizeof(dir), &name);
-    MR_CLEANUP(mr_fs_close) int fd = mr_store_dir(store, path);
-    int r = fd < 0 ? fd : mr_fs_stat(fd, name, &facts);
-    if (r < 0 && r != -ENOENT)
-        return mr_err_errno(err, r, "%s: its time", path);
-    *ret = facts.mtime_ns;
-    return 0;
+    mr_store_split(d->sealed.path, dir, sizeof(dir), &name);
+    MR_CLEANUP(mr_fs_close) int fd = mr_store_dir(store, d->sealed.path);
+    int r = fd == -ENOENT ? 0 : fd < 0 ? fd : note_mtime(fd, name, d);
+    return r < 0 ? mr_err_errno(err, r, "%s: its time", d->sealed.path) : 0;
 }
 
-static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t sequence,
+static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequence,
                 struct mr_err *err)
 {
     char event[64];
     const struct mr_sealed *s = &d->sealed;
-    int64_t mtime_ns;
     if (s->failed)
         return 0;
-    int r = stored_mtime(c->store, s->path, &mtime_ns, err);
+    int r = s->mtime_ns == 0 ? look_for_mtime(c->store, d, err) : 0;
     if (r < 0)
         return r;
     mr_announce_id(&d->open.movie, "ready", d->open.revision, event);
@@ -277,7 +284,7 @@ static int note(const struct mr_commit *c, const struct mr_dossier *d, uint64_t 
         .geometry = mr_catalogue_geometry_key(&d->open.geometry),
         .path = s->path,
         .bytes = s->bytes,
-        .mtime_ns = mtime_ns,
+        .mtime_ns = s->mtime_ns,
         .digest_file = s->digest_file,
         .has_pixels = s->has_pixels,
         .digest_pixels = s->digest_pixels,

@@ -20,7 +20,8 @@ struct mr_sealed {
     bool has_pixels;
     uint64_t source_bytes;
     int64_t source_mtime_ns;
-    char *event; /* owned: the event's JSON, without sequence */
+    int64_t mtime_ns; /* of the file in its place; not in the record, mr_commit_place tells it */
+    char *event;      /* owned: the event's JSON, without sequence */
 };
 
 struct mr_dossier {

@@ -174,13 +174,17 @@ class Case:
     def check_stored(self):
         """The fault may come as late as now: to whoever asks for the events, or by an agent's going
         offline, which ends the server."""
-        try:
-            self.scene.check_stored()
-        except (AssertionError, KeyError):
-            if not self.server.alive():
-                self.check_ended(self.server)
-                assert self.start_server(None), "it does not start again"
-            self.scene.check_stored()
+        end = time.monotonic() + 10
+        while True:
+            try:
+                return self.scene.check_stored()
+            except (AssertionError, KeyError):
+                if not self.server.alive():
+                    self.check_ended(self.server)
+                    assert self.start_server(None), "it does not start again"
+                elif time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
     def is_held(self):
         return "waits (" in self.agent.messages()
