@@ -1,8 +1,13 @@
 # One entry per fault test, in alphabetical order: mr_fault(<name> <script> <arguments>)
+if(NOT MILLRACE_SANITIZE) # a sanitizer's shadow is memory too
+  mr_fault(backlog check_backlog.py test_store_stands_still test_store_is_slow)
+  mr_fault(backlog_away check_backlog.py test_server_is_away)
+endif()
 mr_fault(changed_sources check_changed_sources.py)
 mr_fault(commit_steps check_commit_steps.py)
 mr_fault(data_path check_data_path.py)
 mr_fault(fairness check_fairness.py)
+mr_fault(io_errors check_io_errors.py)
 mr_fault(kills check_kills.py)
 mr_fault(limits check_limits.py)
 mr_fault(links check_links.py test_cuts test_resets test_black_holes test_half_open)
