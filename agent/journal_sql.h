@@ -62,6 +62,8 @@ enum statement {
     STATEMENT_COUNT
 };
 
+/* The newest movie of a file is the row that came last: ids tell the time of a clock that may have
+ * been set back. */
 static const char *const statements[STATEMENT_COUNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -75,9 +77,9 @@ static const char *const statements[STATEMENT_COUNT] = {
     [DELETE] = "DELETE FROM movies WHERE id = ?1 AND revision = ?2",
     [FIND] = "SELECT " COLUMNS " FROM movies WHERE id = ?1 ORDER BY revision DESC LIMIT 1",
     [FIND_FILE] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2 AND device = ?3"
-                  " AND inode = ?4 AND birth_ns = ?5 ORDER BY id DESC, revision DESC LIMIT 1",
+                  " AND inode = ?4 AND birth_ns = ?5 ORDER BY rowid DESC LIMIT 1",
     [FIND_NAME] = "SELECT " COLUMNS " FROM movies WHERE path = ?1 AND root = ?2"
-                  " ORDER BY id DESC, revision DESC LIMIT 1",
+                  " ORDER BY rowid DESC LIMIT 1",
     [NEXT_IN_STATE] = "SELECT " COLUMNS ", rowid FROM movies WHERE state = ?5 AND"
                       " (updated_ns, rowid) > (?1, ?2) AND updated_ns <= ?3 AND root = ?4"
                       " ORDER BY updated_ns, rowid LIMIT 1",

@@ -293,7 +293,31 @@ START_TEST(committed_movies_are_walked_in_order)
 }
 END_TEST
 
+/* Also where the clock, and so the ids, went back between them. */
+START_TEST(the_newest_movie_of_a_file_was_written_last)
+{
+    struct mr_journal *j;
+    static struct mr_journal_movie found;
+    ck_assert_int_eq(mr_journal_open(NULL, &err, &j), 0);
+    struct mr_journal_movie m = a_movie(9);
+    m.state = MR_JOURNAL_FAILED;
+    ck_assert_int_eq(mr_journal_insert(j, &m, &err), 0);
+    m.id.bytes[15] = 4;
+    m.state = MR_JOURNAL_OPEN;
+    ck_assert_int_eq(mr_journal_insert(j, &m, &err), 0);
+    ck_assert_int_eq(mr_journal_find_file(j, m.root, m.path, &m.identity, &found, &err), 0);
+    ck_assert_uint_eq(found.id.bytes[15], 4);
+    ck_assert_int_eq(mr_journal_find_name(j, m.root, m.path, &found, &err), 0);
+    ck_assert_uint_eq(found.id.bytes[15], 4);
+    struct mr_journal_place at = {0};
+    ck_assert_int_eq(mr_journal_next_open(j, m.root, &at, &found, &err), 0);
+    ck_assert_uint_eq(found.id.bytes[15], 4);
+    ck_assert_int_eq(mr_journal_next_open(j, m.root, &at, &found, &err), -ENOENT);
+    mr_journal_close(j);
+}
+END_TEST
+
 MR_SUITE("journal", T(instance_stays_and_epoch_rises), T(movies_outlive_a_restart),
          T(batches_are_all_or_nothing), T(a_folder_keeps_its_first_day), T(a_damaged_file_is_named),
          T(a_state_dir_that_will_not_do), T(two_processes_share_it),
-         T(committed_movies_are_walked_in_order))
+         T(committed_movies_are_walked_in_order), T(the_newest_movie_of_a_file_was_written_last))
