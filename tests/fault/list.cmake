@@ -4,6 +4,12 @@ if(NOT MILLRACE_SANITIZE) # a sanitizer's shadow is memory too
   mr_fault(backlog_away check_backlog.py test_server_is_away)
 endif()
 mr_fault(changed_sources check_changed_sources.py)
+if(NOT MILLRACE_SANITIZE) # whose runtime must be loaded first
+  add_library(shift_clock MODULE fault/shift_clock.c)
+  target_link_libraries(shift_clock PRIVATE mr_compile)
+  target_compile_options(shift_clock PRIVATE -fvisibility=default)
+  mr_fault(clock_jumps check_clock_jumps.py $<TARGET_FILE:shift_clock>)
+endif()
 mr_fault(commit_steps check_commit_steps.py)
 mr_fault(data_path check_data_path.py)
 mr_fault(fairness check_fairness.py)

@@ -152,7 +152,7 @@ class Program:
     def __init__(self, work, name, words):
         self.work, self.name, self.words = work, name, [str(w) for w in words]
         self.log = os.path.join(work.path, f"{name}-{len(work.programs)}.log")
-        self.process = None
+        self.process, self.env = None, {}  # env: of all its starts
         work.programs.append(self)
 
     def start(self, env=None):
@@ -164,7 +164,7 @@ class Program:
                 [binary(self.name), *self.words], stdin=subprocess.PIPE,
                 stdout=log if self.results_in_log else subprocess.PIPE, stderr=log,
                 preexec_fn=self.before_exec if main else None,
-                env={**os.environ, **(env or {})}, text=True, bufsize=1)
+                env={**os.environ, **self.env, **(env or {})}, text=True, bufsize=1)
         return self
 
     def before_exec(self):
