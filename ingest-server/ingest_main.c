@@ -9,17 +9,21 @@
 #include "base/notify.h"
 #include "base/options.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "base/yaml_tree.h"
 #include "h5out.h"
 #include "http.h"
 #include "probe.h"
 #include "server.h"
+#include "store.h"
 #include "uring.h"
+#include "verify.h"
 #include "wire/codec.h"
 #include "wire/link.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -35,6 +39,9 @@ struct options {
     char store[PATH_MAX]; /* absolute; "" none */
     struct mr_options_sets sets;
     bool check_config;
+    bool verify, allow_missing;
+    const char *verify_path; /* NULL: all */
+    uint64_t verify_rate;
 };
 
 /* ---- options ---- */
@@ -48,11 +55,18 @@ static const char usage[] =
     "  --standby          wait for the store while another server has it (store.standby)\n"
     "  --check-config     print the configuration with all sums and ports, and exit\n"
     "  --check-store DIR  try out whether DIR is fit to be a store, and exit\n"
+    "  --verify [PATH]    read finished files, all or those at or below PATH, and compare them "
+    "with\n"
+    "                     the digests of their commit, and exit; a server may run meanwhile\n"
+    "  --rate SIZE        with --verify: read so many bytes a second at most, such as 200MiB\n"
+    "  --allow-missing    with --verify: files that were taken away are all right\n"
     "  --verbose          say more on stderr\n"
     "  --help, --version\n"
     "SIGTERM and SIGINT finish what has begun and exit; a second one exits at once. SIGHUP reads\n"
     "the configuration again.\n"
-    "exit status: 0 done, 64 wrong usage, 78 wrong configuration, 74 I/O error, 1 other\n";
+    "exit status: 0 done, 64 wrong usage, 78 wrong configuration, 74 I/O error, 1 other, such as "
+    "a\n"
+    "file that --verify finds changed, damaged or missing\n";
 
 static int print_version(void)
 {
@@ -100,6 +114,17 @@ static int read_option(int letter, struct options *o)
     case 'S':
         o->check_store = optarg;
         return MR_OPTIONS_GO_ON;
+    case 'V':
+        o->verify = true;
+        o->verify_path = optarg;
+        return MR_OPTIONS_GO_ON;
+    case 'r':
+        if (mr_text_parse_size(optarg, &o->verify_rate) < 0 || o->verify_rate == 0)
+            return mr_options_wrong(PROGRAM, "--rate %s: a size is needed, such as 200MiB", optarg);
+        return MR_OPTIONS_GO_ON;
+    case 'm':
+        o->allow_missing = true;
+        return MR_OPTIONS_GO_ON;
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
         return MR_OPTIONS_GO_ON;
@@ -117,17 +142,28 @@ static int read_option(int letter, struct options *o)
 /* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {
-        {"config", required_argument, NULL, 'c'}, {"store", required_argument, NULL, 's'},
-        {"set", required_argument, NULL, 'k'},    {"standby", no_argument, NULL, 'y'},
-        {"check-config", no_argument, NULL, 'C'}, {"check-store", required_argument, NULL, 'S'},
-        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
+                                          {"store", required_argument, NULL, 's'},
+                                          {"set", required_argument, NULL, 'k'},
+                                          {"standby", no_argument, NULL, 'y'},
+                                          {"check-config", no_argument, NULL, 'C'},
+                                          {"check-store", required_argument, NULL, 'S'},
+                                          {"verify", optional_argument, NULL, 'V'},
+                                          {"rate", required_argument, NULL, 'r'},
+                                          {"allow-missing", no_argument, NULL, 'm'},
+                                          {"verbose", no_argument, NULL, 'b'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         int status = read_option(letter, o);
         if (status != MR_OPTIONS_GO_ON)
             return status;
     }
+    if (o->verify && o->verify_path == NULL && optind < argc) /* as well as --verify=PATH */
+        o->verify_path = argv[optind++];
+    if (!o->verify && (o->verify_rate > 0 || o->allow_missing))
+        return mr_options_wrong(PROGRAM, "--rate and --allow-missing go with --verify");
     if (optind < argc)
         return mr_options_wrong(PROGRAM, "argument '%s': none is expected", argv[optind]);
     if (o->check_store != NULL)
@@ -187,6 +223,36 @@ static int check_store(const char *dir)
         return EX_OK;
     mr_error(STAGE, "%s", err.text);
     return EX_IOERR;
+}
+
+static int verify(const struct options *o, const struct mr_ingest_config *config)
+{
+    struct mr_err err = {0};
+    struct mr_verify_counts n;
+    char size[MR_QUANTITY_TEXT];
+    const struct mr_verify_config what = {.root = config->root,
+                                          .path = o->verify_path,
+                                          .rate = o->verify_rate,
+                                          .allow_missing = o->allow_missing,
+                                          .direct = config->direct_io != MR_DIRECT_OFF,
+                                          .progress = isatty(STDERR_FILENO) != 0,
+                                          .out = stdout};
+    int r = mr_verify_run(&what, &n, &err);
+    if (r < 0)
+        mr_error(STAGE, "%s", err.text);
+    if (r == -ENOENT && o->verify_path != NULL)
+        return EXIT_FAILURE;
+    if (r < 0)
+        return EX_IOERR;
+    mr_info(STAGE,
+            "%" PRIu64 " files, %s read: %" PRIu64 " damaged, %" PRIu64 " changed, %" PRIu64
+            " missing, %" PRIu64 " unreadable; %" PRIu64 " records damaged",
+            n.files, mr_text_size_about(n.bytes, size), n.damaged, n.changed, n.missing,
+            n.unreadable, n.records);
+    if (n.damaged + n.changed + n.unreadable + n.records > 0 ||
+        (n.missing > 0 && !o->allow_missing))
+        return EXIT_FAILURE;
+    return mr_options_printed();
 }
 
 /* Nothing reloads in this version: what has changed needs a restart, and that is said. */
@@ -286,7 +352,9 @@ int main(int argc, char **argv)
         mr_error(STAGE, "%s", err.text);
         return err.code == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;
     }
-    status = options.check_config ? check_config(&setting) : run(&options, &setting);
+    status = options.check_config ? check_config(&setting)
+             : options.verify     ? verify(&options, &setting.config)
+                                  : run(&options, &setting);
     mr_ingest_config_free(&setting.config);
     return status;
 }

@@ -34,7 +34,8 @@ int mr_mend_scan(int fd, const char *name, bool may_cut, mr_recordlog_visit visi
         mr_err_errno(err, r, "%s: reading", name);
     if (r != 0)
         return r;
-    if (scan.bad_records > 0 || (scan.torn_tail && !may_cut))
+    bool torn = scan.torn_tail && may_cut && !mr_recordlog_tail_is_damage(fd, &scan);
+    if (scan.bad_records > 0 || (scan.torn_tail && !torn))
         return mr_err_set(err, -EUCLEAN, "%s: damaged record at offset %" PRIu64, name,
                           scan.first_bad);
     if (!may_cut)

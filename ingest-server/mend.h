@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening an append-only file of records after whatever ended the last run. A torn tail (an append
- * that was cut short, never acknowledged) is cut off and the cut fsynced; damage anywhere else is
- * never mended in silence: it is an error that names file and offset.
+ * that was cut short, never acknowledged) is cut off and the cut fsynced; any other damage, also in
+ * a last record that is whole, is never mended in silence: it is an error that names file and
+ * offset.
  */
 #ifndef MR_MEND_H
 #define MR_MEND_H

@@ -216,3 +216,52 @@ int mr_recordlog_scan(int fd, uint64_t from, mr_recordlog_visit visit, void *ctx
     *ret = s.scan;
     return 0;
 }
+
+/* ---- the tail ---- */
+
+#define TAIL_MAX (8 * LINE_MAX_BYTES) /* more is not appended at once */
+
+static bool has_zeros(const char *data, size_t bytes)
+{
+    for (size_t i = 1; i < bytes; i++)
+        if (data[i - 1] == '\0' && data[i] == '\0') /* a flipped bit makes one, not two */
+            return true;
+    return false;
+}
+
+static bool was_whole(const char *tail, size_t bytes)
+{
+    if (has_zeros(tail, bytes))
+        return false;
+    if (tail[bytes - 1] == '\n')
+        return true;
+    const char *before = memrchr(tail, '\n', bytes);
+    const char *line = before == NULL ? tail : before + 1;
+    return line_is_good(line, bytes - 1 - (size_t)(line - tail)); /* only its end is another one */
+}
+
+static bool read_tail(int fd, char *ret, size_t bytes, uint64_t offset)
+{
+    size_t at = 0;
+    while (at < bytes) {
+        ssize_t n = pread(fd, ret + at, bytes - at, (off_t)(offset + at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        at += (size_t)n;
+    }
+    return true;
+}
+
+bool mr_recordlog_tail_is_damage(int fd, const struct mr_recordlog_scan *scan)
+{
+    size_t bytes = (size_t)(scan->total_bytes - scan->good_bytes);
+    if (bytes == 0 || bytes > TAIL_MAX)
+        return bytes > 0;
+    char *tail = malloc(bytes);
+    bool damage =
+        tail != NULL && read_tail(fd, tail, bytes, scan->good_bytes) && was_whole(tail, bytes);
+    free(tail);
+    return damage;
+}

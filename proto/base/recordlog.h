@@ -34,6 +34,12 @@ struct mr_recordlog_scan {
 int mr_recordlog_scan(int fd, uint64_t from, mr_recordlog_visit visit, void *ctx,
                       struct mr_recordlog_scan *ret) MR_MUST_USE;
 
+/* Of a scan with a torn_tail: true where what is behind the last good record was whole once, so
+ * that it is no append that was cut short: it ends as a record does, and nothing of it is missing
+ * (a power cut leaves zeros). A record that was acknowledged may then be damaged. False where it
+ * cannot be read. */
+bool mr_recordlog_tail_is_damage(int fd, const struct mr_recordlog_scan *scan);
+
 /* Formats one record line from text (no '\n' inside: -EINVAL; too long: -EMSGSIZE; no room:
  * -ENOSPC) into ret (capacity size); *ret_bytes its length. Several may be put behind each other
  * for one append. */

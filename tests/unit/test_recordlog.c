@@ -270,8 +270,49 @@ START_TEST(threads_append_whole_lines)
 }
 END_TEST
 
-MR_SUITE("recordlog", T(a_line_is_crc_and_text), T(what_cannot_be_a_line_is_refused),
-         T(records_come_back_in_order), T(a_tail_cut_anywhere_is_torn_and_nothing_more),
-         T(any_byte_flipped_is_found), T(damage_in_the_middle_and_at_the_end),
-         T(a_line_longer_than_any_record_is_one_damage), T(the_longest_record_is_read),
-         T(the_visitor_may_stop), T(a_short_write_is_an_error), T(threads_append_whole_lines))
+static bool is_damage(int fd)
+{
+    struct seen seen = {.stop_at = 0};
+    struct mr_recordlog_scan got = scan(fd, 0, &seen);
+    return got.bad_records > 0 || mr_recordlog_tail_is_damage(fd, &got);
+}
+
+/* A record that was whole may have been acknowledged: it is not a tail to be cut off. */
+START_TEST(damaged_end_is_told_from_a_torn_one)
+{
+    static const char zeros[512];
+    int fd = new_file();
+    put(fd, "first record");
+    put(fd, "a second one, with words");
+    off_t start = lseek(fd, 0, SEEK_END);
+    put(fd, "the last");
+    off_t end = lseek(fd, 0, SEEK_END);
+    ck_assert(!is_damage(fd));
+    char path[64], byte;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int writable = open(path, O_RDWR); /* without O_APPEND */
+    for (off_t at = 0; at < end; at++)
+        for (int bit = 0; bit < 8; bit++) {
+            ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+            char flipped = (char)(byte ^ 1 << bit);
+            ck_assert_int_eq(pwrite(writable, &flipped, 1, at), 1);
+            ck_assert_msg(is_damage(fd), "bit %d of byte %ld", bit, (long)at);
+            ck_assert_int_eq(pwrite(writable, &byte, 1, at), 1);
+        }
+    ck_assert_int_eq(pwrite(writable, zeros, sizeof(zeros), start), (ssize_t)sizeof(zeros));
+    ck_assert(!is_damage(fd)); /* a power cut */
+    for (off_t size = end; size >= start; size--) {
+        ck_assert_int_eq(ftruncate(fd, size), 0);
+        ck_assert(!is_damage(fd));
+    }
+    close(writable);
+    close(fd);
+}
+END_TEST
+
+MR_SUITE("recordlog", T(a_line_is_crc_and_text), T(damaged_end_is_told_from_a_torn_one),
+         T(what_cannot_be_a_line_is_refused), T(records_come_back_in_order),
+         T(a_tail_cut_anywhere_is_torn_and_nothing_more), T(any_byte_flipped_is_found),
+         T(damage_in_the_middle_and_at_the_end), T(a_line_longer_than_any_record_is_one_damage),
+         T(the_longest_record_is_read), T(the_visitor_may_stop), T(a_short_write_is_an_error),
+         T(threads_append_whole_lines))
