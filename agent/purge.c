@@ -70,7 +70,9 @@ static int mend_file(const struct mr_journal_movie *m, const char **ret_what, co
         *ret_why = "the agent was killed: it has its name back";
     } else if (r == -EEXIST) {
         *ret_what = "left";
-        *ret_why = "the agent was killed, and another file has its name: it lies beside it";
+        *ret_why =
+            "the agent was killed, and another file has its name by now: it lies beside that, "
+            "named .millrace-purge-...; what it held is in the store";
     } else if (r == -ENOENT && root >= 0 && mr_fs_stat(root, m->path, &facts) == -ENOENT) {
         *ret_what = "freed";
         *ret_why = "the agent was killed: it is gone";

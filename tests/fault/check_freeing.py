@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Sources are freed at once while server and agent are killed at random moments and the camera goes
+on, appends to what it wrote and gives old names to new files. At no moment may the last content of
+a file be in neither place: not under its name at the camera, not committed in the store.
+MILLRACE_TEST_SEED repeats a run; --long kills more often."""
+import hashlib
+import os
+import sys
+import threading
+import time
+
+from aftermath import check_events, dice, figures, how_many, make_movies, sha256
+from millrace import Agent, Program, run, wait_for
+
+KILLS = how_many(24, 1000)
+HIDDEN = ".millrace-purge-"
+STEPS = ("purge-intended", "purge-hidden", "purge-unlinked", "purge-written")
+
+
+class Oracle:
+    """What must be somewhere: of each file that was ever written its last content."""
+
+    def __init__(self, source, store):
+        self.source, self.store = source, store
+        self.lock = threading.RLock()  # held while the camera changes a file
+        self.wanted = {}  # number of the file -> (path, sha256)
+        self.known = {}  # of files, by what stat says
+        self.stored = set()
+        self.checks = 0
+
+    def hash(self, path):
+        st = os.stat(path)
+        key = (path, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+        if key not in self.known:
+            self.known[key] = sha256(path)
+        return self.known[key]
+
+    def look_at_store(self):
+        found = set()
+        for base, folders, names in os.walk(self.store):
+            folders[:] = [f for f in folders if f != ".millrace"]
+            for name in names:
+                try:
+                    found.add(self.hash(os.path.join(base, name)))
+                except FileNotFoundError:
+                    pass  # a revision has taken its place
+        self.stored = found
+
+    def at_camera(self, path, digest):
+        folder = os.path.dirname(path)
+        hidden = [os.path.join(folder, n) for n in os.listdir(folder) if n.startswith(HIDDEN)]
+        for candidate in [path, *hidden, path]:  # its name may come back meanwhile
+            try:
+                if self.hash(candidate) == digest:
+                    return True
+            except FileNotFoundError:
+                pass
+        return False
+
+    def check(self):
+        """Lost once is lost for good: so one look at the store after the camera will do."""
+        with self.lock:
+            for path, digest in self.wanted.values():
+                if digest in self.stored and self.checks % 16:
+                    continue
+                if not self.at_camera(path, digest):
+                    self.look_at_store()
+                    assert digest in self.stored, f"{path} is in neither place: {digest}"
+            self.checks += 1
+
+    def all_stored(self):
+        with self.lock:
+            self.look_at_store()
+            return all(digest in self.stored for _, digest in self.wanted.values())
+
+
+class Writer(threading.Thread):
+    """The camera: new movies, logs that grow, names that are used again."""
+
+    def __init__(self, oracle, rng):
+        super().__init__()
+        self.oracle, self.rng = oracle, rng
+        self.files, self.appended, self.error = 0, 0, None
+        self.ended = threading.Event()
+
+    def want(self, number, path, digest):
+        self.oracle.wanted[number] = (path, digest)
+
+    def new_movie(self):
+        self.files += 1
+        folder = os.path.join(self.oracle.source, "new.tmp")  # excluded
+        os.makedirs(folder, exist_ok=True)
+        movie, = make_movies(folder, 1, self.rng.randrange(1, 6) << 20, self.rng, self.files)
+        path = os.path.join(self.oracle.source, os.path.basename(movie.path))
+        with self.oracle.lock:
+            self.want(self.files, path, sha256(movie.path))
+            os.rename(movie.path, path)
+
+    def new_log(self):
+        """Under one of a few names: over what is there, where it is."""
+        self.files += 1
+        path = os.path.join(self.oracle.source, f"log_{self.rng.randrange(8)}.log")
+        with self.oracle.lock:
+            for number, (other, _) in list(self.oracle.wanted.items()):
+                if other == path and os.path.exists(path):
+                    self.oracle.wanted.pop(number)  # overwritten by the camera itself
+            data = self.rng.randbytes(self.rng.randrange(1, 100000))
+            with open(path + ".tmp", "wb") as f:
+                f.write(data)
+            self.want(self.files, path, hashlib.sha256(data).hexdigest())
+            os.rename(path + ".tmp", path)
+
+    def append(self):
+        with self.oracle.lock:
+            number = self.rng.choice(list(self.oracle.wanted))
+            path, digest = self.oracle.wanted[number]
+            try:
+                f = open(path, "r+b")
+            except FileNotFoundError:
+                return
+            with f:
+                data = f.read()
+                if hashlib.sha256(data).hexdigest() != digest:
+                    return  # another file of that name
+                if path.endswith(".log"):
+                    data += b"more"
+                    f.write(b"more")
+                else:  # a pixel, in place: the size stays
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                    f.seek(-1, os.SEEK_END)
+                    f.write(data[-1:])
+            self.want(number, path, hashlib.sha256(data).hexdigest())
+            self.appended += 1
+
+    def run(self):
+        try:
+            while not self.ended.wait(self.rng.uniform(0, 0.15)):
+                known = [self.append] if self.oracle.wanted else []
+                self.rng.choice([self.new_movie, self.new_log, self.new_log, *known])()
+        except Exception as e:  # told by the test
+            self.error = e
+
+
+def kill_one(server, agent, rng):
+    """The server, or the agent, at any moment or at one of the steps of freeing."""
+    if rng.random() < 0.4:
+        server.kill()
+        server.start()
+        return
+    if agent.alive():
+        agent.kill()
+    agent.start({"MILLRACE_CRASH_AT": rng.choice(STEPS)} if rng.random() < 0.5 else None)
+
+
+def outcomes(agent):
+    with open(os.path.join(agent.config["agent"]["state_dir"], "ledger.log"),
+              encoding="utf-8") as f:
+        text = f.read()
+    return {what: text.count(f'"what":"{what}"') for what in ("intent", "freed", "kept", "left")}
+
+
+def test_no_byte_is_in_neither_place(work):
+    rng = dice()
+    server = work.server()
+    agent = Agent(work, server, {"watch": {"source_after_commit": "delete", "rescan": "1s",
+                                           "complete": {"quiet": "300ms"},
+                                           "purge": {"after": "0s"}}}).start()
+    oracle = Oracle(work.movies, server.store)
+    camera = Writer(oracle, rng)
+    camera.start()
+    try:
+        for _ in range(KILLS):
+            end = time.monotonic() + rng.uniform(0.1, 1.5)
+            while time.monotonic() < end:
+                oracle.check()
+                time.sleep(0.01)
+            kill_one(server, agent, rng)
+            assert camera.error is None, camera.error
+    finally:
+        camera.ended.set()
+        camera.join()
+    if agent.alive():
+        agent.kill()
+    agent.start()
+    wait_for(oracle.all_stored, 90, "every file's last content is committed")
+    oracle.check()
+
+    def rest():
+        oracle.check()
+        done = outcomes(agent)
+        here = [n for n in os.listdir(work.movies) if n != "new.tmp"]
+        hidden = sum(n.startswith(HIDDEN) for n in here)
+        return (done["intent"] == done["freed"] + done["kept"] + done["left"]
+                and hidden == done["left"] and len(here) <= done["kept"] + done["left"])
+    try:
+        wait_for(rest, 60, "all but what was given back is gone")
+    except AssertionError:
+        print(outcomes(agent), agent.run(["--dry-run"]).stdout)
+        raise
+    assert agent.stop() == 0 and server.stop() == 0
+    Program.start(server)
+    wait_for(server.ready)
+    check_events(server, key=lambda event: event["data"]["relative_path"])
+    done = outcomes(agent)
+    figures(kills=KILLS, files=camera.files, appended=camera.appended, checks=oracle.checks, **done)
+    assert done["freed"] > 0, done
+
+
+if __name__ == "__main__":
+    sys.exit(run(globals()))
