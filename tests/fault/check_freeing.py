@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Sources are freed at once while server and agent are killed at random moments and the camera goes
-on, appends to what it wrote and gives old names to new files. At no moment may the last content of
-a file be in neither place: not under its name at the camera, not committed in the store.
-MILLRACE_TEST_SEED repeats a run; --long kills more often."""
+"""Sources are freed at once while server and agent are killed or lose power at random moments, and
+the camera goes on, appends to what it wrote and gives old names to new files. At no moment may
+the last content of a file be in neither place: not under its name at the camera, not committed in
+the store. MILLRACE_TEST_SEED repeats a run; --long, --count N: so many kills or cuts."""
 import hashlib
 import os
 import sys
@@ -11,9 +11,9 @@ import threading
 import time
 
 from aftermath import check_events, dice, figures, how_many, make_movies, sha256
-from millrace import Agent, Program, run, wait_for
+from loopdisk import Disk, pull_the_plug
+from millrace import Agent, run, wait_for
 
-KILLS = how_many(24, 1000)
 HIDDEN = ".millrace-purge-"
 STEPS = ("purge-intended", "purge-hidden", "purge-unlinked", "purge-written")
 
@@ -68,6 +68,10 @@ class Oracle:
                     self.look_at_store()
                     assert digest in self.stored, f"{path} is in neither place: {digest}"
             self.checks += 1
+
+    def forget(self):
+        """After a cut what stat says of a file proves nothing of its content."""
+        self.known, self.stored = {}, set()
 
     def all_stored(self):
         with self.lock:
@@ -160,22 +164,48 @@ def outcomes(agent):
     return {what: text.count(f'"what":"{what}"') for what in ("intent", "freed", "kept", "left")}
 
 
-def test_no_byte_is_in_neither_place(work):
-    rng = dice()
-    server = work.server()
-    agent = Agent(work, server, {"watch": {"source_after_commit": "delete", "rescan": "1s",
-                                           "complete": {"quiet": "300ms"},
-                                           "purge": {"after": "0s"}}}).start()
+def cut_one(site, rng):
+    """The power of the store's host, of the camera's, or of both."""
+    server, agent, disks = site
+    hosts = rng.choice([["store"], ["store"], ["state"], ["store", "state"]])
+    if not agent.alive():
+        agent.start()
+    pull_the_plug([disks[h] for h in hosts], [{"store": server, "state": agent}[h] for h in hosts])
+    if "store" in hosts:
+        server.start()
+    if "state" in hosts:
+        agent.start({"MILLRACE_CRASH_AT": rng.choice(STEPS)} if rng.random() < 0.5 else None)
+
+
+def freeing(work, server, state):
+    return Agent(work, server, {"agent": {"state_dir": state},
+                                "watch": {"source_after_commit": "delete", "rescan": "1s",
+                                          "complete": {"quiet": "300ms"},
+                                          "purge": {"after": "0s"}}}).start()
+
+
+def at_rest(agent, folder):
+    """Every intent has its outcome, and what is left is what was given back."""
+    done = outcomes(agent)
+    here = [n for n in os.listdir(folder) if n != "new.tmp"]
+    hidden = sum(n.startswith(HIDDEN) for n in here)
+    return (done["intent"] == done["freed"] + done["kept"] + done["left"]
+            and hidden == done["left"] and len(here) <= done["kept"] + done["left"])
+
+
+def suffer(work, server, agent, rng, times, strike):
+    """Strikes while the camera goes on; then all comes to rest."""
     oracle = Oracle(work.movies, server.store)
     camera = Writer(oracle, rng)
     camera.start()
     try:
-        for _ in range(KILLS):
+        for _ in range(times):
             end = time.monotonic() + rng.uniform(0.1, 1.5)
             while time.monotonic() < end:
                 oracle.check()
                 time.sleep(0.01)
-            kill_one(server, agent, rng)
+            strike()
+            oracle.forget()
             assert camera.error is None, camera.error
     finally:
         camera.ended.set()
@@ -184,27 +214,51 @@ def test_no_byte_is_in_neither_place(work):
         agent.kill()
     agent.start()
     wait_for(oracle.all_stored, 90, "every file's last content is committed")
-    oracle.check()
 
     def rest():
         oracle.check()
-        done = outcomes(agent)
-        here = [n for n in os.listdir(work.movies) if n != "new.tmp"]
-        hidden = sum(n.startswith(HIDDEN) for n in here)
-        return (done["intent"] == done["freed"] + done["kept"] + done["left"]
-                and hidden == done["left"] and len(here) <= done["kept"] + done["left"])
+        return at_rest(agent, work.movies)
     try:
         wait_for(rest, 60, "all but what was given back is gone")
     except AssertionError:
         print(outcomes(agent), agent.run(["--dry-run"]).stdout)
         raise
-    assert agent.stop() == 0 and server.stop() == 0
-    Program.start(server)
-    wait_for(server.ready)
     check_events(server, key=lambda event: event["data"]["relative_path"])
+    assert agent.stop() == 0 and server.stop() == 0
     done = outcomes(agent)
-    figures(kills=KILLS, files=camera.files, appended=camera.appended, checks=oracle.checks, **done)
+    figures(**{strike.__name__: times}, files=camera.files, appended=camera.appended,
+            checks=oracle.checks, **done)
     assert done["freed"] > 0, done
+
+
+def test_kills(work):
+    rng = dice()
+    server = work.server()
+    agent = freeing(work, server, work.folder("state"))
+
+    def kills():
+        kill_one(server, agent, rng)
+    suffer(work, server, agent, rng, how_many(24, 1000), kills)
+
+
+def power(work, kind):
+    rng = dice()
+    with Disk(work, kind, 1024, "store") as store, Disk(work, kind, 64, "state") as state:
+        disks = {"store": store, "state": state}
+        server = store.server(work)
+        agent = freeing(work, server, os.path.join(state.path, "agent"))
+
+        def cuts():
+            cut_one((server, agent, disks), rng)
+        suffer(work, server, agent, rng, how_many(12, 250), cuts)
+
+
+def test_power_ext4(work):
+    power(work, "ext4")
+
+
+def test_power_xfs(work):
+    power(work, "xfs")
 
 
 if __name__ == "__main__":
