@@ -33,6 +33,8 @@
 
 #define STAGE   "main"
 #define PROGRAM "millrace-ingest"
+/* hundredths of a percent: store.keep_free's default, where no file says otherwise */
+#define KEEP_FREE 200
 
 struct options {
     const char *file, *check_store;
@@ -213,10 +215,19 @@ static int check_config(const struct setting *setting)
     return mr_options_printed();
 }
 
-static int check_store(const char *dir)
+/* With --config, as that file says. */
+static int check_store(const struct options *o, struct setting *setting)
 {
     struct mr_err err = {0};
-    int r = mr_probe_store(dir, stdout, &err);
+    struct mr_probe_config config = {.dir = o->check_store, .keep_free_hundredths = KEEP_FREE};
+    if (o->file != NULL && load(o, setting, &err) < 0) {
+        mr_error(STAGE, "%s", err.text);
+        return EX_CONFIG;
+    }
+    if (o->file != NULL)
+        config.keep_free_hundredths = setting->config.keep_free_hundredths;
+    int r = mr_probe_store(&config, stdout, &err);
+    mr_ingest_config_free(&setting->config);
     if (fflush(stdout) != 0)
         return EX_IOERR;
     if (r == 0)
@@ -347,7 +358,7 @@ int main(int argc, char **argv)
     if (status != MR_OPTIONS_GO_ON)
         return status;
     if (options.check_store != NULL)
-        return check_store(options.check_store);
+        return check_store(&options, &setting);
     if (load(&options, &setting, &err) < 0) {
         mr_error(STAGE, "%s", err.text);
         return err.code == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;

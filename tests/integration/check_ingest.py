@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """millrace-ingest as a program: options, exit statuses, signals, what it tells systemd."""
-import fcntl
 import os
 import signal
 import socket
@@ -198,13 +197,16 @@ def test_torn_log_is_cut_and_damage_stops_the_start(work):
     assert "00000001.log" in server.messages(), server.messages()
 
 
-def test_lock_is_seen_by_check_store(work):
-    folder = work.folder("s")
-    os.makedirs(os.path.join(folder, ".millrace"))
-    with open(os.path.join(folder, ".millrace", "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        code, out, _ = ask("--check-store", folder)
-    assert code == 0 and "a server has this store open" in out, out
+def test_server_is_seen_by_check_store(work):
+    server = work.server()
+    code, out, _ = ask("--check-store", server.store)
+    assert code == 0 and "has this store open" in out and "usable" in out, out
+    server.process.kill()
+    server.wait()
+    assert "its server storage1 died" in ask("--check-store", server.store)[1]
+    server.start()
+    assert server.stop() == 0
+    assert "no server has it open" in ask("--check-store", server.store)[1]
 
 
 if __name__ == "__main__":

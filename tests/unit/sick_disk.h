@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ static struct {
     _Atomic int no_room; /* errno of every write to a file, behind room_bytes more; 0: none */
     size_t room_bytes;   /* that still fit */
     int no_files;        /* errno of every attempt to make a file; 0: none */
+    int no_exchange;     /* errno of every RENAME_EXCHANGE; 0: none */
 } sick_disk;
 
 static int sick_disk_result(long number, int fd, int *fail)
@@ -74,6 +76,15 @@ int openat(int dir, const char *path, int flags, ...)
         return -1;
     }
     return (int)syscall(SYS_openat, dir, path, flags, mode);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if ((flags & RENAME_EXCHANGE) != 0 && sick_disk.no_exchange != 0) {
+        errno = sick_disk.no_exchange;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 
 #endif

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store's root: made, refused; parts' folders; how new files look; the probe of it. */
+/* The store's root: made, refused; parts' folders; how new files look. */
 #include "store.h"
 
-#include "probe.h"
 #include "scratch.h"
 #include "suite.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sys/xattr.h>
 
@@ -186,50 +184,6 @@ START_TEST(default_acl_decides_the_mode)
 }
 END_TEST
 
-static size_t count_entries(const struct scratch *s)
-{
-    size_t count = 0;
-    DIR *dir = opendir(s->path);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-START_TEST(probe_says_and_leaves_nothing)
-{
-    struct scratch s = scratch_make();
-    struct mr_err err = {0};
-    char *text = NULL;
-    size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-    ck_assert_msg(mr_probe_store(s.path, out, &err) == 0, "%s", err.text);
-    fclose(out);
-    ck_assert_msg(strstr(text, "usable as a store") != NULL, "%s", text);
-    ck_assert_msg(strstr(text, "FAIL") == NULL, "%s", text);
-    ck_assert_msg(strstr(text, "fdatasync") != NULL, "%s", text);
-    ck_assert_uint_eq(count_entries(&s), 2); /* . and .. */
-    free(text);
-    scratch_remove(&s);
-}
-END_TEST
-
-START_TEST(probe_refuses_what_is_no_folder_to_write_in)
-{
-    struct mr_err err = {0};
-    char *text = NULL;
-    size_t bytes;
-    ck_assert_int_eq(mr_probe_store("/nowhere/at/all", stderr, &err), -ENOENT);
-    FILE *out = open_memstream(&text, &bytes);
-    ck_assert_int_lt(mr_probe_store("/proc/self", out, &err), 0);
-    fclose(out);
-    ck_assert_msg(strstr(text, "FAIL") != NULL, "%s", text);
-    ck_assert_msg(strstr(text, "NOT usable") != NULL, "%s", text);
-    free(text);
-}
-END_TEST
-
 MR_SUITE("store", T(root_is_made_with_its_parents), T(what_cannot_be_a_store_is_refused_in_words),
          T(split_gives_folder_and_name), T(part_folders_come_and_go),
-         T(new_files_get_mode_and_group), T(default_acl_decides_the_mode),
-         T(probe_says_and_leaves_nothing), T(probe_refuses_what_is_no_folder_to_write_in))
+         T(new_files_get_mode_and_group), T(default_acl_decides_the_mode))
