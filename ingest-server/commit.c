@@ -223,8 +223,35 @@ static int place_once(const struct mr_commit *c, struct mr_dossier *d)
     return r;
 }
 
+/* An empty file says that there was a movie; it is made anew where an earlier attempt may have left
+ * it in doubt. The part goes, and with it the room it took. */
+static int place_nothing(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    int r = places_open(c->store, d, &p);
+    if (r == 0 && unlinkat(p.final_dir, p.final, 0) < 0 && errno != ENOENT)
+        r = -errno;
+    MR_CLEANUP(mr_fs_close)
+    int fd =
+        r < 0 ? r : openat(p.final_dir, p.final, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (r == 0 && (fd < 0 || fsync(fd) < 0))
+        r = -errno;
+    if (r == 0)
+        r = mr_fs_sync_dir(p.final_dir);
+    if (r == 0 && p.part_dir >= 0 && unlinkat(p.part_dir, p.part, 0) < 0 && errno != ENOENT)
+        r = -errno;
+    if (r == 0 && p.part_dir >= 0)
+        r = mr_fs_sync_dir(p.part_dir);
+    places_close(&p);
+    return r;
+}
+
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
+    if (d->sealed.inode == 0) {
+        int r = place_nothing(c, d);
+        return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
+    }
     int r = place_once(c, d);
     while (r == -EEXIST) { /* somebody else made a file of that name since it was chosen */
         r = seal_elsewhere(c, d, err);
@@ -395,7 +422,7 @@ void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
 static int place_again(const struct mr_commit *c, struct mr_dossier *d, bool told,
                        struct mr_err *err)
 {
-    if (!told)
+    if (!told || d->sealed.inode == 0)
         return mr_commit_place(c, d, err);
     int fd = mr_commit_open_file(c->store, d);
     if (fd >= 0)

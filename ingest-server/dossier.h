@@ -13,8 +13,8 @@
 
 /* From here the commit is only repeated */
 struct mr_sealed {
-    bool failed;                       /* kept as failed, not committed */
-    uint64_t inode;                    /* of the finished part */
+    bool failed;    /* kept as failed, not committed */
+    uint64_t inode; /* of the finished part; 0: failed, and nothing of it is kept */
     char path[MR_NAMING_PATH_MAX + 1]; /* final, below the root */
     uint64_t bytes, digest_file, digest_pixels;
     bool has_pixels;

@@ -21,3 +21,8 @@ int mr_failed_place(const struct mr_store *store, struct mr_dossier *d, bool loc
     int length = snprintf(d->sealed.path, sizeof(d->sealed.path), "%s/%s", below, name);
     return length < (int)sizeof(d->sealed.path) ? 0 : mr_err_errno(err, -ENAMETOOLONG, "%s", below);
 }
+
+uint16_t mr_failed_code(const struct mr_fail *fail)
+{
+    return fail->code == 0 ? MR_REASON_SOURCE : fail->code;
+}

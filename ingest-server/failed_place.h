@@ -12,4 +12,6 @@
 int mr_failed_place(const struct mr_store *store, struct mr_dossier *d, bool local,
                     struct mr_err *err) MR_MUST_USE;
 
+uint16_t mr_failed_code(const struct mr_fail *fail); /* enum mr_reason: whose fault it is */
+
 #endif

@@ -287,23 +287,20 @@ static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
     return announce(s, w, &a, err);
 }
 
-static uint16_t failure_code(const struct mr_fail *fail)
-{
-    return fail->code == 0 ? MR_REASON_SOURCE : fail->code;
-}
-
 static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     const struct mr_fail *fail = w->job.fail;
     struct stat root, part;
-    int r = mr_finish_failed(w->job.movie, w->d, fail, err);
+    bool keep = fail->code != MR_REASON_PERMISSION; /* of a full quota's it would hold the room */
+    int r = keep ? mr_finish_failed(w->job.movie, w->d, fail, err) : 0;
     if (r < 0)
         return r;
-    bool local = fstat(s->commit->store->root_fd, &root) == 0 &&
+    w->d->sealed.failed = true;
+    bool local = keep && fstat(s->commit->store->root_fd, &root) == 0 &&
                  fstat(w->job.movie->part_dir_fd, &part) == 0 && root.st_dev != part.st_dev;
     r = mr_failed_place(s->commit->store, w->d, local, err);
     const struct mr_announcement a = {
-        .extent = &fail->extent, .reason = fail->text, .code = failure_code(fail)};
+        .extent = &fail->extent, .reason = fail->text, .code = mr_failed_code(fail)};
     return r < 0 ? r : announce(s, w, &a, err);
 }
 
@@ -430,7 +427,7 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
     mr_announce_id(&w->job.id, d->sealed.failed ? "failed" : "ready", d->open.revision, event);
     if (d->sealed.failed) {
         w->message = new_message(MR_FAILED, &w->job.id);
-        w->message->failed.code = failure_code(w->job.fail);
+        w->message->failed.code = mr_failed_code(w->job.fail);
         snprintf(w->message->failed.text, sizeof(w->message->failed.text),
                  "%.300s (kept as %.190s)", w->job.fail->text, d->sealed.path);
         mr_counter_add(&s->counters[FAILED], 1);

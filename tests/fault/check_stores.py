@@ -44,6 +44,8 @@ def carries_movies(work, disk, **store):
     stored = os.path.join(server.store, "k3-krios1", "session.log")
     wait_for(lambda: sha256(stored) == sha256(log), what="the revision")
     os.unlink(log)
+    wait_for(lambda: not os.listdir(os.path.join(server.store, ".millrace", "journal")),
+             what="the end of it")
     check_store(server, movies, folder="")
     return server
 
@@ -106,7 +108,7 @@ def test_not_a_byte(work):
         disk.fill(0)
         found = check(disk.path, 74)
         assert found["space"][0] == "note" and "keep_free" in found["space"][1], found
-        assert found["fdatasync"][0] == "FAIL" or found["allocate ahead"][0] == "FAIL", found
+        assert "FAIL" in [verdict for verdict, _ in found.values()], found
 
 
 def test_default_acl(work):
@@ -120,7 +122,7 @@ def test_project(work):
         with Disk(work, kind, 320, name=kind) as disk:
             if kind == "ext4":
                 disk.unmount()
-                do("tune2fs", "-O", "project,quota", disk.image)
+                do("tune2fs", "-O", "project", disk.image)
                 disk.mount()
             do("chattr", "-p", "42", disk.path)
             assert check(disk.path)["project"][0] == "note"

@@ -233,6 +233,16 @@ START_TEST(failed_movie_says_whose_fault_it_is)
         ck_assert_int_eq(mr_eventlog_read(rig.eventlog, 1, 1, read_event, event), 0);
         snprintf(wanted, sizeof(wanted), "\"reason_code\":\"%s\"", names[i]);
         ck_assert_msg(strstr(event, wanted) != NULL, "%s", event);
+        char id[MR_ULID_TEXT], path[128];
+        uint64_t bytes;
+        snprintf(path, sizeof(path), ".millrace/failed/%s/a.log", mr_ulid_text(&open.movie, id));
+        (void)rig_file_crc(&rig, path, &bytes); /* of a quota's, nothing may hold it */
+        ck_assert_uint_eq(bytes, codes[i] == MR_REASON_PERMISSION ? 0 : 5000);
+        ck_assert(!rig_has(&rig, "k3/.millrace"));
+        struct mr_berth_answer answer = rig_ask(&rig, &open);
+        ck_assert_ptr_null(answer.movie); /* this one is over */
+        ck_assert_int_eq(answer.message->type, MR_FAILED);
+        rig_forget(&answer);
         free(m);
         rig_end(&rig);
     }
