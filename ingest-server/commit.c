@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "stand_in.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -170,6 +171,8 @@ static int rename_part(const struct mr_commit *c, const struct mr_dossier *d,
     if (over < 0)
         return over;
     int r = over > 0 ? mr_fs_exchange(p->part_dir, p->part, p->final_dir, p->final) : -ENOENT;
+    if (r == -EINVAL || r == -ENOSYS || r == -EOPNOTSUPP)
+        r = mr_stand_in_link(c->store, before, p->final_dir, p->final, p->part_dir, p->part);
     if (r == -ENOENT) /* a first revision, or the one before is gone */
         r = mr_fs_rename_new(p->part_dir, p->part, p->final_dir, p->final);
     return r;
@@ -223,25 +226,13 @@ static int place_once(const struct mr_commit *c, struct mr_dossier *d)
     return r;
 }
 
-/* An empty file says that there was a movie; it is made anew where an earlier attempt may have left
- * it in doubt. The part goes, and with it the room it took. */
 static int place_nothing(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(c->store, d, &p);
-    if (r == 0 && unlinkat(p.final_dir, p.final, 0) < 0 && errno != ENOENT)
-        r = -errno;
-    MR_CLEANUP(mr_fs_close)
-    int fd =
-        r < 0 ? r : openat(p.final_dir, p.final, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    if (r == 0 && (fd < 0 || fsync(fd) < 0))
-        r = -errno;
+    mr_lease_prove(c->store->lease);
     if (r == 0)
-        r = mr_fs_sync_dir(p.final_dir);
-    if (r == 0 && p.part_dir >= 0 && unlinkat(p.part_dir, p.part, 0) < 0 && errno != ENOENT)
-        r = -errno;
-    if (r == 0 && p.part_dir >= 0)
-        r = mr_fs_sync_dir(p.part_dir);
+        r = mr_stand_in_empty(p.final_dir, p.final, p.part_dir, p.part);
     places_close(&p);
     return r;
 }

@@ -15,8 +15,8 @@ from millrace import Skipped, binary, run, wait_for
 LINE = re.compile(r"(.{18}) (ok   |note |FAIL ) (.+)")
 FINDINGS = ["file system", "space", "in use", "writing", "openat2", "direct I/O", "io_uring",
             "allocate ahead", "fdatasync", "fsync of folders", "rename", "rename across",
-            "exchange", "long names", "birth time", "two processes", "lease", "group", "default ACL",
-            "project", "quota"]
+            "exchange", "long names", "birth time", "two processes", "lease", "group",
+            "default ACL", "project", "quota"]
 
 
 def check(folder, status=0):

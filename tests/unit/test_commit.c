@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "base/json.h"
 #include "finish.h"
+#include "sick_disk.h"
 #include "store_rig.h"
 #include "suite.h"
 
@@ -287,6 +288,19 @@ START_TEST(revision_takes_the_place_and_the_old_one_is_kept)
 }
 END_TEST
 
+/* As on NFS. */
+START_TEST(revision_does_without_an_exchange)
+{
+    static const int errors[] = {EINVAL, ENOSYS, EOPNOTSUPP};
+    for (int step = SEALED; step < STEPS; step++)
+        for (size_t i = 0; i < 3; i++) {
+            sick_disk.no_exchange = errors[i];
+            revision_after((enum step)step, true);
+            revision_after((enum step)step, false);
+        }
+}
+END_TEST
+
 /* Between the exchange and putting the old one away. */
 START_TEST(exchange_alone_is_completed)
 {
@@ -486,8 +500,8 @@ END_TEST
 
 MR_SUITE("commit", T(every_step_can_be_entered_again), T(what_was_not_sealed_is_resumed),
          T(name_taken_meanwhile_is_not_overwritten),
-         T(revision_takes_the_place_and_the_old_one_is_kept), T(exchange_alone_is_completed),
-         T(failed_movie_is_kept_apart_and_told_once), T(failed_movie_never_goes_to_a_final_name),
-         T(torn_end_does_not_swallow_what_follows), T(sealed_without_any_file_begins_again),
-         T(journals_of_nothing), T(several_movies_share_a_sync),
-         T(name_that_is_not_utf8_is_committed))
+         T(revision_takes_the_place_and_the_old_one_is_kept), T(revision_does_without_an_exchange),
+         T(exchange_alone_is_completed), T(failed_movie_is_kept_apart_and_told_once),
+         T(failed_movie_never_goes_to_a_final_name), T(torn_end_does_not_swallow_what_follows),
+         T(sealed_without_any_file_begins_again), T(journals_of_nothing),
+         T(several_movies_share_a_sync), T(name_that_is_not_utf8_is_committed))
