@@ -527,13 +527,15 @@ static void remove_void(const struct mr_commit *c, const char *name, const struc
     mr_info(STAGE, "journal %s is void and was removed: the store was taken over since", name);
 }
 
-static bool is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t generation)
+static int is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t generation)
 {
     uint32_t current, next;
     if (mr_dossier_epoch(generation) != c->store->epoch)
-        return true;
-    return mr_dossier_find(c->store->journal_fd, c->store->epoch, id, &current, &next) == 0 &&
-           mr_dossier_is_foreign(current) && current != generation;
+        return 1;
+    int r = mr_dossier_find(c->store->journal_fd, c->store->epoch, id, &current, &next);
+    if (r == -EOVERFLOW) /* none is left after it */
+        return 0;
+    return r < 0 ? r : mr_dossier_is_foreign(current) && current != generation;
 }
 
 static int recover_journal(const struct mr_commit *c, const char *name,
@@ -545,14 +547,15 @@ static int recover_journal(const struct mr_commit *c, const char *name,
         mr_warn(STAGE, "journal/%s is not a journal of ours: left alone", name);
         return 0;
     }
-    if (is_void(c, &id, generation)) {
+    int r = is_void(c, &id, generation);
+    if (r > 0)
         remove_void(c, name, &id, generation);
-        return 0;
-    }
+    if (r != 0)
+        return r > 0 ? 0 : mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
     MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return mr_err_errno(err, -ENOMEM, "journal %s", name);
-    int r = mr_dossier_read(c->store->journal_fd, name, d, err);
+    r = mr_dossier_read(c->store->journal_fd, name, d, err);
     if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
         unlinkat(c->store->journal_fd, name, 0);
         return 0;

@@ -367,10 +367,12 @@ static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *i
         mr_fs_close(&fd);
         return r;
     }
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    const char *name;
+    int r = mr_fs_next_name(dir, &name);
+    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
         struct mr_ulid other;
         uint32_t generation;
-        if (mr_dossier_parse_name(entry->d_name, "journal", &other, &generation) < 0 ||
+        if (mr_dossier_parse_name(name, "journal", &other, &generation) < 0 ||
             !mr_ulid_equal(&other, id) || mr_dossier_epoch(generation) != epoch)
             continue;
         if (mr_dossier_is_foreign(generation))
@@ -379,7 +381,7 @@ static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *i
             ret->newest = generation;
     }
     closedir(dir);
-    return 0;
+    return r;
 }
 
 int mr_dossier_find(int journal_dir, uint32_t epoch, const struct mr_ulid *id, uint32_t *ret,
