@@ -197,13 +197,19 @@ static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
     mr_consign_tell(c, s);
 }
 
+/* What earlier runs left is ended beyond the limit. */
+static size_t room_left(const struct mr_consign *c)
+{
+    return c->counts.moving < c->config.movies_max ? c->config.movies_max - c->counts.moving : 0;
+}
+
 /* All ids of a batch are durable before the first of them is opened at the server. */
 void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns)
 {
     struct mr_err err = {0};
     mr_consign_look_for_lost(c, real_ns);
     struct mr_shipment *ready[FILL_MAX];
-    size_t count = 0, room = c->config.movies_max - c->counts.moving;
+    size_t count = 0, room = room_left(c);
     if (c->all.waiting_count == 0 || room == 0 || now_ns < c->pause_until_ns)
         return;
     room = room < FILL_MAX ? room : FILL_MAX;

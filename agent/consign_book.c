@@ -131,6 +131,8 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
     if (r < 0 && r != -ENOENT)
         (void)mr_consign_journal_said(c, r, &err);
     bool as_it_was = r == 0 && same_content(&s->facts, m->size, m->mtime_ns);
+    if (r == 0 && mr_transfer_has(c->transfer, &m->id))
+        r = -ENOENT; /* it went, is being ended for that, and came back */
     if (r == 0 && m->state != MR_JOURNAL_OPEN && as_it_was) {
         s->id = m->id;
         s->revision = m->revision;
@@ -147,6 +149,8 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
         s->revision = m->revision;
         s->said = (struct mr_shipment_said){m->size, m->mtime_ns, m->source};
     } else {
+        if (r == 0 && m->state == MR_JOURNAL_OPEN) /* of another output or geometry */
+            mr_consign_supersede(c, m, s->watch, real_ns);
         mr_ulid_new(real_ns, &s->id);
     }
     return true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Movies that an earlier run had under way, and whose file went while no agent ran. Track never
- * tells of them, so nobody else would end them at the server. Looks once, when the agent starts; a
- * file that is still there is none of its business.
+ * Movies that an earlier run had under way, and whose file went while no agent ran, or is another
+ * movie now. Track never tells of them, so nobody else would end them at the server. Looks for
+ * files that went once, when the agent starts; what is still there is identified first.
  */
 #include "consign_state.h"
 
@@ -52,25 +52,45 @@ static struct mr_shipment *shipment_of(struct mr_consign *c, const struct mr_jou
     return s;
 }
 
-/* The server keeps what came and says so; of a revision, the one before it stays what is ready. */
-static void end_it(struct mr_consign *c, const struct mr_journal_movie *m, uint32_t watch,
-                   int64_t real_ns)
+/* Into the transfer, to be ended there. NULL: no memory; the next start tries again. */
+static struct mr_shipment *add(struct mr_consign *c, const struct mr_journal_movie *m,
+                               uint32_t watch, int64_t real_ns)
 {
     struct mr_open open;
     struct mr_shipment *s = shipment_of(c, m, watch);
     if (s == NULL)
-        return; /* the next start tries again */
+        return NULL;
     mr_consign_describe(c, s, real_ns, &open);
     if (mr_transfer_add(c->transfer, s, &open) < 0) {
         mr_shipments_remove(&c->all, s);
+        return NULL;
+    }
+    c->counts.moving++;
+    s->state = MR_SHIPMENT_MOVING;
+    return s;
+}
+
+void mr_consign_supersede(struct mr_consign *c, const struct mr_journal_movie *m, uint32_t watch,
+                          int64_t real_ns)
+{
+    struct mr_shipment *s = add(c, m, watch, real_ns);
+    if (s == NULL)
+        return;
+    s->state = MR_SHIPMENT_LEAVING;
+    mr_transfer_abandon(c->transfer, s);
+}
+
+/* The server keeps what came and says so; of a revision, the one before it stays what is ready. */
+static void end_lost(struct mr_consign *c, const struct mr_journal_movie *m, uint32_t watch,
+                     int64_t real_ns)
+{
+    mr_warn(STAGE, "%s/%s was under way and went while no agent ran", m->root, m->path);
+    if (m->revision > 1) {
+        mr_consign_supersede(c, m, watch, real_ns);
         return;
     }
-    mr_warn(STAGE, "%s/%s was under way and went while no agent ran", s->root, s->path);
-    c->counts.moving++;
-    s->state = m->revision > 1 ? MR_SHIPMENT_LEAVING : MR_SHIPMENT_MOVING;
-    if (m->revision > 1)
-        mr_transfer_abandon(c->transfer, s);
-    else
+    struct mr_shipment *s = add(c, m, watch, real_ns);
+    if (s != NULL)
         mr_transfer_fail(c->transfer, s, NULL, "the source vanished while no agent ran");
 }
 
@@ -90,9 +110,9 @@ static void look_below(struct mr_consign *c, uint32_t watch, int64_t real_ns)
             (void)mr_consign_journal_said(c, r, &err);
             return;
         }
-        if (is_lost(root, &c->record)) {
+        if (is_lost(root, &c->record) && !mr_transfer_has(c->transfer, &c->record.id)) {
             const struct mr_journal_movie lost = c->record; /* describe asks the journal too */
-            end_it(c, &lost, watch, real_ns);
+            end_lost(c, &lost, watch, real_ns);
         }
     }
 }

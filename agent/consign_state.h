@@ -51,6 +51,9 @@ bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t re
 
 /* Once: movies of the journal that are open and whose file is not there any more are FAILed. */
 void mr_consign_look_for_lost(struct mr_consign *c, int64_t real_ns);
+/* The file of movie m is another movie now: m is ABANDONed. */
+void mr_consign_supersede(struct mr_consign *c, const struct mr_journal_movie *m, uint32_t watch,
+                          int64_t real_ns);
 
 /* ---- consign ---- */
 

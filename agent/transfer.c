@@ -158,6 +158,11 @@ int mr_transfer_add(struct mr_transfer *t, void *owner, const struct mr_open *op
     return 0;
 }
 
+bool mr_transfer_has(const struct mr_transfer *t, const struct mr_ulid *id)
+{
+    return mr_transfer_find_id(t, id) != NULL;
+}
+
 void mr_transfer_settled(struct mr_transfer *t, void *owner, uint64_t from, uint64_t to)
 {
     struct movie *m = mr_transfer_find_owner(t, owner);

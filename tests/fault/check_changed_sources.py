@@ -5,6 +5,7 @@ the agent was dead in the midst of them, and again and again while it lives. Wha
 is a version that the file once was, whole; the last version arrives; nothing is left behind."""
 import os
 import shutil
+import struct
 import sys
 import time
 
@@ -39,6 +40,12 @@ def changed_in_secret(path, other):
 def grown(path, other):
     """Into another movie: more frames, and the header says so."""
     shutil.copyfile(other, path)
+
+
+def reshaped(path, other):
+    """In place, into a movie of other frames."""
+    with open(path, "r+b") as f:
+        f.write(struct.pack("<3i", 512, 1024, 2 * SIZE // MIB))
 
 
 def replaced(path, other):
@@ -113,6 +120,21 @@ def test_changed_in_secret_while_dead(work):
 
 def test_grown_while_dead(work):
     while_dead(work, grown, False)
+
+
+def test_reshaped_while_dead(work):
+    while_dead(work, reshaped, False)
+
+
+def test_another_output_while_dead(work):
+    """What was begun under the old configuration is dropped, and its file shipped by the new."""
+    server, dead, path, other = half_shipped(work, dice())
+    agent = work.agent(server, {"watch": {"output": "mrc"}})
+    event = server.wait_for_event(READY[0], "movie_0001.mrc", timeout=WAIT)
+    assert event["data"]["output"] == "mrc"
+    wait_for(lambda: is_clean(server), WAIT, "nothing is left of the other")
+    assert len(check_events(server)) == 1
+    assert agent.stop() == 0 and server.stop() == 0
 
 
 def test_replaced_while_dead(work):
