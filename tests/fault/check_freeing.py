@@ -14,6 +14,7 @@ from aftermath import check_events, dice, figures, how_many, make_movies, sha256
 from loopdisk import Disk, pull_the_plug
 from millrace import Agent, run, wait_for
 
+KILLS, CUTS = how_many(24, 1000), how_many(12, 250)
 HIDDEN = ".millrace-purge-"
 STEPS = ("purge-intended", "purge-hidden", "purge-unlinked", "purge-written")
 
@@ -238,7 +239,7 @@ def test_kills(work):
 
     def kills():
         kill_one(server, agent, rng)
-    suffer(work, server, agent, rng, how_many(24, 1000), kills)
+    suffer(work, server, agent, rng, KILLS, kills)
 
 
 def power(work, kind):
@@ -250,7 +251,7 @@ def power(work, kind):
 
         def cuts():
             cut_one((server, agent, disks), rng)
-        suffer(work, server, agent, rng, how_many(12, 250), cuts)
+        suffer(work, server, agent, rng, CUTS, cuts)
 
 
 def test_power_ext4(work):
