@@ -153,8 +153,7 @@ static void complete(const struct mr_source_facts *facts, enum mr_complete_by by
     ret->complete_by = by;
     ret->settled_from = 0;
     ret->settled_to = facts->size;
-    mr_text_appendf(why, "%" PRIu64 " frames, complete by %s", ret->frames,
-                    mr_complete_by_name(by));
+    mr_text_appendf(why, "%" PRIu64 " frames, by %s", ret->frames, mr_complete_by_name(by));
 }
 
 /* NZ and size agree: what else says that it is complete? */

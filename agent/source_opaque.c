@@ -17,7 +17,7 @@ static void complete(const struct mr_source_facts *facts, enum mr_complete_by by
     ret->state = MR_SOURCE_COMPLETE;
     ret->complete_by = by;
     ret->settled_to = facts->size;
-    mr_text_appendf(why, "complete by %s", mr_complete_by_name(by));
+    mr_text_appendf(why, "by %s", mr_complete_by_name(by));
 }
 
 static void look(const struct mr_source_facts *facts, const struct mr_source_view *before,

@@ -188,9 +188,9 @@ static int take_bounds(struct mr_subscription *s, uint64_t first, uint64_t last)
         s->next = last + 1;
     if (last + 1 < s->next) {
         mr_err_set(&s->err, -ESTALE,
-                   "the server's log ends at event %" PRIu64 ", but %" PRIu64
-                   " was already seen: it is another store, or an older copy",
-                   last, s->next - 1);
+                   "the server's log ends at event %" PRIu64 ", and %" PRIu64
+                   " is to come next: it is another store, an older copy, or a wrong number",
+                   last, s->next);
         return final(s, -ESTALE);
     }
     if (first > s->next) {

@@ -66,7 +66,8 @@ int mr_subscription_open(const struct mr_subscription_options *options,
  * take up to a quarter of a second longer while it asks for replay. 0           *ret is filled
  *  -EAGAIN     none came in time (an unreachable server too: mr_subscription_reached)
  *  -EINTR      a signal was caught; call again
- *  -ESTALE     the server's log ends before an event already seen: another or an older store. Final
+ *  -ESTALE     the server's log ends before the event in front of the wanted one: another or an
+ *              older store, or a wrong number. Final
  *  -EPROTO     the server's answers make no sense. Final
  *  -ENOMEM     call again */
 int mr_subscription_next(struct mr_subscription *subscription, int timeout_ms,

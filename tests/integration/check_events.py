@@ -72,6 +72,9 @@ def test_since_count_type_timeout(work):
     assert whole.finished() == 0 and whole.events == log
     some = Subscriber(work, server, "--since", "3", "--count", "4").start()
     assert some.finished() == 0 and some.events == log[2:6]
+    wrong = Subscriber(work, server, "--since", str(len(log) + 2)).start()
+    assert wrong.wait() == 1
+    assert f"ends at event {len(log)}, and {len(log) + 2} is to come next" in wrong.messages()
     for glob in ("millrace.*.ready.v1", "millrace.movie.*", "*.online.*", "nothing"):
         picked = Subscriber(work, server, "--since", "1", "--type", glob, "--timeout", "1").start()
         assert picked.finished() == 75, "no more came: 75"

@@ -440,7 +440,7 @@ def test_dry_run_sends_nothing(work):
     agent = Agent(work, server, {"watch": PATIENT})
     done = agent.run(["--dry-run"])
     assert done.returncode == 0, done.stderr
-    for word in ("whole_0001.mrc", "cut_0001.mrc", "a.log", "complete by close"):
+    for word in ("whole_0001.mrc", "cut_0001.mrc", "a.log", "complete: by close"):
         assert word in done.stdout, done.stdout
     assert "b.tmp" not in done.stdout
     assert not server.logged() and finals(server) == []
