@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -29,7 +30,8 @@
 #define LET_GO_NS      (2 * MR_NS_PER_S)
 #define READ_TRIES     5
 #define READ_PAUSE_NS  MR_NS_PER_S
-#define PATIENCE       6 /* times unreachable_ns, once a server was there */
+#define BACKLOG_NS     (60 * MR_NS_PER_S) /* without a server: how often what waits is told */
+#define PATIENCE       6                  /* times unreachable_ns, once a server was there */
 
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_TALKING };
 
@@ -44,6 +46,7 @@ struct mr_tail {
     int64_t next_try_ns, backoff_ns, connecting_ns, last_contact_ns;
     bool lanes_ordered, growth_ended, starved, said_down, said_refused;
     int64_t drain_until_ns;
+    int64_t backlog_said_ns;
     int64_t read_after_ns; /* a read failed: not again at once */
     atomic_bool stopped;
     pthread_mutex_t lock; /* of status */
@@ -97,10 +100,28 @@ void mr_tail_status(struct mr_tail *t, struct mr_tail_status *ret)
     pthread_mutex_unlock(&t->lock);
 }
 
-static void update_status(struct mr_tail *t)
+/* The server hears of it and shows it; while there is none, the log does. */
+static void tell_backlog(struct mr_tail *t, const struct mr_consign_counts *counts, int64_t now_ns)
+{
+    const struct mr_backlog b = {
+        .bytes = counts->bytes > counts->sent_bytes ? counts->bytes - counts->sent_bytes : 0,
+        .files = (uint32_t)(counts->waiting + counts->moving)};
+    char text[MR_QUANTITY_TEXT];
+    mr_transfer_tell_backlog(t->transfer, &b);
+    if (mr_transfer_ready(t->transfer) || b.files == 0 || t->backlog_said_ns == 0)
+        t->backlog_said_ns = now_ns;
+    if (now_ns - t->backlog_said_ns < BACKLOG_NS)
+        return;
+    t->backlog_said_ns = now_ns;
+    mr_warn(STAGE, "still no session: %u files wait where they are, %s", b.files,
+            mr_text_size_about(b.bytes, text));
+}
+
+static void update_status(struct mr_tail *t, int64_t now_ns)
 {
     struct mr_consign_counts counts;
     mr_consign_count(t->consign, &counts);
+    tell_backlog(t, &counts, now_ns);
     pthread_mutex_lock(&t->lock);
     t->status.counts = counts;
     t->status.connected = mr_transfer_ready(t->transfer);
@@ -411,7 +432,7 @@ static void run(void *stage)
         for (int i = 0; i < READS && more && t->drain_until_ns == 0; i++)
             more = read_one(t, now_ns);
         speak(t, now_ns);
-        update_status(t);
+        update_status(t, now_ns);
         if (finished(t, now_ns))
             break;
         if (!more || t->drain_until_ns != 0)

@@ -74,7 +74,7 @@ void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns
     mr_transfer_disconnected(t);
     t->state = CONNECTED;
     t->epoch = epoch;
-    t->heard_ns = t->sent_ns = now_ns;
+    t->heard_ns = t->sent_ns = t->pinged_ns = now_ns;
 }
 
 void mr_transfer_disconnected(struct mr_transfer *t)
@@ -88,6 +88,11 @@ void mr_transfer_disconnected(struct mr_transfer *t)
         mr_transfer_window_reset(t, m);
     }
     memset(t->lanes, 0, sizeof(t->lanes));
+}
+
+void mr_transfer_tell_backlog(struct mr_transfer *t, const struct mr_backlog *backlog)
+{
+    t->backlog = *backlog;
 }
 
 bool mr_transfer_ready(const struct mr_transfer *t)

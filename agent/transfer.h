@@ -42,6 +42,7 @@ void mr_transfer_free(struct mr_transfer *t);
 /* HELLO follows. */
 void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns);
 void mr_transfer_disconnected(struct mr_transfer *t);
+void mr_transfer_tell_backlog(struct mr_transfer *t, const struct mr_backlog *backlog);
 bool mr_transfer_ready(const struct mr_transfer *t); /* WELCOME has come */
 const struct mr_welcome *mr_transfer_welcome(const struct mr_transfer *t);
 uint64_t mr_transfer_session(const struct mr_transfer *t);

@@ -121,12 +121,14 @@ static bool say_demand(struct mr_transfer *t, struct mr_message *ret)
 
 static bool say_ping(struct mr_transfer *t, int64_t now_ns, int64_t real_ns, struct mr_message *ret)
 {
-    bool idle = now_ns - t->sent_ns >= t->welcome.heartbeat_ms * MR_NS_PER_MS;
-    if (!t->pong_due && !idle)
+    bool due = now_ns - t->pinged_ns >= t->welcome.heartbeat_ms * MR_NS_PER_MS;
+    if (!t->pong_due && !due)
         return false;
+    t->pinged_ns = now_ns;
     ret->type = t->pong_due ? MR_PONG : MR_PING;
     ret->ping.token = t->pong_due ? t->pong_token : ++t->ping_token;
     ret->ping.real_ns = real_ns;
+    ret->ping.backlog = t->backlog;
     t->pong_due = false;
     return true;
 }

@@ -51,7 +51,8 @@ struct mr_transfer {
     enum session_state state;
     uint64_t session, epoch;
     uint32_t sent_sequence, heard_sequence;
-    int64_t heard_ns, sent_ns;
+    int64_t heard_ns, sent_ns, pinged_ns;
+    struct mr_backlog backlog;
     struct mr_welcome welcome;
     struct lane_credit lanes[MR_LANES_MAX];
     bool demand_due, pong_due, bye_due, confirm_due;

@@ -44,7 +44,7 @@ struct mr_control {
     pthread_mutex_t lock; /* of snapshot */
     char *snapshot;
     int64_t snapshot_ns;
-    struct mr_counter duplicates;
+    struct mr_counter duplicates, backlog;
 };
 
 /* ---- what intake asks for ---- */
@@ -334,7 +334,14 @@ static void add_session(void *ctx, const struct mr_intake_session_view *v)
     mr_json_put_string(session, "software", v->hello->software);
     mr_json_put_bool(session, "push", v->hello->ephemeral);
     mr_json_put_int(session, "movies", (int64_t)v->movies);
+    mr_json_put_int(session, "backlog_bytes", (int64_t)v->backlog.bytes);
+    mr_json_put_int(session, "backlog_files", (int64_t)v->backlog.files);
     mr_json_add(ctx, session);
+}
+
+static void sum_backlog(void *ctx, const struct mr_intake_session_view *v)
+{
+    *(uint64_t *)ctx += v->backlog.bytes;
 }
 
 static void add_movie(void *ctx, const struct mr_intake_movie_view *v)
@@ -362,6 +369,9 @@ static void take_snapshot(struct mr_control *c, int64_t now_ns)
     c->snapshot_ns = now_ns;
     struct mr_json *json = mr_json_object();
     struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
+    uint64_t backlog = 0;
+    mr_intake_each_session(c->intake, sum_backlog, &backlog);
+    mr_counter_set(&c->backlog, backlog);
     mr_intake_each_session(c->intake, add_session, sessions);
     mr_intake_each_movie(c->intake, add_movie, movies);
     mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->duplicates));
@@ -425,6 +435,11 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
                                         .help = "Slabs that came again though they were durable.",
                                         .kind = MR_COUNTER};
     mr_counter_register(&c->duplicates);
+    c->backlog =
+        (struct mr_counter){.name = "millrace_agents_backlog_bytes",
+                            .help = "What connected agents have to ship and is not durable.",
+                            .kind = MR_GAUGE};
+    mr_counter_register(&c->backlog);
     for (uint16_t i = 0; i < c->lanes; i++)
         c->config.intake.ports[i] = mr_lane_port(config->lanes[i]);
     const struct mr_intake_ops ops = {.ctx = c,
@@ -458,6 +473,7 @@ void mr_control_free(struct mr_control *c)
         mr_router_close(c->router);
     mr_intake_free(c->intake);
     mr_counter_unregister(&c->duplicates);
+    mr_counter_unregister(&c->backlog);
     pthread_mutex_destroy(&c->lock);
     free(c->snapshot);
     free(c->scratch);

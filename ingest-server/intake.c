@@ -292,7 +292,8 @@ void mr_intake_each_session(const struct mr_intake *in,
         const struct session *s = &in->sessions[i];
         if (s->state != TALKING)
             continue;
-        struct mr_intake_session_view view = {.hello = &s->hello, .session = s->token};
+        struct mr_intake_session_view view = {
+            .hello = &s->hello, .session = s->token, .backlog = s->backlog};
         for (const struct entry *e = in->entries; e != NULL; e = e->next)
             view.movies += e->session == i;
         visit(ctx, &view);

@@ -131,6 +131,7 @@ struct mr_intake_session_view {
     const struct mr_hello *hello;
     uint64_t session;
     uint64_t movies;
+    struct mr_backlog backlog; /* at the agent, as it last told */
 };
 void mr_intake_each_movie(const struct mr_intake *in,
                           void (*visit)(void *ctx, const struct mr_intake_movie_view *v),

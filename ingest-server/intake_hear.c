@@ -196,9 +196,11 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
             in->ops.confirm(in->ops.ctx, s->token, &m->confirm);
         return;
     case MR_PING:
+        s->backlog = m->ping.backlog;
         mr_intake_say(in, s, &pong);
         return;
     case MR_PONG:
+        s->backlog = m->ping.backlog;
         return;
     case MR_BYE:
         if (s->hello.ephemeral)

@@ -53,6 +53,7 @@ struct session {
     uint32_t sent_sequence, heard_sequence;
     int64_t heard_ns, sent_ns, since_ns, clock_offset_ms;
     bool credit_due;
+    struct mr_backlog backlog; /* as its agent last told */
 };
 
 struct mr_intake {

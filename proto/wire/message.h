@@ -213,10 +213,17 @@ struct mr_abandon {
     struct mr_ulid movie;
 };
 
+/* What an agent has that is to be shipped and is not durable yet. */
+struct mr_backlog {
+    uint64_t bytes;
+    uint32_t files;
+};
+
 /* PING and PONG */
 struct mr_ping {
     uint64_t token;
-    int64_t real_ns; /* sender's clock */
+    int64_t real_ns;           /* sender's clock */
+    struct mr_backlog backlog; /* a server's is 0, as is that of an agent that tells none */
 };
 
 struct mr_bye {

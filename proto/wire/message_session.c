@@ -119,12 +119,19 @@ void mr_message_write_ping(struct mr_writer *w, const struct mr_message *m)
 {
     mr_write_u64(w, m->ping.token);
     mr_write_i64(w, m->ping.real_ns);
+    mr_write_u64(w, m->ping.backlog.bytes);
+    mr_write_u32(w, m->ping.backlog.files);
 }
 
 void mr_message_read_ping(struct mr_fields *f, struct mr_message *m)
 {
     m->ping.token = mr_field_u64(f, "token", 0, UINT64_MAX);
     m->ping.real_ns = mr_field_i64(f, "real_ns");
+    m->ping.backlog = (struct mr_backlog){0};
+    if (mr_reader_left(&f->reader) == 0) /* appended within version 1 */
+        return;
+    m->ping.backlog.bytes = mr_field_u64(f, "backlog_bytes", 0, UINT64_MAX);
+    m->ping.backlog.files = mr_field_u32(f, "backlog_files", 0, UINT32_MAX);
 }
 
 void mr_message_write_bye(struct mr_writer *w, const struct mr_message *m)

@@ -5,6 +5,7 @@ not there. Neither side's memory grows past its pool, nothing is dropped, the wa
 afterwards all is caught up with at full rate. --long: a minute and more of each."""
 import contextlib
 import random
+import re
 import sys
 import threading
 import time
@@ -114,15 +115,18 @@ def suffer(work, name, fault):
 def stands_still(m, seconds):
     """No slab becomes durable; the server goes on telling how it stands. Returns how few buffers
     its lanes had left."""
-    before, least = m.durable(), []
+    before, least, seen = m.durable(), [], []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         status = m.server.status()
         assert status is not None, "the status cannot be asked for"
         assert status["movies"], "nothing is to be seen of the movies that wait"
+        seen.append(sum(s["backlog_bytes"] for s in status["sessions"]))
         least.append(sum(lane["buffers_free"] for lane in status["lanes"]))
         time.sleep(0.1)
     assert m.durable() == before, "a slab became durable on a store that stands still"
+    assert seen[-1] >= SIZE, f"a backlog of {seen[-1]} bytes is all that is seen"
+    assert f"millrace_agents_backlog_bytes {seen[-1]}" in m.server.get("/metrics")
     return min(least)
 
 
@@ -159,6 +163,8 @@ def leave(m, _disk, _full):
     m.server.kill()
     m.acquire()
     time.sleep(180 if LONG else 6)
+    if LONG:
+        assert re.search("still no session: [0-9]+ files wait", m.agent.messages())
     assert len(m.waiting()) == BATCH
     m.server.start()
     yield

@@ -368,6 +368,31 @@ START_TEST(test_limits_and_nonsense)
 }
 END_TEST
 
+static void note_backlog(void *ctx, const struct mr_intake_session_view *v)
+{
+    *(struct mr_backlog *)ctx = v->backlog;
+}
+
+START_TEST(test_what_an_agent_has_to_ship_is_seen)
+{
+    struct mr_backlog seen = {.files = 9};
+    live();
+    mr_intake_each_session(in, note_backlog, &seen);
+    ck_assert_uint_eq(seen.files, 0);
+    memset(&m, 0, sizeof(m));
+    m.type = MR_PING;
+    m.ping.backlog = (struct mr_backlog){.bytes = 4096, .files = 2};
+    hear(0);
+    told(0, MR_PONG);
+    mr_intake_each_session(in, note_backlog, &seen);
+    ck_assert_uint_eq(seen.bytes, 4096);
+    ck_assert_uint_eq(seen.files, 2);
+    mr_intake_stop(in);
+    mr_intake_detached(in, movie);
+    done();
+}
+END_TEST
+
 START_TEST(test_silence_and_credit)
 {
     live();
@@ -479,5 +504,5 @@ MR_SUITE("intake", T(test_commits), T(test_a_slab_past_the_end_fills_no_hole),
          T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
          T(test_stuck_is_held_and_renewed), T(test_an_exceeded_quota_fails_the_movie),
          T(test_newer_session_waits_for_the_older_ones_writes), T(test_limits_and_nonsense),
-         T(test_silence_and_credit), T(test_no_credit_while_paused),
-         T(test_confirm_is_answered_to_who_asked), T(test_stop))
+         T(test_what_an_agent_has_to_ship_is_seen), T(test_silence_and_credit),
+         T(test_no_credit_while_paused), T(test_confirm_is_answered_to_who_asked), T(test_stop))

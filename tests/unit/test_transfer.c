@@ -146,6 +146,26 @@ START_TEST(test_ships_a_movie)
 }
 END_TEST
 
+/* However busy the line is, the server hears once a heartbeat what there is to come. */
+START_TEST(test_backlog_is_told_while_slabs_are_sent)
+{
+    const struct mr_backlog backlog = {.bytes = 3 * SLAB, .files = 1};
+    movie(1, 3, 0);
+    mr_transfer_tell_backlog(t, &backlog);
+    ship(0);
+    silent();
+    now += 399 * MR_NS_PER_MS;
+    say(MR_DEMAND); /* idle credit goes back: something was said, and still */
+    silent();
+    now += MR_NS_PER_MS;
+    say(MR_PING);
+    ck_assert_uint_eq(out.ping.backlog.bytes, 3 * SLAB);
+    ck_assert_uint_eq(out.ping.backlog.files, 1);
+    silent();
+    mr_transfer_free(t);
+}
+END_TEST
+
 START_TEST(test_empty_movie_ends_at_once)
 {
     movie(1, 0, 0);
@@ -308,8 +328,9 @@ START_TEST(test_other_sessions_are_ignored)
 }
 END_TEST
 
-MR_SUITE("transfer", T(test_ships_a_movie), T(test_empty_movie_ends_at_once),
-         T(test_durable_slabs_are_only_read), T(test_idle_credit_goes_back_and_needed_does_not),
+MR_SUITE("transfer", T(test_ships_a_movie), T(test_backlog_is_told_while_slabs_are_sent),
+         T(test_empty_movie_ends_at_once), T(test_durable_slabs_are_only_read),
+         T(test_idle_credit_goes_back_and_needed_does_not),
          T(test_too_little_credit_goes_back_while_more_is_asked),
          T(test_pick_of_before_hold_is_void), T(test_resend_and_stale),
          T(test_higher_generation_begins_again), T(test_session_ends_where_it_must), T(test_fail),
