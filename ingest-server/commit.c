@@ -199,10 +199,9 @@ static int note_mtime(int dir, const char *name, struct mr_dossier *d)
 {
     struct mr_fs_facts facts = {0};
     int r = mr_fs_stat(dir, name, &facts);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    d->sealed.mtime_ns = facts.mtime_ns;
-    return 0;
+    if (r == 0 || r == -ENOENT)
+        d->sealed.mtime_ns = facts.mtime_ns;
+    return r == -ENOENT ? 0 : r;
 }
 
 static int place_once(const struct mr_commit *c, struct mr_dossier *d)
@@ -272,11 +271,9 @@ static int log_events(const struct mr_commit *c, struct mr_dossier *const *movie
 /* Of one that was not placed in this life. */
 static int look_for_mtime(const struct mr_store *store, struct mr_dossier *d, struct mr_err *err)
 {
-    char dir[MR_NAMING_PATH_MAX + 1];
-    const char *name;
-    mr_store_split(d->sealed.path, dir, sizeof(dir), &name);
-    MR_CLEANUP(mr_fs_close) int fd = mr_store_dir(store, d->sealed.path);
-    int r = fd == -ENOENT ? 0 : fd < 0 ? fd : note_mtime(fd, name, d);
+    MR_CLEANUP(mr_fs_close)
+    int fd = mr_fs_open_beneath(store->root_fd, d->sealed.path, O_PATH | O_NOFOLLOW, 0);
+    int r = fd == -ENOENT ? 0 : fd < 0 ? fd : note_mtime(fd, "", d);
     return r < 0 ? mr_err_errno(err, r, "%s: its time", d->sealed.path) : 0;
 }
 
@@ -533,9 +530,9 @@ static int is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t
     if (mr_dossier_epoch(generation) != c->store->epoch)
         return 1;
     int r = mr_dossier_find(c->store->journal_fd, c->store->epoch, id, &current, &next);
-    if (r == -EOVERFLOW) /* none is left after it */
-        return 0;
-    return r < 0 ? r : mr_dossier_is_foreign(current) && current != generation;
+    if (r < 0)
+        return r == -EOVERFLOW ? 0 : r;
+    return mr_dossier_is_foreign(current) && current != generation;
 }
 
 static int recover_journal(const struct mr_commit *c, const char *name,

@@ -26,12 +26,13 @@ SHORT = 25  # seconds, after those that are KNOWN
 KNOWN = [  # each found something once
     "keep/ingest/EIO/statx */in/m.mrc#2",  # the store's time of a file was 0, so it came twice
     "revision/ingest/EIO/openat2 */in/s.log",  # a revision was put beside its predecessor
-    "placed/ingest/EIO/statx */in/m.mrc",  # a movie in its place was forgotten, and came twice
-    "sealed/ingest/EIO/statx *.part",  # the same of one that was to be placed
+    "placed/ingest/EIO/statx */in/m.mrc#2",  # a movie in its place was forgotten, and came twice
+    "sealed/ingest/EIO/statx *.part#2",  # the same of one that was to be placed
     "sealed/ingest/EIO/readdir */journal#3",  # what was sealed was not looked for
-    "resume/ingest/EIO/openat */journal/.#2",  # the movie's journal was not looked for
+    "resume/ingest/EIO/openat */journal/.#2",  # which of a movie's journals counts
+    "resume/ingest/EIO/openat */journal/.#3",  # the movie's journal was not looked for
     "keep/agent/EIO/open */movies#2",  # a push ended well and had shipped nothing
-    "keep/agent/EIO/stat */movies/in#3",  # the same, and said nothing
+    "keep/agent/EIO/stat */movies/in#4",  # the same, and said nothing
     "keep/agent/ENOMEM/fdopendir */movies/in",  # the same
     "keep/ingest/uring-setup:ENOMEM/4",  # the second lane went without io_uring in silence
 ]
@@ -66,7 +67,7 @@ def run_case(series, glob, number, patient=False, trace=False):
                 continue
             except Exception:
                 print(f"{series}: {case.report().what if case.fault else 'before the fault'}; "
-                      f"{case.outcome}", flush=True)
+                      f"{case.outcome}; failed movies: {case.failures()}", flush=True)
                 raise
             assert report.failed or not glob, "no call fits: what is it called now?"
             if trace:

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-from aftermath import check_nothing_left  # first: it knows where millrace.py is
+from aftermath import FAILED, check_nothing_left  # first: it knows where millrace.py is
 from millrace import Program, Skipped, binary, wait_for
 
 SERVER, AGENT = "millrace-ingest", "millrace-agent"
@@ -138,6 +138,10 @@ class Case:
 
     def report(self):
         return self.fault.report(self.said())
+
+    def failures(self):
+        """Why movies failed, as far as the server still says."""
+        return [e["data"].get("reason") for e in self.server.logged() if e["type"] == FAILED]
 
     # ---- the life with the fault ----
 
