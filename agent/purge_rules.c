@@ -17,7 +17,7 @@
 
 static int say(char why[MR_PURGE_WHY], int code, const char *text)
 {
-    snprintf(why, MR_PURGE_WHY, "%s", text);
+    snprintf(why, MR_PURGE_WHY, "%.*s", MR_PURGE_WHY - 1, text);
     return code;
 }
 
