@@ -395,6 +395,11 @@ void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
         rechecked(b, job->recheck);
         return;
     }
+    if (job->kind == MR_BERTH_DOUBT) {
+        int r = mr_roster_add(&b->doubts, &job->id, 0);
+        (void)r; /* out of memory: it is read back again when it is sealed, and comes here again */
+        return;
+    }
     struct mr_berth_answer answer = {.id = job->open->movie};
     mr_roster_take(&b->strays, &job->open->movie);
     if (open_movie(b, job, &answer))

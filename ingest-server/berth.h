@@ -17,7 +17,13 @@ struct mr_recheck_job;
 
 /* Control -> berth; owned by the queue's reader */
 struct mr_berth_job {
-    enum { MR_BERTH_OPEN, MR_BERTH_RELEASE, MR_BERTH_CONFIRM, MR_BERTH_RECHECKED } kind;
+    enum {
+        MR_BERTH_OPEN,
+        MR_BERTH_RELEASE,
+        MR_BERTH_CONFIRM,
+        MR_BERTH_RECHECKED,
+        MR_BERTH_DOUBT
+    } kind;
     struct mr_open *open; /* OPEN; owned */
     char agent[MR_NAME_MAX + 1];
     bool push; /* OPEN: nobody resumes it once that push has ended */
@@ -27,6 +33,7 @@ struct mr_berth_job {
     struct mr_confirm confirm;
     uint64_t session;               /* CONFIRM: whose; the answer carries it */
     struct mr_recheck_job *recheck; /* RECHECKED, from recheck; owned */
+    struct mr_ulid id; /* DOUBT, from recheck: its slabs are read back at its next OPEN */
 };
 
 /* Berth -> control */

@@ -25,6 +25,7 @@ struct mr_ingest_config {
     bool standby;
     uint64_t pool_bytes;
     int security; /* 0 none, 1 curve */
+    bool verify_at_seal;
     bool allow_plaintext;
     struct mr_config_maps webhooks;
 };

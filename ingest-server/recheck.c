@@ -10,6 +10,7 @@
 #include "seal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -198,12 +199,21 @@ static void hand_over(struct mr_recheck *c, struct mr_recheck_job *job, bool bad
     mr_recheck_job_free(job);
 }
 
+static int open_file(struct mr_recheck *c, const struct mr_recheck_job *job)
+{
+    const struct mr_movie *m = job->movie;
+    if (m == NULL)
+        return mr_commit_open_file(c->store, job->dossier);
+    int fd = openat(m->part_dir_fd, m->part_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? -errno : fd;
+}
+
 /* Reads on for a turn. *ret_bad: it will not come to what was sealed. */
 static int read_file(struct mr_recheck *c, struct mr_recheck_job *job, bool *ret_bad)
 {
     struct stat st;
     const struct mr_sealed *s = &job->dossier->sealed;
-    int fd = mr_commit_open_file(c->store, job->dossier);
+    int fd = open_file(c, job);
     if (fd < 0)
         return fd;
     int r = mr_reread_take(&c->reread, fd, c->store->direct_io != MR_DIRECT_OFF);
@@ -234,7 +244,51 @@ static bool sealed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
     return true;
 }
 
+/* ---- the turn of one that is being sealed ---- */
+
+static void give_to_seal(struct mr_recheck *c, struct mr_recheck_job *job, bool bad)
+{
+    const struct mr_ulid id = job->dossier->open.movie;
+    const struct mr_berth_job doubt = {.kind = MR_BERTH_DOUBT, .id = id};
+    if (bad && mr_queue_push(c->queues.berth_jobs, &doubt) < 0)
+        mr_debug(STAGE, "the server is going down"); /* and the next one doubts all of them */
+    const struct mr_seal_job verified = {
+        .kind = MR_SEAL_VERIFIED, .id = id, .recheck = job, .bad = bad};
+    if (mr_queue_push(c->queues.seal_jobs, &verified) < 0)
+        mr_recheck_job_free(job);
+}
+
+/* False: it has not come to its end. */
+static bool sealing_turn(struct mr_recheck *c, struct mr_recheck_job *job)
+{
+    bool bad = false;
+    int r = read_file(c, job, &bad);
+    if (r == 0 && !job->whole)
+        return false;
+    job->whole = true;
+    give_to_seal(c, job, bad || r < 0);
+    return true;
+}
+
 /* ---- the loop ---- */
+
+/* The server stops. */
+static void let_go(struct mr_recheck *c, struct mr_recheck_job *job)
+{
+    if (job->movie == NULL)
+        mr_recheck_job_free(job);
+    else if (job->sealing != NULL)
+        give_to_seal(c, job, false);
+    else
+        give_back(c, job);
+}
+
+static bool take_turn(struct mr_recheck *c, struct mr_recheck_job *job)
+{
+    if (job->movie == NULL)
+        return sealed_turn(c, job);
+    return job->sealing != NULL ? sealing_turn(c, job) : resumed_turn(c, job);
+}
 
 /* -EPIPE: no more will come. */
 static int take_jobs(struct mr_recheck *c, int wait_ms)
@@ -255,12 +309,9 @@ static void do_turns(struct mr_recheck *c)
     while (!STAILQ_EMPTY(&now)) {
         struct mr_recheck_job *job = STAILQ_FIRST(&now);
         STAILQ_REMOVE_HEAD(&now, link);
-        bool is_sealed = job->movie == NULL, stopping = atomic_load(&c->stopping);
-        if (stopping && is_sealed)
-            mr_recheck_job_free(job);
-        else if (stopping)
-            give_back(c, job);
-        else if (!(is_sealed ? sealed_turn(c, job) : resumed_turn(c, job)))
+        if (atomic_load(&c->stopping))
+            let_go(c, job);
+        else if (!take_turn(c, job))
             STAILQ_INSERT_TAIL(&c->list, job, link);
     }
 }

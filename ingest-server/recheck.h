@@ -25,11 +25,13 @@ struct mr_recheck_job {
     STAILQ_ENTRY(mr_recheck_job) link; /* recheck's own */
     struct mr_movie *movie;            /* a reference; NULL: sealed */
     struct mr_dossier *dossier;        /* owned; slabs that do not read back lose their raw_bytes */
-    uint64_t next;                     /* slab to be read next; sealed: byte */
+    uint64_t next;                     /* slab to be read next; sealed, sealing: byte */
     uint64_t lost;                     /* slabs */
-    uint64_t crc;                      /* sealed: up to next */
+    uint64_t crc;                      /* sealed, sealing: up to next */
     enum mr_commit_state state;        /* sealed: DOUBTED, or goes on unread */
     bool whole;                        /* all of it was read; false: the server is stopping */
+    const struct mr_end *sealing; /* seal's, borrowed: its file is read back before it is sealed */
+    char left_out[256];           /* seal's */
     /* generation to copy the slabs from, into movie's part; 0: they are there */
     uint32_t carry_from;
     struct mr_carry *carry; /* recheck's own */

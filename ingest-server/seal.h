@@ -18,7 +18,10 @@ enum mr_seal_kind {
     MR_SEAL_DISCARD,
     MR_SEAL_LOG,
     MR_SEAL_RECOVERED, /* from recheck; has no answer */
+    MR_SEAL_VERIFIED,  /* from recheck: a COMMIT whose file was read back */
 };
+
+struct mr_recheck_job;
 
 /* Control, recheck -> seal */
 struct mr_seal_job {
@@ -29,10 +32,11 @@ struct mr_seal_job {
     const struct mr_end *end;   /* COMMIT; borrowed until the answer */
     const struct mr_fail *fail; /* FAIL; borrowed until the answer */
     char *event;                /* LOG; owned text */
-    /* RECOVERED; owned: sealed by an earlier server; bad: it does not read back */
+    /* RECOVERED; owned: sealed by an earlier server */
     struct mr_dossier *dossier;
     enum mr_commit_state state;
-    bool bad;
+    struct mr_recheck_job *recheck; /* VERIFIED; owned */
+    bool bad;                       /* RECOVERED, VERIFIED */
 };
 
 /* Seal -> control */
@@ -48,6 +52,10 @@ struct mr_seal;
 int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr_queue *answers,
                 void (*fatal)(void *ctx), void *ctx, struct mr_seal **ret) MR_MUST_USE;
 void mr_seal_free(struct mr_seal *seal);
+
+/* From now on every movie is read back before it is sealed: rechecks (struct mr_recheck_job *) are
+ * recheck's jobs; borrowed. Before the thread starts. */
+void mr_seal_read_back(struct mr_seal *seal, struct mr_queue *rechecks);
 
 /* Sealed movies that cannot be placed or recorded for now are answered with HOLD within 5 s and
  * left to the next start. Any thread. While the server runs they are tried again every 5 s, and

@@ -363,6 +363,8 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     if (r == 0)
         r = mr_seal_new(&s->commit, s->queues[SEAL_JOBS], s->queues[SEAL_ANSWERS], s->fatal, s->ctx,
                         &s->seal);
+    if (r == 0 && s->config->verify_at_seal)
+        mr_seal_read_back(s->seal, s->queues[RECHECKS]);
     if (r == 0)
         r = make_lanes(s, err);
     if (r == 0)

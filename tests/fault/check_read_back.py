@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 
-from aftermath import check_store, events, is_long, journals, make_movies, parts, resumed, total
+from aftermath import check_events, check_file, check_store, committed, events, is_long, journals, make_movies, parts, resumed, total
 from millrace import Program, run, wait_for
 
 is_long()
@@ -100,6 +100,23 @@ def test_part_is_gone(work):
     server.start()
     assert push.wait(60) == 0, push.messages()
     check_store(server, [movie])
+
+
+def test_flip_between_landing_and_commit(work):
+    """store.verify_at_seal: a disk that does not keep what it confirmed, while the server runs."""
+    server = work.server({"store": {"verify_at_seal": True}})
+    agent = work.agent(server, {"watch": {"complete": {"quiet": "60s"}}}, name="k3")
+    camera = work.camera(nx=2048, ny=1024, frames=16, movies=1, hold=True)
+    wait_for(lambda: (total(server, "durable_slabs") or 0) >= 5, what="slabs are durable")
+    part, = parts(server.store)
+    flip(part, (4 << 20) + 1000)
+    camera.step()
+    movie, = camera.results()
+    wait_for(lambda: committed(agent), what="the movie is committed")
+    assert "does not read back as written" in server.messages()
+    assert "1 slabs and 0 journal records do not read back" in server.messages()
+    check_file(next(iter(check_events(server).values())), movie.path, movie.pixels_crc)
+    assert total(server, "received_slabs") == -(-movie.bytes // (4 << 20)) + 1
 
 
 def log_of(server, name):

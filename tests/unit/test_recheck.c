@@ -46,6 +46,14 @@ static struct mr_open small_movie(struct rig *rig)
     return open;
 }
 
+static bool durable_has(const struct mr_berth_answer *answer, uint64_t slab)
+{
+    bool has = false;
+    for (size_t i = 0; i < answer->durable_count; i++)
+        has |= slab - answer->durable[i].first < answer->durable[i].count;
+    return has;
+}
+
 static void doubt(struct rig *rig, const struct mr_open *open)
 {
     ck_assert_int_eq(mr_berth_doubt(rig->berth, &open->movie), 0);
@@ -129,5 +137,116 @@ START_TEST(what_is_on_its_way_at_the_end_is_freed)
 }
 END_TEST
 
+struct sealing {
+    struct mr_queue *jobs, *answers;
+    struct mr_seal *seal;
+};
+
+static void fatal(void *ctx)
+{
+    (void)ctx;
+    ck_abort_msg("the store's records");
+}
+
+/* The stage, run over what is in its queue; its only answer, or NULL. */
+static struct mr_message *seal_turn(struct rig *rig, const struct mr_seal_job *job)
+{
+    struct sealing s;
+    struct mr_seal_answer answer = {.message = NULL};
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 4, &s.jobs), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 4, &s.answers), 0);
+    ck_assert_int_eq(mr_seal_new(&rig->commit, s.jobs, s.answers, fatal, NULL, &s.seal), 0);
+    mr_seal_read_back(s.seal, rig->queues.rechecks);
+    ck_assert_int_eq(mr_queue_push(s.jobs, job), 0);
+    mr_queue_close(s.jobs);
+    mr_seal_stage.run(s.seal);
+    int r = mr_queue_pop(s.answers, 0, &answer);
+    (void)r;
+    mr_seal_free(s.seal);
+    mr_queue_free(s.jobs);
+    mr_queue_free(s.answers);
+    return answer.message;
+}
+
+/* With store.verify_at_seal: what happened to the disk between landing and sealing is found, that
+ * slab alone is asked for again, and then it is committed. */
+START_TEST(movie_is_read_back_before_it_is_sealed)
+{
+    static const enum mr_output outputs[] = {MR_OUTPUT_KEEP, MR_OUTPUT_MRC, MR_OUTPUT_HDF5};
+    for (int o = 0; o < 6; o++) {
+        struct rig rig;
+        struct mr_seal_job job;
+        struct mr_berth_answer answer;
+        char part[128];
+        bool flipped = o >= 3;
+        rig_make(&rig);
+        struct mr_open open = rig_movie(outputs[o % 3], 2000, 2000, "a.mrc");
+        struct mr_extent extent = rig_extent(&open, 3);
+        struct mr_movie *movie = rig_begin(&rig, &open);
+        rig_land_all(movie, &extent, 1);
+        uint64_t slabs = mr_slab_count(&movie->geometry, &extent);
+        snprintf(part, sizeof(part), "k3/.millrace/%s", movie->part_name);
+        if (flipped)
+            scratch_flip(&rig.scratch, part, scratch_size(&rig.scratch, part) - 100);
+        for (int round = 0; round <= flipped; round++) {
+            struct mr_end end = rig_end_of(movie, &open, &extent, 1);
+            job = (struct mr_seal_job){
+                .kind = MR_SEAL_COMMIT, .id = open.movie, .movie = movie, .end = &end};
+            ck_assert_ptr_null(seal_turn(&rig, &job));
+            while (mr_recheck_turn(rig.recheck)) {}
+            ck_assert_int_eq(mr_queue_pop(rig.seal_jobs, 0, &job), 0);
+            ck_assert_int_eq(job.kind, MR_SEAL_VERIFIED);
+            ck_assert_int_eq(job.bad, flipped && round == 0);
+            struct mr_message *m = seal_turn(&rig, &job);
+            ck_assert_int_eq(m->type, job.bad ? MR_HOLD : MR_COMMITTED);
+            free(m);
+            if (!job.bad)
+                break;
+            rig_take_rechecked(&rig); /* berth learns of the doubt */
+            answer = rig_ask(&rig, &open);
+            ck_assert(answer.resumed);
+            uint64_t durable = 0, missing = slabs;
+            for (size_t i = 0; i < answer.durable_count; i++)
+                durable += answer.durable[i].count;
+            ck_assert_uint_eq(durable, slabs - 1);
+            for (uint64_t i = slabs; i-- > 0;)
+                missing = durable_has(&answer, i) ? missing : i;
+            movie = answer.movie;
+            answer.movie = NULL;
+            rig_land(movie, &extent, missing, 1);
+            rig_forget(&answer);
+        }
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+START_TEST(server_that_stops_does_not_read_to_the_end)
+{
+    struct rig rig;
+    struct mr_seal_job job;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_extent extent = rig_extent(&open, 5000);
+    struct mr_movie *movie = rig_begin(&rig, &open);
+    rig_land_all(movie, &extent, 1);
+    struct mr_end end = rig_end_of(movie, &open, &extent, 1);
+    job =
+        (struct mr_seal_job){.kind = MR_SEAL_COMMIT, .id = open.movie, .movie = movie, .end = &end};
+    ck_assert_ptr_null(seal_turn(&rig, &job));
+    mr_recheck_stop(rig.recheck);
+    mr_recheck_turn(rig.recheck);
+    ck_assert_int_eq(mr_queue_pop(rig.seal_jobs, 0, &job), 0);
+    struct mr_message *m = seal_turn(&rig, &job);
+    ck_assert_int_eq(m->type, MR_HOLD);
+    ck_assert_uint_eq(m->hold.code, MR_REASON_STOPPING);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    free(m);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("recheck", T(others_do_not_wait_for_a_huge_movie),
-         T(doubt_ends_when_all_is_read_and_not_before), T(what_is_on_its_way_at_the_end_is_freed))
+         T(doubt_ends_when_all_is_read_and_not_before), T(what_is_on_its_way_at_the_end_is_freed),
+         T(movie_is_read_back_before_it_is_sealed), T(server_that_stops_does_not_read_to_the_end))

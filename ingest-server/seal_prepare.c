@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How one movie ends: committed, known, failed, discarded, up to its final name. The steps
+ * themselves are finish's and commit's. Records nothing in log or catalogue.
+ */
+#include "announce.h"
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "discard.h"
+#include "failed_place.h"
+#include "finish.h"
+#include "recheck.h"
+#include "seal_answer.h"
+#include "seal_state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- answers ---- */
+
+static void answer_hold(struct work *w, const struct mr_err *err)
+{
+    mr_log_seldom(MR_LOG_ERROR, STAGE, "%s", err->text);
+    w->message = mr_seal_answer_hold(&w->job.id, RETRY_MS, err);
+}
+
+/* ---- discarding ---- */
+
+static void discard(struct mr_seal *s, struct work *w)
+{
+    int r = mr_discard_all(s->commit->store, &w->job.id);
+    (void)r; /* what is left is of no use to anybody, and the next start says so */
+    mr_counter_add(&s->counters[DISCARDED], 1);
+    w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
+}
+
+/* Its agent gives it up. One that is sealed is committed all the same, as soon as it can be. */
+static void abandon(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
+        mr_err_set(&err, -EBUSY, "it is being committed");
+        answer_hold(w, &err);
+        w->message->hold.code = MR_REASON_BUSY;
+    } else {
+        discard(s, w);
+    }
+}
+
+/* ---- committing ---- */
+
+/* Is there a movie of the same source that is placed, but waits for the batch to be recorded? */
+static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    for (size_t i = 0; i < s->batch_count; i++) {
+        const struct work *w = &s->batch[i];
+        if (w->placed && strcmp(w->d->agent, d->agent) == 0 &&
+            strcmp(w->d->open.path, d->open.path) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The same content of the same source, stored and unchanged: no second copy, no new event, and 0;
+ * -ENOENT: it is new. */
+static int answer_known(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    const struct mr_dossier *d = w->d;
+    const struct mr_catalogue_content what = {
+        .agent = d->agent,
+        .source = d->open.path,
+        .output = d->open.output,
+        .geometry = mr_catalogue_geometry_key(&d->open.geometry),
+        .has_file = true,
+        .has_pixels = d->sealed.has_pixels,
+        .digest_file = d->sealed.digest_file,
+        .digest_pixels = d->sealed.digest_pixels,
+    };
+    const struct mr_catalogue_entry *entry;
+    int r =
+        mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what, &entry);
+    if (r == -ENOENT)
+        return r;
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: what the store has of it", d->path);
+    discard(s, w);
+    free(w->message);
+    w->message =
+        mr_seal_answer_committed(s->commit->store, d, entry->event, entry->path, entry->sequence);
+    w->message->committed.known = true;
+    w->message->committed.revision = entry->revision;
+    mr_counter_add(&s->counters[KNOWN], 1);
+    mr_info(STAGE, "%s of %s is in the store already as %s", d->open.path, d->agent, entry->path);
+    return 0;
+}
+
+static int choose_name(struct mr_seal *s, struct mr_dossier *d, struct mr_err *err)
+{
+    if (d->open.revision > 1) {
+        memcpy(d->sealed.path, d->path, sizeof(d->path));
+        return 0;
+    }
+    int r = mr_commit_free_name(s->commit->store, d->path, d->sealed.path);
+    return r < 0 ? mr_err_errno(err, r, "%s: a name for it", d->path) : 0;
+}
+
+static int announce(struct mr_seal *s, struct work *w, const struct mr_announcement *base,
+                    struct mr_err *err)
+{
+    struct mr_announcement a = *base;
+    a.sealed = &w->d->sealed;
+    a.committed_real_ns = mr_clock_real_ns();
+    int r = mr_announce_movie(s->commit->store, w->d, &a, &w->d->sealed.event);
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: its event", w->d->open.path);
+    mr_failpoint("before-sealed");
+    r = mr_commit_seal(s->commit, w->d, err);
+    if (r == -EIO)
+        mr_movie_taint(w->job.movie);
+    mr_failpoint("sealed");
+    return r;
+}
+
+static int seal_finished(struct mr_seal *s, struct work *w, const char *left_out,
+                         struct mr_err *err)
+{
+    const struct mr_end *end = w->job.end;
+    if (sibling_in_batch(s, w->d)) /* what it put into the store is not in the catalogue yet */
+        mr_seal_record(s, s->batch, s->batch_count);
+    int r = answer_known(s, w, err);
+    if (r != -ENOENT)
+        return r;
+    r = choose_name(s, w->d, err);
+    if (r < 0)
+        return r;
+    const struct mr_announcement a = {.end = end,
+                                      .extent = &end->extent,
+                                      .left_out = left_out,
+                                      .renamed = strcmp(w->d->path, w->d->sealed.path) != 0};
+    return announce(s, w, &a, err);
+}
+
+/* It goes on as MR_SEAL_VERIFIED. -EINPROGRESS: work has nothing of it any more. */
+static int read_back(struct mr_seal *s, struct work *w, const char *left_out, struct mr_err *err)
+{
+    struct mr_recheck_job *job = calloc(1, sizeof(*job));
+    if (job == NULL)
+        return mr_err_errno(err, -ENOMEM, "seal");
+    *job = (struct mr_recheck_job){.movie = w->job.movie, .dossier = w->d, .sealing = w->job.end};
+    (void)snprintf(job->left_out, sizeof(job->left_out), "%s", left_out);
+    int r = mr_queue_try_push(s->rechecks, &job);
+    if (r < 0) {
+        free(job);
+        return mr_err_errno(err, r, "seal");
+    }
+    w->job.movie = NULL;
+    w->d = NULL;
+    return -EINPROGRESS;
+}
+
+static int seal_movie(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    char left_out[256];
+    int r = mr_finish_part(s->commit->store, w->job.movie, w->d, w->job.end, left_out, err);
+    if (r < 0)
+        return r;
+    return s->rechecks != NULL ? read_back(s, w, left_out, err)
+                               : seal_finished(s, w, left_out, err);
+}
+
+static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    const struct mr_fail *fail = w->job.fail;
+    struct stat root, part;
+    bool keep = fail->code != MR_REASON_PERMISSION; /* of a full quota's it would hold the room */
+    int r = keep ? mr_finish_failed(w->job.movie, w->d, fail, err) : 0;
+    if (r < 0)
+        return r;
+    w->d->sealed.failed = true;
+    bool local = keep && fstat(s->commit->store->root_fd, &root) == 0 &&
+                 fstat(w->job.movie->part_dir_fd, &part) == 0 && root.st_dev != part.st_dev;
+    r = mr_failed_place(s->commit->store, w->d, local, err);
+    const struct mr_announcement a = {
+        .extent = &fail->extent, .reason = fail->text, .code = mr_failed_code(fail)};
+    return r < 0 ? r : announce(s, w, &a, err);
+}
+
+static int open_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    char name[64];
+    w->d = calloc(1, sizeof(*w->d));
+    if (w->d == NULL)
+        return mr_err_errno(err, -ENOMEM, "seal");
+    mr_dossier_name(&w->job.id, w->job.movie->generation, "journal", name);
+    return mr_dossier_read(s->commit->store->journal_fd, name, w->d, err);
+}
+
+/* A movie that a slab, a total or the source does not agree with begins again under a new id. */
+static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
+{
+    mr_error(STAGE, "%s: %s: the movie is discarded and asked for again", w->d->open.path,
+             err->text);
+    discard(s, w);
+}
+
+/* A failed fsync is never tried again: a new generation begins with nothing. */
+static void distrust(struct mr_seal *s, struct work *w)
+{
+    discard(s, w);
+    free(w->message);
+    w->message = NULL;
+}
+
+/* Its journal cannot be relied on any more, and nobody was told of it. */
+static void begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    mr_error(STAGE, "%s: it begins again", err->text);
+    mr_commit_take_back(s->commit, w->d);
+    err->code = -EIO;
+    if (w->job.kind != MR_SEAL_RECOVERED)
+        answer_hold(w, err);
+}
+
+void mr_seal_place(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    int r = mr_commit_place(s->commit, w->d, &err);
+    if (r == -EXDEV && w->d->sealed.failed) {
+        r = mr_failed_place(s->commit->store, w->d, true, &err);
+        char *event = NULL;
+        if (r == 0)
+            r = mr_announce_moved(s->commit->store, w->d->sealed.event, w->d->sealed.path, &event);
+        if (r == 0) {
+            free(w->d->sealed.event);
+            w->d->sealed.event = event;
+            r = mr_commit_seal(s->commit, w->d, &err);
+            r = r == -EIO ? -EUCLEAN : r;
+        }
+        if (r == 0)
+            r = mr_commit_place(s->commit, w->d, &err);
+    }
+    w->placed = r == 0;
+    w->stuck = r < 0 && r != -EUCLEAN;
+    if (r == -EUCLEAN)
+        begin_again(s, w, &err);
+    else if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
+        mr_commit_vanished(s->commit, w->d);
+        w->stuck = false;
+    } else if (r < 0)
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "a finished movie cannot be given its name yet: %s",
+                      err.text);
+}
+
+/* Sealed by an earlier server, and read back since. */
+static void prepare_recovered(struct mr_seal *s, struct work *w)
+{
+    w->d = w->job.dossier;
+    w->job.dossier = NULL;
+    if (w->job.state == MR_COMMIT_TOLD) { /* where it is, others may read it by now */
+        w->placed = true;
+        return;
+    }
+    if (!w->job.bad) {
+        mr_seal_place(s, w);
+        return;
+    }
+    mr_error(STAGE, "%s was sealed, but does not read back as written: it begins again",
+             w->d->sealed.path);
+    mr_commit_take_back(s->commit, w->d);
+}
+
+static void conclude(struct mr_seal *s, struct work *w, int r, const struct mr_err *err)
+{
+    if (r == -EINPROGRESS)
+        return;
+    if (r == -EUCLEAN)
+        give_up(s, w, err);
+    else if (r < 0) {
+        if (mr_movie_is_tainted(w->job.movie))
+            distrust(s, w);
+        answer_hold(w, err);
+    } else if (w->message == NULL)
+        mr_seal_place(s, w);
+}
+
+/* Finished, and read back since. */
+static void prepare_verified(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    struct mr_recheck_job *job = w->job.recheck;
+    const struct mr_seal_job commit = {
+        .kind = MR_SEAL_COMMIT, .id = w->job.id, .movie = job->movie, .end = job->sealing};
+    bool bad = w->job.bad;
+    w->job = commit;
+    w->d = job->dossier;
+    job->movie = NULL;
+    job->dossier = NULL;
+    int r;
+    if (!job->whole)
+        r = mr_err_set(&err, -ESHUTDOWN, "%s: the server is stopping", w->d->open.path);
+    else if (bad)
+        r = mr_err_set(&err, -EIO,
+                       "%s does not read back as written: what differs is asked for again",
+                       w->d->open.path);
+    else
+        r = seal_finished(s, w, job->left_out, &err);
+    mr_recheck_job_free(job);
+    conclude(s, w, r, &err);
+    if (r == -ESHUTDOWN)
+        w->message->hold.code = MR_REASON_STOPPING;
+}
+
+void mr_seal_prepare(struct mr_seal *s, struct work *w)
+{
+    struct mr_err err = {0};
+    int r;
+    w->began_ns = mr_clock_monotonic_ns();
+    switch (w->job.kind) {
+    case MR_SEAL_DISCARD:
+        abandon(s, w);
+        return;
+    case MR_SEAL_RECOVERED:
+        prepare_recovered(s, w);
+        return;
+    case MR_SEAL_VERIFIED:
+        prepare_verified(s, w);
+        return;
+    case MR_SEAL_COMMIT:
+    case MR_SEAL_FAIL:
+    case MR_SEAL_LOG:
+        break;
+    }
+    r = open_dossier(s, w, &err);
+    if (r == 0)
+        r = w->job.kind == MR_SEAL_COMMIT ? seal_movie(s, w, &err) : seal_failed(s, w, &err);
+    conclude(s, w, r, &err);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the seal stage share. Private to seal (the queue, recording, the loop) and
+ * seal_prepare (how one movie ends, up to its final name).
+ */
+#ifndef MR_SEAL_STATE_H
+#define MR_SEAL_STATE_H
+
+#include "base/counter.h"
+#include "seal.h"
+#include "unlogged.h"
+
+#include <stdatomic.h>
+
+#define STAGE     "seal"
+#define BATCH     64
+#define STUCK_MAX 2048 /* as many as may be in flight, of this life and of the one before */
+#define RETRY_MS  5000
+
+enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
+
+/* One movie on its way through the batch */
+struct work {
+    struct mr_seal_job job;
+    struct mr_dossier *d; /* owned; NULL: nothing to record */
+    struct mr_message *message;
+    bool placed, stuck;
+    int64_t began_ns;
+};
+
+struct mr_seal {
+    const struct mr_commit *commit;
+    struct mr_queue *jobs, *answers;
+    struct mr_queue *rechecks; /* where every movie is read back before it is sealed; or NULL */
+    void (*fatal)(void *ctx);
+    void *ctx;
+    bool dead;
+    struct work *batch; /* prepared, not yet recorded; of the loop's turn */
+    size_t batch_count;
+    struct work stuck[STUCK_MAX]; /* sealed, but they could not be placed: tried again */
+    size_t stuck_count;
+    int64_t stuck_ns; /* when they were last tried */
+    struct mr_unlogged unlogged;
+    atomic_bool stopping;
+    int64_t expired_ns; /* when old revisions were last looked through */
+    struct mr_counter counters[COUNTERS];
+    _Atomic int64_t last_commit_ns;
+};
+
+/* Up to the final name, or to an answer (seal_prepare.c). */
+void mr_seal_prepare(struct mr_seal *s, struct work *w);
+/* Gives a sealed movie its name: placed, stuck, or answered. */
+void mr_seal_place(struct mr_seal *s, struct work *w);
+/* Logs and answers those of works that are placed (seal.c). */
+void mr_seal_record(struct mr_seal *s, struct work *works, size_t count);
+
+#endif
