@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- birth and death ---- */
 
@@ -23,7 +24,7 @@ static int reopen(int fd, int flags, int *ret)
 {
     char path[32];
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    *ret = open(path, flags | O_WRONLY | O_CLOEXEC);
+    *ret = open(path, flags | O_CLOEXEC);
     return *ret < 0 ? -errno : 0;
 }
 
@@ -37,10 +38,10 @@ int mr_strip_open(struct mr_movie *movie, struct mr_err *err, struct mr_strip **
     strip->part_fd = strip->journal_fd = -1;
     STAILQ_INIT(&strip->filling.items);
     STAILQ_INIT(&strip->syncing.items);
-    int r = reopen(movie->part_fd, movie->direct ? O_DIRECT : 0, &strip->part_fd);
+    int r = reopen(movie->part_fd, O_WRONLY | (movie->direct ? O_DIRECT : 0), &strip->part_fd);
     if (r != 0)
         mr_err_errno(err, r, "%s: opening it for this lane", movie->part_name);
-    else if ((r = reopen(movie->journal_fd, O_APPEND, &strip->journal_fd)) != 0)
+    else if ((r = reopen(movie->journal_fd, O_RDWR | O_APPEND, &strip->journal_fd)) != 0)
         mr_err_errno(err, r, "%s: opening it for this lane", movie->journal_name);
     if (r != 0) {
         mr_strip_close(strip);
@@ -143,6 +144,21 @@ static void close_group(const struct mr_strip_shared *s, struct mr_strip *strip)
     strip->state = MR_STRIP_PART_WANTED;
 }
 
+/* Another lane's append may have been cut short, and that lane not yet come to say so: what is
+ * behind a piece of a line is lost with it. */
+static int check_own_line(int journal_fd, size_t bytes)
+{
+    char before;
+    off_t start = lseek(journal_fd, 0, SEEK_CUR) - (off_t)bytes; /* the file of this lane alone */
+    if (start <= 0)
+        return 0;
+    ssize_t n;
+    do
+        n = pread(journal_fd, &before, 1, start - 1);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n == 1 && before == '\n' ? 0 : -EIO;
+}
+
 static int append_records(struct mr_strip_shared *s, struct mr_strip *strip)
 {
     size_t at = 0;
@@ -157,7 +173,8 @@ static int append_records(struct mr_strip_shared *s, struct mr_strip *strip)
             return r;
         at += line;
     }
-    return s->config.append(strip->journal_fd, s->lines, at);
+    int r = s->config.append(strip->journal_fd, s->lines, at);
+    return r == 0 ? check_own_line(strip->journal_fd, at) : r;
 }
 
 static void report_durable(struct mr_strip_shared *s, struct mr_strip *strip)
