@@ -182,6 +182,8 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     if (generation == 0)
         return -ENOENT;
     mr_dossier_name(&open->movie, generation, "journal", name);
+    if (mr_roster_has(&b->doubts, &open->movie))
+        mr_dossier_forget_cached(b->store->journal_fd, name);
     r = mr_dossier_read(b->store->journal_fd, name, &d, err);
     if (r == -ENODATA) {
         unlinkat(b->store->journal_fd, name, 0);
@@ -329,10 +331,15 @@ static void look_after(struct mr_berth *b, const struct mr_ulid *id)
 static void release(struct mr_berth *b, const struct mr_berth_job *job)
 {
     if (job->tainted) {
-        if (unlinkat(job->movie->part_dir_fd, job->movie->part_name, 0) < 0 ||
-            unlinkat(b->store->journal_fd, job->movie->journal_name, 0) < 0)
-            mr_error(STAGE, "%s is not to be trusted and cannot be removed: %s",
-                     job->movie->part_name, mr_err_name(errno));
+        const struct mr_movie *m = job->movie;
+        int r = unlinkat(m->part_dir_fd, m->part_name, 0) < 0 && errno != ENOENT
+                    ? -errno
+                    : mr_fs_sync_dir(m->part_dir_fd); /* for good, before its journal */
+        if (r == 0 && unlinkat(b->store->journal_fd, m->journal_name, 0) < 0)
+            r = -errno;
+        if (r < 0 && mr_berth_doubt(b, &m->id) == 0) /* nothing of it is told as durable unread */
+            mr_error(STAGE, "%s is not to be trusted and cannot be removed: %s", m->part_name,
+                     mr_err_name(r));
     }
     look_after(b, &job->movie->id);
     mr_movie_release(job->movie);

@@ -552,6 +552,7 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return mr_err_errno(err, -ENOMEM, "journal %s", name);
+    mr_dossier_forget_cached(c->store->journal_fd, name);
     r = mr_dossier_read(c->store->journal_fd, name, d, err);
     if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
         unlinkat(c->store->journal_fd, name, 0);

@@ -10,20 +10,19 @@
 #include <unistd.h>
 
 /* Of one generation; true: no more of them is to be visited. */
-typedef bool (*visit_journal)(const struct mr_store *store, const char *journal,
-                              const struct mr_dossier *d, const char *part);
+typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
+                              const struct mr_ulid *id);
 
 static bool visit(const struct mr_store *store, const char *journal, visit_journal what)
 {
     struct mr_dossier d;
     struct mr_ulid id;
     uint32_t generation;
-    char part[64];
     if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0 ||
         mr_dossier_read(store->journal_fd, journal, &d, NULL) < 0)
         return false;
-    mr_dossier_name(&id, generation, "part", part);
-    bool end = what(store, journal, &d, part);
+    d.generation = generation;
+    bool end = what(store, &d, &id);
     mr_dossier_fini(&d);
     return end;
 }
@@ -56,22 +55,37 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     return r;
 }
 
-static bool remove_one(const struct mr_store *store, const char *journal,
-                       const struct mr_dossier *d, const char *part)
+int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
+                   const char *path)
 {
-    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, d->path, false);
+    char name[64];
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
+    if (dir < 0 && dir != -ENOENT)
+        return dir;
     /* durably before its journal: no part is ever without one that names it */
-    if (dir >= 0 && ((unlinkat(dir, part, 0) < 0 && errno != ENOENT) || mr_fs_sync_dir(dir) < 0))
-        return false;
-    unlinkat(store->journal_fd, journal, 0);
-    mr_store_tidy(store, d->path);
+    mr_dossier_name(id, generation, "part", name);
+    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+        return -errno;
+    int r = dir < 0 ? 0 : mr_fs_sync_dir(dir);
+    mr_dossier_name(id, generation, "journal", name);
+    if (r == 0 && unlinkat(store->journal_fd, name, 0) < 0 && errno != ENOENT)
+        r = -errno;
+    mr_store_tidy(store, path);
+    return r;
+}
+
+static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
+                       const struct mr_ulid *id)
+{
+    int r = mr_discard_one(store, id, d->generation, d->path);
+    (void)r; /* the next start finds it */
     return false;
 }
 
-static bool is_sealed(const struct mr_store *store, const char *journal, const struct mr_dossier *d,
-                      const char *part)
+static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,
+                      const struct mr_ulid *id)
 {
-    (void)store, (void)journal, (void)part;
+    (void)store, (void)id;
     return d->is_sealed;
 }
 

@@ -14,4 +14,9 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MU
 /* True where a generation of it is sealed: only its commit may remove that one's journal. */
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id);
 
+/* One generation's part, for good, and then its journal, not yet for good: path is the final name
+ * in that journal. -errno: something of it is left, and its journal still names it. */
+int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
+                   const char *path) MR_MUST_USE;
+
 #endif

@@ -258,6 +258,13 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     return 0;
 }
 
+void mr_dossier_forget_cached(int dirfd, const char *name)
+{
+    MR_CLEANUP(mr_fs_close) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret, struct mr_err *err)
 {
     MR_CLEANUP(mr_fs_close) int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

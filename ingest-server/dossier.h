@@ -48,6 +48,10 @@ struct mr_dossier {
 int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
                     struct mr_err *err) MR_MUST_USE;
 void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */
+/* Before a journal of an earlier life is read, or one whose fdatasync failed: Linux takes what it
+ * could not write for written, so memory may hold records that the disk has not. What is clean is
+ * then read from the disk. */
+void mr_dossier_forget_cached(int dirfd, const char *name);
 
 /* Of an acquisition, by the server's clock; 0 unknown */
 struct mr_course {

@@ -6,15 +6,19 @@
 #include "slipway.h"
 
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "base/recordlog.h"
+#include "discard.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STAGE        "berth"
 #define CREATE_TRIES 16
 
 static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
@@ -91,14 +95,11 @@ static int open_journal(const struct mr_store *store, struct mr_movie *movie, in
 void mr_slipway_remove(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
                        const char *path)
 {
-    char name[64];
-    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
-    mr_dossier_name(id, generation, "part", name);
-    if (dir >= 0)
-        unlinkat(dir, name, 0);
-    mr_dossier_name(id, generation, "journal", name);
-    unlinkat(store->journal_fd, name, 0);
-    mr_store_tidy(store, path);
+    char text[MR_ULID_TEXT];
+    int r = mr_discard_one(store, id, generation, path);
+    if (r < 0)
+        mr_error(STAGE, "%s.g%" PRIu32 " is of no use and cannot be removed: %s",
+                 mr_ulid_text(id, text), generation, mr_err_name(r));
 }
 
 /* A line that a crash cut short would swallow the next one. What was read may be in memory only:
@@ -195,7 +196,7 @@ int mr_slipway_reopen(const struct mr_store *store, const struct mr_dossier *d, 
     struct mr_movie *movie = mr_slipway_movie(d);
     if (movie == NULL)
         return -ENOMEM;
-    movie->part_dir_fd = mr_store_part_dir(store, d->path, false);
+    movie->part_dir_fd = mr_store_part_dir(store, d->path, true); /* durable, with its parents */
     int r = movie->part_dir_fd < 0 ? movie->part_dir_fd : open_part(store, movie, 0, err);
     if (r == -ENOENT) /* the part is gone: what its journal says is void */
         mr_slipway_remove(store, &d->open.movie, d->generation, d->path);
@@ -203,6 +204,10 @@ int mr_slipway_reopen(const struct mr_store *store, const struct mr_dossier *d, 
         r = settle(movie, err);
     if (r == 0)
         r = reopen_journal(store, movie, d, err);
+    if (r == 0 && earlier_life) /* which may have ended before it had synced them */
+        r = mr_fs_sync_dir(movie->part_dir_fd);
+    if (r == 0 && earlier_life)
+        r = mr_fs_sync_dir(store->journal_fd);
     if (r < 0) {
         mr_movie_release(movie);
         return r;
