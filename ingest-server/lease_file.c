@@ -212,8 +212,11 @@ int mr_lease_list(int lease_dir, uint32_t *ret)
 {
     int fd = openat(lease_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL)
-        return -errno;
+    if (dir == NULL) {
+        int code = -errno;
+        mr_fs_close(&fd);
+        return code;
+    }
     uint32_t newest = 0;
     errno = 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {

@@ -74,8 +74,11 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
     size_t count = 0;
     int r = 0, fd = openat(events_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL)
-        return -errno;
+    if (dir == NULL) {
+        int code = -errno;
+        mr_fs_close(&fd);
+        return code;
+    }
     errno = 0;
     for (struct dirent *e; r == 0 && (e = readdir(dir)) != NULL; errno = 0)
         if (mr_segment_parse(e->d_name, &s) == 0 &&

@@ -45,8 +45,11 @@ static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
     struct entry e;
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL)
-        return -errno;
+    if (dir == NULL) {
+        int code = -errno;
+        mr_fs_close(&fd);
+        return code;
+    }
     errno = 0;
     for (struct dirent *d; (d = readdir(dir)) != NULL; errno = 0) {
         if (mr_dossier_parse_name(d->d_name, suffix, &e.id, &e.generation) < 0)
