@@ -17,8 +17,10 @@
 
 #include "wire/pixel.h"
 
+#ifndef MR_SLAB_BYTES                    /* tests/sim has small ones */
 #define MR_SLAB_BYTES (4u * 1024 * 1024) /* most bytes of a slab, uncompressed */
-#define MR_SLAB_ALIGN 4096u              /* every cut and data offset is a multiple of it */
+#endif
+#define MR_SLAB_ALIGN 4096u /* every cut and data offset is a multiple of it */
 
 /* Limits on what a header may claim; more is refused, not tried. */
 #define MR_WIDTH_MAX  (1u << 22)

@@ -94,38 +94,29 @@ static void plan_connect(struct agentside *a, int64_t delay_ns)
 
 /* ---- slabs ---- */
 
-static void send_slab(struct agentside *a, struct reel *r, const struct mr_pick *pick,
-                      uint64_t crc_raw, uint64_t crc_pixels, uint32_t wire_bytes)
+static void send_slab(struct agentside *a, const struct reel *r, struct mr_parcel *parcel)
 {
     uint8_t bytes[MR_SLAB_HEADER_BYTES];
+    const struct mr_pick *pick = &parcel->pick;
+    struct mr_slab_header *h = &parcel->header;
     PROMISE(a->world, !(r->told_session == pick->session && r->told[pick->slab]),
             "%s: slab %llu is sent though OPENED said it is durable", r->open.path,
             (unsigned long long)pick->slab);
-    const struct mr_slab_header h = {.session = pick->session,
-                                     .sequence = ++a->sequence[pick->lane],
-                                     .movie = pick->movie,
-                                     .generation = pick->generation,
-                                     .lane = pick->lane,
-                                     .slab = pick->slab,
-                                     .codec = wire_bytes == pick->span.raw_bytes ? MR_CODEC_NONE
-                                                                                 : MR_CODEC_BSLZ4,
-                                     .wire_bytes = wire_bytes,
-                                     .raw_bytes = pick->span.raw_bytes,
-                                     .pixel_offset = pick->span.pixel_offset,
-                                     .pixel_bytes = pick->span.pixel_bytes,
-                                     .crc_raw = crc_raw,
-                                     .crc_pixels = crc_pixels};
-    mr_slab_header_encode(&h, bytes);
-    cable_send_slab(a->cable, pick->lane, bytes);
+    h->session = pick->session;
+    h->sequence = ++a->sequence[pick->lane];
+    h->lane = pick->lane;
+    mr_slab_header_encode(h, bytes);
+    cable_send_slab(a->cable, pick->lane, bytes, parcel->buffer->data, h->wire_bytes);
     a->progress_ns = a->world->time.now_ns;
     a->world->slabs_sent++;
 }
 
 static void packed(void *ctx, uint64_t unused, void *payload)
 {
+    static _Alignas(64) uint8_t bytes[MR_PARCEL_BYTES];
+    struct mr_buffer buffer = {.data = bytes, .capacity = sizeof(bytes)};
     struct agentside *a = ctx;
     struct work work = *(struct work *)payload;
-    struct chance *c = &a->world->chance;
     (void)unused;
     free(payload);
     if (work.life != a->life)
@@ -137,13 +128,13 @@ static void packed(void *ctx, uint64_t unused, void *payload)
         mr_transfer_unpick(a->transfer, &work.pick);
         return;
     }
-    uint64_t crc_raw, crc_pixels;
-    uint32_t wire = work.pick.span.raw_bytes;
-    if (chance_one_in(c, 3))
-        wire = (uint32_t)chance_between(c, 1, wire);
-    reel_sums(r, work.pick.slab, &work.pick.span, &crc_raw, &crc_pixels);
-    int code = mr_transfer_packed(a->transfer, &work.pick, crc_raw, crc_pixels, wire,
-                                  a->world->time.now_ns);
+    struct mr_parcel parcel = {
+        .pick = work.pick, .geometry = r->open.geometry, .codec = r->open.codec, .buffer = &buffer};
+    reel_content(r->contents, work.pick.span.source_offset, bytes, work.pick.span.source_bytes);
+    mr_pack_do(a->pack, &parcel);
+    int code =
+        mr_transfer_packed(a->transfer, &work.pick, parcel.header.crc_raw, parcel.header.crc_pixels,
+                           parcel.header.wire_bytes, a->world->time.now_ns);
     if (code == -ESTALE) {
         PROMISE(a->world, r->changed, "%s did not change", r->open.path);
         mr_transfer_abandon(a->transfer, r);
@@ -152,7 +143,7 @@ static void packed(void *ctx, uint64_t unused, void *payload)
     PROMISE(a->world, code < 0 || !work.pick.send || a->cable != NULL,
             "a slab is to be sent without a session");
     if (work.pick.send && a->cable != NULL && work.pick.session == mr_transfer_session(a->transfer))
-        send_slab(a, r, &work.pick, crc_raw, crc_pixels, wire);
+        send_slab(a, r, &parcel);
 }
 
 static void pick_all(struct agentside *a)
@@ -336,7 +327,8 @@ struct agentside *agentside_new(struct world *w, const char *name, bool ephemera
     new_instance(a);
     a->heard = malloc(sizeof(*a->heard));
     a->scratch = malloc(SCRATCH);
-    if (a->heard == NULL || a->scratch == NULL)
+    const struct mr_pack_queues none = {0};
+    if (a->heard == NULL || a->scratch == NULL || mr_pack_new(&none, &a->pack) < 0)
         abort();
     a->life = 1;
     a->hands_max = (uint32_t)chance_between(&w->chance, 1, 8);
@@ -386,6 +378,7 @@ void agentside_bye(struct agentside *a)
 void agentside_free(struct agentside *a)
 {
     mr_transfer_free(a->transfer);
+    mr_pack_free(a->pack);
     free(a->heard);
     free(a->scratch);
     free(a);

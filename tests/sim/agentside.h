@@ -7,6 +7,7 @@
 #define MR_TESTS_AGENTSIDE_H
 
 #include "cable.h"
+#include "pack.h"
 #include "transfer.h"
 
 /* What becomes of a source. */
@@ -49,6 +50,7 @@ struct agentside {
     uint32_t hands, hands_max; /* slabs being read */
     bool step_planned, connect_planned, leaving, finished;
     int64_t progress_ns, refused_ns;
+    struct mr_pack *pack;
     struct mr_message *heard; /* scratch */
     uint8_t *scratch;
 };
@@ -66,8 +68,8 @@ void agentside_describe(const struct agentside *a); /* into the trace */
 void reel_make(struct agentside *a, struct reel *r);
 void reel_offer(struct reel *r); /* adds it to the transfer, with all that is known of it */
 void reel_verdict(struct reel *r, const struct mr_message *m);
-void reel_sums(const struct reel *r, uint64_t slab, const struct mr_span *span, uint64_t *ret_raw,
-               uint64_t *ret_pixels);
+/* What a source with those contents has at an offset: any number of bytes. */
+void reel_content(uint64_t contents, uint64_t offset, uint8_t *ret, uint64_t bytes);
 void reel_begin_anew(struct reel *r); /* under a new id */
 
 #endif

@@ -37,24 +37,30 @@ static void arrive(void *ctx, uint64_t a, void *payload)
         free(p);
     } else if (c->server_life != serverside_life(c->world->server)) {
         free(p);
-    } else if (p->way == CABLE_UP) {
-        serverside_hear(c->world->server, c, p->data, p->bytes);
-        free(p);
     } else {
-        serverside_slab(c->world->server, p);
+        serverside_arrived(c->world->server, p);
     }
 }
 
+/* In order with what went that way before, unless it is overtaken. */
 static void dispatch(struct cable *c, struct parcel *p)
 {
     struct world *w = c->world;
     int64_t at_ns = w->time.now_ns + chance_between(&w->chance, 0, 8) * MS / 2;
     if (world_mishap(w, 50))
         at_ns += chance_between(&w->chance, 0, 400) * MS;
-    if (at_ns < c->arrived_ns[p->way])
+    bool overtakes = world_mishap(w, 4000);
+    c->tampered |= overtakes;
+    if (at_ns < c->arrived_ns[p->way] && !overtakes)
         at_ns = c->arrived_ns[p->way];
-    c->arrived_ns[p->way] = at_ns;
+    if (!overtakes)
+        c->arrived_ns[p->way] = at_ns;
     timeline_at(&w->time, at_ns, arrive, c, 0, p);
+}
+
+void cable_drop(struct parcel *p)
+{
+    free(p);
 }
 
 static struct parcel *parcel_new(struct cable *c, int way, const void *data, size_t bytes)
@@ -63,8 +69,26 @@ static struct parcel *parcel_new(struct cable *c, int way, const void *data, siz
     if (p == NULL)
         abort();
     *p = (struct parcel){.cable = c, .way = way, .bytes = bytes};
-    memcpy(p->data, data, bytes);
+    if (data != NULL)
+        memcpy(p->data, data, bytes);
     return p;
+}
+
+static void flip_a_bit(struct parcel *p, size_t from, size_t to)
+{
+    struct chance *c = &p->cable->world->chance;
+    p->data[from + chance_below(c, to - from)] ^= (uint8_t)(1u << chance_below(c, 8));
+}
+
+static void send(struct cable *c, struct parcel *p)
+{
+    struct world *w = c->world;
+    if (world_mishap(w, 4000)) {
+        c->tampered = true;
+        TRACE(w, "cable %u: a message comes twice", c->number);
+        dispatch(c, parcel_new(c, p->way, p->data, p->bytes));
+    }
+    dispatch(c, p);
 }
 
 void cable_send(struct cable *c, int way, const void *data, size_t bytes)
@@ -78,13 +102,14 @@ void cable_send(struct cable *c, int way, const void *data, size_t bytes)
     struct parcel *p = parcel_new(c, way, data, bytes);
     if (world_mishap(w, 3000)) {
         c->tampered = true;
-        p->data[chance_below(&w->chance, bytes)] ^= (uint8_t)(1u << chance_below(&w->chance, 8));
+        flip_a_bit(p, 0, bytes);
         TRACE(w, "cable %u: a control message is damaged", c->number);
     }
-    dispatch(c, p);
+    send(c, p);
 }
 
-void cable_send_slab(struct cable *c, uint16_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES])
+void cable_send_slab(struct cable *c, uint16_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES],
+                     const void *payload, size_t bytes)
 {
     struct world *w = c->world;
     if (world_mishap(w, 500)) {
@@ -92,13 +117,16 @@ void cable_send_slab(struct cable *c, uint16_t lane, const uint8_t header[MR_SLA
         TRACE(w, "cable %u: a slab on lane %u is lost", c->number, lane);
         return;
     }
-    struct parcel *p = parcel_new(c, CABLE_LANE + lane, header, MR_SLAB_HEADER_BYTES);
-    p->damaged = world_mishap(w, 40);
+    struct parcel *p = parcel_new(c, CABLE_LANE + lane, NULL, MR_SLAB_HEADER_BYTES + bytes);
+    memcpy(p->data, header, MR_SLAB_HEADER_BYTES);
+    memcpy(p->data + MR_SLAB_HEADER_BYTES, payload, bytes);
+    if (world_mishap(w, 40)) /* its own checksum tells */
+        flip_a_bit(p, MR_SLAB_HEADER_BYTES, p->bytes);
     if (world_mishap(w, 1000)) {
         c->tampered = true; /* its own checksum tells, but not whose it was: a gap */
-        p->data[chance_below(&w->chance, p->bytes)] ^= 4;
+        flip_a_bit(p, 0, MR_SLAB_HEADER_BYTES);
     }
-    dispatch(c, p);
+    send(c, p);
 }
 
 void cable_mute(struct cable *c, int way)

@@ -10,16 +10,17 @@
 #include "world.h"
 
 #include <stddef.h>
+#include <sys/queue.h>
 
 enum { CABLE_UP, CABLE_DOWN, CABLE_LANE }; /* CABLE_LANE + i: lane i */
 #define CABLE_WAYS (CABLE_LANE + WORLD_LANES)
 
 /* One message under way. */
 struct parcel {
+    STAILQ_ENTRY(parcel) link;
     struct cable *cable;
     int way;
-    bool damaged; /* the payload of a slab */
-    size_t bytes;
+    size_t bytes; /* of a slab: header, then payload */
     uint8_t data[];
 };
 
@@ -48,7 +49,9 @@ void cable_cut(struct cable *c, bool noticed);
 void cable_mute(struct cable *c, int way); /* from now on all is lost, and nobody notices */
 
 void cable_send(struct cable *c, int way, const void *data, size_t bytes);
-void cable_send_slab(struct cable *c, uint16_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES]);
+void cable_send_slab(struct cable *c, uint16_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES],
+                     const void *payload, size_t bytes);
+void cable_drop(struct parcel *p); /* frees it */
 struct cable *cable_find(struct world *w, uint32_t number);
 void cables_free(struct world *w);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Source files: what they are, how they grow, and what verdict they must get. Reads nothing. */
 #include "agentside.h"
+#include "oracle.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@ static void new_id(struct reel *r)
     uint64_t halves[2] = {chance_next(c), chance_next(c)};
     memcpy(r->open.movie.bytes, halves, sizeof(halves));
     r->lives++;
+    oracle_expect(r->agent->world, &r->open.movie, r);
 }
 
 static void make_geometry(struct reel *r, uint64_t slabs)
@@ -25,9 +27,9 @@ static void make_geometry(struct reel *r, uint64_t slabs)
         r->extent.source_bytes = chance_below(c, slabs * MR_SLAB_BYTES + 1);
         return;
     }
-    uint64_t side = 256u << chance_below(c, 4);
-    uint64_t header = 1024 + (chance_one_in(c, 2) ? 0 : chance_below(c, 9000));
-    int code = mr_geometry_frames(layout, MR_PIXEL_I16, false, side + chance_below(c, 40), side,
+    uint64_t side = 8u << chance_below(c, 5);
+    uint64_t header = 1024 + (chance_one_in(c, 2) ? 0 : 2 * chance_below(c, 4500));
+    int code = mr_geometry_frames(layout, MR_PIXEL_I16, false, side + chance_below(c, 8), side,
                                   header, 0, &r->open.geometry, &err);
     PROMISE(r->agent->world, code == 0, "geometry: %s", err.text);
     r->open.kind = MR_KIND_MOVIE;
@@ -61,6 +63,7 @@ static void change(struct reel *r)
 {
     r->contents = chance_next(&r->agent->world->chance);
     r->changed = true;
+    oracle_expect(r->agent->world, &r->open.movie, r);
     TRACE(r->agent->world, "%s is rewritten", r->open.path);
     if (r->agent->transfer != NULL && chance_one_in(&r->agent->world->chance, 2))
         mr_transfer_abandon(r->agent->transfer, r);
@@ -103,7 +106,7 @@ void reel_make(struct agentside *a, struct reel *r)
     if (chance_one_in(&w->chance, 3))
         r->fate = REEL_GROWS;
     r->open.revision = 1;
-    r->open.codec = MR_CODEC_NONE;
+    r->open.codec = chance_one_in(&w->chance, 3) ? MR_CODEC_BSLZ4 : MR_CODEC_NONE;
     uint64_t slabs = chance_one_in(&w->chance, 4) ? 24 : 6;
     make_geometry(r, slabs);
     if (r->open.kind == MR_KIND_FILE && chance_one_in(&w->chance, 6))
@@ -140,12 +143,20 @@ void reel_begin_anew(struct reel *r)
     r->changed = false;
 }
 
-void reel_sums(const struct reel *r, uint64_t slab, const struct mr_span *span, uint64_t *ret_raw,
-               uint64_t *ret_pixels)
+/* Pixels of few counts, so that they shrink, but none like its neighbour. */
+static uint64_t word_of(uint64_t contents, uint64_t index)
 {
-    *ret_raw = chance_mix(r->contents + slab * 2 + span->source_bytes * 1000003);
-    *ret_pixels =
-        span->pixel_bytes == 0 ? 0 : chance_mix(r->contents + slab * 2 + 1 + span->pixel_bytes);
+    return chance_mix(contents + index) & 0x0007000700070007u;
+}
+
+void reel_content(uint64_t contents, uint64_t offset, uint8_t *ret, uint64_t bytes)
+{
+    for (uint64_t at = offset; at < offset + bytes;) {
+        uint64_t word = word_of(contents, at / 8), skip = at % 8;
+        uint64_t n = 8 - skip < offset + bytes - at ? 8 - skip : offset + bytes - at;
+        memcpy(ret + (at - offset), (const uint8_t *)&word + skip, n);
+        at += n;
+    }
 }
 
 /* ---- verdicts ---- */

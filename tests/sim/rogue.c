@@ -4,6 +4,7 @@
 
 #include "agentside.h"
 #include "base/crc64.h"
+#include "oracle.h"
 #include "serverside.h"
 
 #include <stdio.h>
@@ -55,10 +56,17 @@ static struct mr_message *blank(struct rogue *r, enum mr_message_type type)
     return r->m;
 }
 
+static uint64_t payload_of(uint64_t slab, uint8_t ret[MR_SLAB_BYTES])
+{
+    memset(ret, (int)(slab & 0xff), MR_SLAB_BYTES);
+    return mr_crc64(0, ret, MR_SLAB_BYTES);
+}
+
 static void say_slab(struct rogue *r, uint64_t slab)
 {
-    uint8_t bytes[MR_SLAB_HEADER_BYTES];
+    uint8_t bytes[MR_SLAB_HEADER_BYTES], payload[MR_SLAB_BYTES];
     uint16_t lane = (uint16_t)(slab % r->world->lanes);
+    uint64_t crc = payload_of(slab, payload);
     const struct mr_slab_header h = {.session = r->session,
                                      .sequence = ++r->lane_sequence[lane],
                                      .movie = r->open.movie,
@@ -67,9 +75,10 @@ static void say_slab(struct rogue *r, uint64_t slab)
                                      .slab = slab,
                                      .wire_bytes = MR_SLAB_BYTES,
                                      .raw_bytes = MR_SLAB_BYTES,
-                                     .crc_raw = slab};
+                                     .crc_wire = crc,
+                                     .crc_raw = crc};
     mr_slab_header_encode(&h, bytes);
-    cable_send_slab(r->cable, lane, bytes);
+    cable_send_slab(r->cable, lane, bytes, payload, MR_SLAB_BYTES);
 }
 
 static void say_open(struct rogue *r)
@@ -87,8 +96,9 @@ static void say_end(struct rogue *r, uint64_t slabs, uint64_t claimed)
                              .extent.source_bytes = slabs * MR_SLAB_BYTES,
                              .slabs = claimed,
                              .complete_by = "mischief"};
+    uint8_t payload[MR_SLAB_BYTES];
     for (uint64_t i = 0; i < slabs; i++)
-        m->end.crc_file = mr_crc64_combine(m->end.crc_file, i, MR_SLAB_BYTES);
+        m->end.crc_file = mr_crc64_combine(m->end.crc_file, payload_of(i, payload), MR_SLAB_BYTES);
     say(r, m);
 }
 
@@ -121,7 +131,7 @@ static void meddle(struct rogue *r)
         } else {
             m->abandon.movie = reel->open.movie;
         }
-        if (shelf_find(w->shelf, &reel->open.movie) != NULL)
+        if (oracle_was_told(w, &reel->open.movie))
             say(r, m);
     }
 }
@@ -233,6 +243,7 @@ static void come_and_go(void *ctx, uint64_t a, void *payload)
         memset(r->lane_sequence, 0, sizeof(r->lane_sequence));
         uint64_t id[2] = {chance_next(&w->chance), chance_next(&w->chance)};
         memcpy(r->open.movie.bytes, id, sizeof(id));
+        oracle_expect(w, &r->open.movie, NULL);
         struct mr_message *m = blank(r, MR_HELLO);
         m->hello = (struct mr_hello){.version_min = 1, .version_max = 1, .epoch = ++a};
         memcpy(m->hello.instance, "rogue", 5);

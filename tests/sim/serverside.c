@@ -1,81 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Control's loop around intake, and what intake may never do. Writes no slab, seals nothing. */
+/* The life of a server's process, and what its messages and books may never be. */
 #include "serverside.h"
 
+#include "disk_calls.h"
+#include "fibre.h"
 #include "intake_state.h"
+#include "oracle.h"
+#include "server.h"
+#include "wrapped.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SCRATCH (256 * 1024)
+#define MEMORY_MAX (96u << 20) /* of a process: its queues and tables; pools are mapped */
+#define ENDING_NS  (120 * 1000 * MS)
 
-/* A call of this life of the server. */
-struct planned {
-    uint32_t life;
-    struct serverside *server;
-    timeline_fire fire;
-    void *ctx, *payload;
-};
-
-/* ---- calls that end with the server's life ---- */
-
-static void fire_if_alive(void *ctx, uint64_t a, void *payload)
-{
-    struct planned p = *(struct planned *)payload;
-    (void)ctx;
-    free(payload);
-    if (p.server->life == p.life && p.server->intake != NULL)
-        p.fire(p.ctx, a, p.payload);
-    else
-        free(p.payload);
-}
-
-void serverside_in(struct serverside *s, int64_t at_ns, timeline_fire fire, void *ctx, uint64_t a,
-                   void *payload)
-{
-    struct planned *p = malloc(sizeof(*p));
-    if (p == NULL)
-        abort();
-    *p = (struct planned){
-        .life = s->life, .server = s, .fire = fire, .ctx = ctx, .payload = payload};
-    timeline_at(&s->world->time, at_ns, fire_if_alive, NULL, a, p);
-}
-
-/* ---- what intake says ---- */
-
-static void check_durable(struct serverside *s, const struct mr_ulid *id, uint32_t generation,
-                          const uint8_t *ranges, uint32_t count, const char *what)
-{
-    const struct record *r = shelf_find(s->world->shelf, id);
-    PROMISE(s->world, r != NULL && r->state == SHELF_PART && r->generation == generation,
-            "%s of a movie or generation that is not on the shelf", what);
-    for (uint32_t i = 0; i < count; i++) {
-        struct mr_range range = mr_message_range(ranges, i);
-        for (uint64_t slab = range.first; slab < range.first + range.count; slab++)
-            PROMISE(s->world, slab < WORLD_SLABS && r->durable[slab],
-                    "%s of slab %llu, which is not durable", what, (unsigned long long)slab);
-    }
-}
+/* ---- what it says ---- */
 
 static void check_verdict(struct serverside *s, const struct mr_message *m)
 {
-    const struct record *r = shelf_find(s->world->shelf, &m->abandon.movie);
     if (m->type == MR_COMMITTED)
-        PROMISE(s->world, r != NULL && r->state == SHELF_COMMITTED, "COMMITTED is not true");
+        oracle_committed(s->world, &m->committed);
     if (m->type == MR_FAILED)
-        PROMISE(s->world, r == NULL || r->state == SHELF_FAILED, "FAILED is not true");
-    if (m->type == MR_ABANDONED)
-        PROMISE(s->world, r == NULL || r->state == SHELF_NOTHING, "ABANDONED is not true");
+        oracle_failed(s->world, &m->failed.movie);
 }
 
-static void judge(struct serverside *s, const struct cable *to, const struct mr_message *m)
+static void check_message(struct serverside *s, const struct cable *to, const struct mr_message *m)
 {
     if (m->type == MR_ACK)
-        check_durable(s, &m->ack.movie, m->ack.generation, m->ack.ranges, m->ack.range_count,
-                      "ACK");
+        oracle_durable(s->world, &m->ack.movie, m->ack.generation, m->ack.ranges,
+                       m->ack.range_count, false);
     else if (m->type == MR_OPENED)
-        check_durable(s, &m->opened.movie, m->opened.generation, m->opened.ranges,
-                      m->opened.range_count, "OPENED");
+        oracle_durable(s->world, &m->opened.movie, m->opened.generation, m->opened.ranges,
+                       m->opened.range_count, true);
     else if (m->type == MR_BYE && m->bye.code == MR_REASON_BAD_REQUEST)
         PROMISE(s->world, to->rogue || to->tampered || !to->open,
                 "an honest agent is sent away: %s", m->bye.text);
@@ -83,48 +42,42 @@ static void judge(struct serverside *s, const struct cable *to, const struct mr_
         check_verdict(s, m);
 }
 
-static void op_send(void *ctx, const struct mr_route *to, const struct mr_message *m)
+void serverside_check_said(struct serverside *s, const struct cable *to, const void *message,
+                           size_t bytes)
 {
-    struct serverside *s = ctx;
-    uint32_t number;
-    size_t bytes;
-    memcpy(&number, to->bytes, sizeof(number));
-    struct cable *c = cable_find(s->world, number);
-    judge(s, c, m);
-    int r = mr_message_encode(m, s->scratch, SCRATCH, &bytes);
-    PROMISE(s->world, r == 0, "%s cannot be encoded", mr_message_name(m->type));
-    TRACE(s->world, "server -> cable %u: %s %u%s%s", number, mr_message_name(m->type), m->sequence,
-          m->type == MR_BYE || m->type == MR_REFUSED ? ": " : "",
-          m->type == MR_BYE || m->type == MR_REFUSED ? m->bye.text : "");
-    cable_send(c, CABLE_DOWN, s->scratch, bytes);
+    struct mr_message *m = s->heard;
+    struct mr_err err = {0};
+    fibre_alone(1);
+    int r = mr_message_decode(message, bytes, m, &err);
+    PROMISE(s->world, r == 0, "the server says nonsense: %s", err.text);
+    TRACE(s->world, "server %u -> cable %u: %s %u%s%s", s->number, to->number,
+          mr_message_name(m->type), m->sequence,
+          m->type == MR_BYE || m->type == MR_REFUSED ? ": "
+          : m->type == MR_HOLD                       ? ": "
+                                                     : "",
+          m->type == MR_BYE || m->type == MR_REFUSED ? m->bye.text
+          : m->type == MR_HOLD                       ? m->hold.text
+                                                     : "");
+    check_message(s, to, m);
+    fibre_alone(-1);
 }
 
-static void op_attach(void *ctx, struct mr_movie *movie, uint64_t session)
+void serverside_check_heard(struct serverside *s, const struct parcel *p)
 {
-    struct serverside *s = ctx;
-    struct held *h = serverside_held(s, movie);
-    PROMISE(s->world, h != NULL && !h->attached && !h->leaving, "attach of a movie not berthed");
-    simlane_attach(h, session);
-}
-
-static void op_detach(void *ctx, struct mr_movie *movie)
-{
-    struct serverside *s = ctx;
-    struct held *h = serverside_held(s, movie);
-    PROMISE(s->world, h != NULL && h->attached && !h->leaving, "detach of a movie not attached");
-    simlane_detach(h);
-}
-
-static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
-{
-    struct serverside *s = ctx;
-    PROMISE(s->world, online || s->online > 0, "%s goes offline twice", hello->name);
-    s->online += online ? 1u : UINT32_MAX;
+    struct mr_message *m = s->heard;
+    struct mr_err err = {0};
+    const struct cable *from = p->cable;
+    if (mr_message_decode(p->data, p->bytes, m, &err) < 0)
+        PROMISE(s->world, from->tampered || from->rogue, "an honest message is not understood: %s",
+                err.text);
+    else
+        TRACE(s->world, "server %u <- cable %u: %s %u", s->number, from->number,
+              mr_message_name(m->type), m->sequence);
 }
 
 /* ---- what must hold at every moment ---- */
 
-static void check_books(const struct serverside *s)
+void serverside_check_books(const struct serverside *s)
 {
     const struct mr_intake *in = s->intake;
     for (uint16_t i = 0; i < s->world->lanes; i++) {
@@ -143,55 +96,264 @@ static void check_books(const struct serverside *s)
     }
 }
 
-/* ---- its loop ---- */
+/* ---- its end ---- */
 
-static void turn(void *ctx, uint64_t a, void *payload)
+static void sweep(struct serverside *s)
 {
-    struct serverside *s = ctx;
-    (void)a;
-    (void)payload;
-    s->tick_planned = false;
-    mr_intake_tick(s->intake, s->world->time.now_ns, s->world->time.now_ns);
-    check_books(s);
-    if (s->stopping && mr_intake_idle(s->intake))
-        serverside_crash(s); /* by now there is nothing it could lose */
+    for (size_t i = 0; i < SYNCS_MAX; i++)
+        if (s->syncs[i] != NULL)
+            disk_sync_drop(s->syncs[i]);
+    memset(s->syncs, 0, sizeof(s->syncs));
+    fibres_kill(s);
+    fibre_forget_mutexes(s);
+    simlink_fini(&s->link);
+    calls_close_all(s);
+    memory_take_back(s);
+    s->intake = NULL;
+    s->eventlog = NULL;
+    s->up = s->frozen = s->serves = s->told_to_stop = false;
+    s->stop_fd = -1;
+    s->ending = SERVER_LIVES;
+    for (struct cable *c = s->world->cables; c != NULL; c = c->next)
+        if (c->open && c->server_life == s->life)
+            cable_cut(c, true);
 }
 
-void serverside_soon(struct serverside *s)
+static void left(struct serverside *s)
 {
-    if (s->tick_planned || s->intake == NULL)
-        return;
-    s->tick_planned = true;
-    serverside_in(s, s->world->time.now_ns + MS / 2, turn, s, 0, NULL);
+    struct world *w = s->world;
+    size_t open = calls_count_open(s), bytes = s->memory.bytes;
+    PROMISE(w, open == 0, "the server ends and leaves %zu files open", open);
+    PROMISE(w, bytes == 0, "the server ends and leaves %zu bytes allocated", bytes);
+    sweep(s);
 }
 
-static void timer(void *ctx, uint64_t a, void *payload)
+void serverside_turned(struct serverside *s)
 {
-    struct serverside *s = ctx;
-    (void)payload;
-    serverside_soon(s);
-    serverside_in(s, s->world->time.now_ns + s->world->heartbeat_ms / 3 * MS, timer, s, a, NULL);
-}
-
-void serverside_hear(struct serverside *s, struct cable *from, const uint8_t *data, size_t bytes)
-{
-    struct mr_route route = {.size = sizeof(from->number)};
-    struct mr_err err = {0};
-    memcpy(route.bytes, &from->number, sizeof(from->number));
-    if (mr_message_decode(data, bytes, s->heard, &err) < 0) {
-        PROMISE(s->world, from->tampered || from->rogue, "an honest message is not understood: %s",
-                err.text);
-        mr_intake_garbage(s->intake, &route, err.text);
-    } else {
-        TRACE(s->world, "server <- cable %u: %s %u", from->number, mr_message_name(s->heard->type),
-              s->heard->sequence);
-        mr_intake_receive(s->intake, &route, s->heard, s->world->time.now_ns,
-                          s->world->time.now_ns);
+    struct world *w = s->world;
+    PROMISE(w, s->memory.bytes < MEMORY_MAX, "the server holds %zu bytes", s->memory.bytes);
+    if (s->ending == SERVER_POWER_CUT) {
+        power_cut(w);
+    } else if (s->ending == SERVER_KILLED) {
+        TRACE(w, "server %u is gone", s->number);
+        sweep(s);
+    } else if (s->ending == SERVER_LEAVES) {
+        TRACE(w, "server %u has ended", s->number);
+        left(s);
     }
-    serverside_soon(s);
 }
 
-/* ---- life ---- */
+void serverside_kill(struct serverside *s)
+{
+    if (!s->up)
+        return;
+    TRACE(s->world, "server %u is killed", s->number);
+    sweep(s);
+}
+
+void power_cut(struct world *w)
+{
+    TRACE(w, "the power is cut");
+    oracle_before_power_cut(w);
+    if (w->server->up)
+        sweep(w->server);
+    disk_power_cut(w->disk);
+    oracle_after_power_cut(w);
+}
+
+static void end_in_midst(struct serverside *s, enum server_end how)
+{
+    s->ending = how;
+    fibre_vanish();
+}
+
+void serverside_burn_fuse(struct serverside *s)
+{
+    struct world *w = s->world;
+    if (w->fuse == 0 || !w->faults || --w->fuse > 0)
+        return;
+    world_new_fuse(w);
+    TRACE(w, "the server ends in the midst of a call");
+    end_in_midst(s, chance_one_in(&w->chance, 2) ? SERVER_KILLED : SERVER_POWER_CUT);
+}
+
+void __wrap_mr_failpoint(const char *name)
+{
+    struct serverside *s = fibre_process();
+    struct world *w = s->world;
+    if (fibre_is_alone())
+        return;
+    if (w->fuse > 0 && world_mishap(w, 60)) {
+        TRACE(w, "the server ends at %s", name);
+        end_in_midst(s, chance_one_in(&w->chance, 2) ? SERVER_KILLED : SERVER_POWER_CUT);
+    }
+    if (chance_one_in(&w->chance, 3))
+        fibre_pause((int64_t)chance_below(&w->chance, 3 * MS));
+}
+
+void serverside_hold_sync(struct serverside *s, struct disk_sync *sync)
+{
+    struct disk_sync **free_slot = NULL;
+    for (size_t i = 0; s != NULL && i < SYNCS_MAX; i++) {
+        if (s->syncs[i] == sync) {
+            s->syncs[i] = NULL;
+            return;
+        }
+        if (s->syncs[i] == NULL && free_slot == NULL)
+            free_slot = &s->syncs[i];
+    }
+    if (s != NULL && free_slot == NULL)
+        abort();
+    if (s != NULL)
+        *free_slot = sync;
+}
+
+/* ---- its life ---- */
+
+static void fatal(void *ctx)
+{
+    struct serverside *s = ctx;
+    TRACE(s->world, "server %u gives up", s->number);
+    PROMISE(s->world, s->world->disk_troubled && s->started_ns < s->world->calm_ns,
+            "the server gives up for no reason");
+    end_in_midst(s, SERVER_KILLED);
+}
+
+static void not_started(struct serverside *s, int r, const struct mr_err *err)
+{
+    struct world *w = s->world;
+    TRACE(w, "server %u does not start: %s", s->number, err->text);
+    if (r == -ECANCELED || r == -EBUSY)
+        return; /* told to, or another one has the store */
+    PROMISE(w, r != -EUCLEAN, "the store is said to be damaged: %s", err->text);
+    PROMISE(w, w->disk_troubled && s->started_ns < w->calm_ns, "the server does not start: %s",
+            err->text);
+    s->failed_starts++;
+}
+
+static void *life(void *arg)
+{
+    struct serverside *s = arg;
+    struct mr_server *server = NULL;
+    struct mr_err err = {0};
+    s->stop_fd = __wrap_eventfd(0, 0); /* as a signalfd */
+    struct pollfd stop = {.fd = s->stop_fd, .events = POLLIN};
+    if (s->told_to_stop)
+        __wrap_eventfd_write(s->stop_fd, 1);
+    int r = mr_server_start(&s->config, &s->plan, s->stop_fd, fatal, s, &server, &err);
+    if (r < 0) {
+        not_started(s, r, &err);
+        __wrap_close(s->stop_fd);
+        s->ending = SERVER_LEAVES;
+        return NULL;
+    }
+    s->serves = true;
+    fibre_alone(1);
+    oracle_log(s->world, s->eventlog);
+    fibre_alone(-1);
+    while (__wrap_poll(&stop, 1, -1) == 0)
+        ;
+    mr_server_stop(server);
+    __wrap_close(s->stop_fd);
+    s->ending = SERVER_LEAVES;
+    return NULL;
+}
+
+static void configure(struct serverside *s)
+{
+    struct world *w = s->world;
+    uint32_t slabs = (uint32_t)chance_between(&w->chance, 1, 6);
+    static char name[] = "store", nothing[] = "", root[] = "/store", path[] = "{agent}/{path}",
+                group[] = "inherit";
+    s->config = (struct mr_ingest_config){.name = name,
+                                          .site = nothing,
+                                          .state_dir = nothing,
+                                          .control = nothing,
+                                          .events = nothing,
+                                          .http = nothing,
+                                          .root = root,
+                                          .path = path,
+                                          .group = group,
+                                          .direct_io = (int)chance_between(&w->chance, 0, 2),
+                                          .keep_free_hundredths = 200,
+                                          .file_mode = 0640,
+                                          .dir_mode = 02750,
+                                          .lease_ns = 500 * MS * chance_between(&w->chance, 1, 6),
+                                          .keep_revisions_ns = 60 * 1000 * MS};
+    s->plan = (struct mr_ingest_plan){.lanes = w->lanes,
+                                      .lane_buffers = (uint32_t)chance_between(&w->chance, 1, 6),
+                                      .lane_budget = slabs * (uint64_t)MR_SLAB_COST_MAX +
+                                                     chance_below(&w->chance, MR_SLAB_COST_MAX)};
+}
+
+void serverside_start(struct serverside *s)
+{
+    PROMISE(s->world, !s->up, "two lives at once");
+    s->up = true;
+    s->life++;
+    s->started_ns = s->world->time.now_ns;
+    memset(s->lane_stuck_until_ns, 0, sizeof(s->lane_stuck_until_ns));
+    simlink_init(&s->link);
+    configure(s);
+    TRACE(s->world, "server %u starts, %u lanes, %u buffers each", s->number, s->plan.lanes,
+          s->plan.lane_buffers);
+    fibre_start(s, life, s);
+}
+
+static void check_ended(void *ctx, uint64_t life_then, void *payload)
+{
+    struct serverside *s = ctx;
+    (void)payload;
+    PROMISE(s->world, s->life != life_then || !s->up || s->world->faults,
+            "the server does not stop");
+}
+
+void serverside_stop(struct serverside *s)
+{
+    if (!s->up || s->told_to_stop)
+        return;
+    s->told_to_stop = true;
+    if (s->stop_fd > 0)
+        __wrap_eventfd_write(s->stop_fd, 1);
+    world_in(s->world, ENDING_NS, check_ended, s, s->life, NULL);
+}
+
+void serverside_freeze(struct serverside *s, bool frozen)
+{
+    if (!s->up || s->frozen == frozen)
+        return;
+    TRACE(s->world, "server %u %s", s->number, frozen ? "is frozen" : "goes on");
+    s->frozen = frozen;
+    if (!frozen)
+        fibres_continue(s);
+}
+
+bool serverside_lives(const struct world *w, uint32_t number, uint32_t life)
+{
+    const struct serverside *s = w->server;
+    return s->number == number && s->up && s->life == life;
+}
+
+bool serverside_down(const struct serverside *s)
+{
+    return !s->up;
+}
+
+uint32_t serverside_life(const struct serverside *s)
+{
+    return s->up && s->link.bound ? s->life : 0;
+}
+
+void serverside_arrived(struct serverside *s, struct parcel *p)
+{
+    simlink_deliver(&s->link, p);
+}
+
+void serverside_stick(struct serverside *s, uint16_t lane, int64_t for_ns)
+{
+    TRACE(s->world, "lane %u is stuck for %lld ms", lane, (long long)(for_ns / MS));
+    s->lane_stuck_until_ns[lane] = s->world->time.now_ns + for_ns;
+}
 
 struct serverside *serverside_new(struct world *w)
 {
@@ -199,95 +361,25 @@ struct serverside *serverside_new(struct world *w)
     if (s == NULL)
         abort();
     s->world = w;
+    LIST_INIT(&s->memory.blocks);
+    simlink_init(&s->link);
     s->heard = malloc(sizeof(*s->heard));
-    s->scratch = malloc(SCRATCH);
-    if (s->heard == NULL || s->scratch == NULL)
+    if (s->heard == NULL)
         abort();
     return s;
 }
 
-uint32_t serverside_life(const struct serverside *s)
-{
-    return s->intake == NULL ? 0 : s->life;
-}
-
-bool serverside_down(const struct serverside *s)
-{
-    return s->intake == NULL;
-}
-
-void serverside_start(struct serverside *s)
-{
-    struct world *w = s->world;
-    const struct mr_intake_ops ops = {.ctx = s,
-                                      .send = op_send,
-                                      .berth = simstore_berth,
-                                      .attach = op_attach,
-                                      .detach = op_detach,
-                                      .finish = simstore_finish,
-                                      .release = simstore_release,
-                                      .presence = op_presence};
-    struct mr_intake_config config = {.server = "store",
-                                      .lanes = w->lanes,
-                                      .lane_budget = (uint64_t)chance_between(&w->chance, 1, 6) *
-                                                         MR_SLAB_COST_MAX +
-                                                     chance_below(&w->chance, MR_SLAB_COST_MAX),
-                                      .heartbeat_ms = w->heartbeat_ms,
-                                      .credit_limit_ms = 5000,
-                                      .movies_max = (uint32_t)chance_between(&w->chance, 3, 20),
-                                      .session_seed = chance_next(&w->chance) >> 1};
-    s->life++;
-    for (uint16_t i = 0; i < w->lanes; i++) {
-        config.ports[i] = (uint16_t)(5571 + i);
-        s->lanes[i] = (struct simlane){.index = i};
-    }
-    s->stopping = s->tick_planned = false;
-    s->berth_ns = s->seal_ns = 0;
-    s->online = 0;
-    if (mr_intake_new(&config, &ops, &s->intake) < 0)
-        abort();
-    TRACE(w, "the server starts, %u lanes of %llu slabs' credit", w->lanes,
-          (unsigned long long)(config.lane_budget / MR_SLAB_COST_MAX));
-    timer(s, 0, NULL);
-}
-
-void serverside_crash(struct serverside *s)
-{
-    TRACE(s->world, "the server is gone");
-    for (struct held *h = s->held, *next; h != NULL; h = next) {
-        next = h->next;
-        PROMISE(s->world, !s->stopping || h->movie == NULL || !mr_intake_idle(s->intake),
-                "a movie was neither finished nor released");
-        mr_movie_release(h->movie);
-        free(h);
-    }
-    s->held = NULL;
-    mr_intake_free(s->intake);
-    s->intake = NULL;
-    for (struct cable *c = s->world->cables; c != NULL; c = c->next)
-        if (c->open && c->server_life == s->life)
-            cable_cut(c, true);
-}
-
-void serverside_stop(struct serverside *s)
-{
-    s->stopping = true;
-    mr_intake_stop(s->intake);
-    PROMISE(s->world, s->online == 0, "agents are left online");
-    serverside_soon(s);
-}
-
 void serverside_free(struct serverside *s)
 {
-    if (s->intake != NULL)
-        serverside_crash(s);
+    serverside_kill(s);
     free(s->heard);
-    free(s->scratch);
     free(s);
 }
 
 void serverside_describe(const struct serverside *s)
 {
+    TRACE(s->world, "server %u: up %d, serves %d, told to stop %d", s->number, s->up, s->serves,
+          s->told_to_stop);
     for (uint16_t i = 0; s->intake != NULL && i < s->world->lanes; i++) {
         const struct mr_credit_lane *lane = &s->intake->credit[i];
         TRACE(s->world, "lane %u: %llu out of %llu", i, (unsigned long long)lane->out,

@@ -3,15 +3,20 @@
 #include "world.h"
 
 #include "agentside.h"
+#include "disk.h"
+#include "oracle.h"
 #include "rogue.h"
 #include "serverside.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define PATIENCE_NS (300 * 1000 * MS) /* until all verdicts are there, once nothing goes wrong */
 #define STARVING_NS (60 * 1000 * MS)  /* an agent that may go on must have gone on by then */
+
+static struct world *current;
 
 static void say_line(const struct world *w, const char *fmt, va_list args) MR_PRINTF(2, 0);
 static void say_line(const struct world *w, const char *fmt, va_list args)
@@ -43,30 +48,100 @@ void world_broken(const struct world *w, const char *fmt, ...)
     _Exit(1);
 }
 
-/* ---- what goes wrong ---- */
+struct world *world_current(void)
+{
+    return current;
+}
+
+/* ---- the server comes back ---- */
 
 static void restart_server(void *ctx, uint64_t a, void *payload)
 {
     struct world *w = ctx;
     (void)a;
     (void)payload;
-    if (serverside_down(w->server))
+    w->restart_planned = false;
+    if (serverside_down(w->server) && !w->running_down)
         serverside_start(w->server);
-    else if (w->server->stopping)
-        world_in(w, 50 * MS, restart_server, w, 0, NULL);
+}
+
+static void tend_server(void *ctx, uint64_t a, void *payload)
+{
+    struct world *w = ctx;
+    (void)payload;
+    if (w->running_down)
+        return;
+    if (serverside_down(w->server) && !w->restart_planned) {
+        w->restart_planned = true;
+        world_in(w, chance_between(&w->chance, 10, 1500) * MS, restart_server, w, 0, NULL);
+    }
+    world_in(w, 50 * MS, tend_server, w, a, NULL);
+}
+
+/* ---- what goes wrong ---- */
+
+/* Few calls, or many: a start alone makes some dozens. */
+void world_new_fuse(struct world *w)
+{
+    w->fuse = 1 + chance_below(&w->chance, UINT64_C(4) << chance_below(&w->chance, 10));
+}
+
+static void thaw(void *ctx, uint64_t a, void *payload)
+{
+    struct world *w = ctx;
+    (void)a;
+    (void)payload;
+    serverside_freeze(w->server, false);
 }
 
 static void trouble_server(struct world *w)
 {
-    if (serverside_down(w->server) || w->server->stopping)
-        return;
-    if (chance_one_in(&w->chance, 2)) {
-        serverside_crash(w->server);
-    } else {
+    switch (chance_below(&w->chance, 5)) {
+    case 0:
+        serverside_kill(w->server);
+        break;
+    case 1:
         TRACE(w, "the server is told to stop");
         serverside_stop(w->server);
+        break;
+    case 2:
+        power_cut(w);
+        break;
+    case 3:
+        serverside_freeze(w->server, true);
+        world_in(w, chance_between(&w->chance, 10, 5000) * MS, thaw, w, 0, NULL);
+        break;
+    default:
+        serverside_stick(w->server, (uint16_t)chance_below(&w->chance, w->lanes),
+                         chance_between(&w->chance, 10, 7000) * MS);
+        break;
     }
-    world_in(w, chance_between(&w->chance, 10, 1500) * MS, restart_server, w, 0, NULL);
+}
+
+static void make_room(void *ctx, uint64_t a, void *payload)
+{
+    struct world *w = ctx;
+    (void)a;
+    (void)payload;
+    TRACE(w, "the disk has room");
+    w->disk->room = DISK_ROOMY;
+}
+
+static void trouble_disk(struct world *w)
+{
+    struct chance *c = &w->chance;
+    int64_t for_ns = chance_between(c, 10, 3000) * MS;
+    if (chance_one_in(c, 2)) {
+        w->disk_stuck_until_ns = w->time.now_ns + for_ns;
+        TRACE(w, "the disk is stuck for %lld ms", (long long)(for_ns / MS));
+        return;
+    }
+    if (w->disk->room != DISK_ROOMY)
+        return;
+    w->disk_troubled = true;
+    w->disk->room = chance_one_in(c, 4) ? DISK_READ_ONLY : DISK_FULL;
+    TRACE(w, "the disk is %s", w->disk->room == DISK_FULL ? "full" : "read-only");
+    world_in(w, for_ns, make_room, w, 0, NULL);
 }
 
 static void trouble_cable(struct world *w, struct cable *c)
@@ -86,23 +161,26 @@ static void trouble(void *ctx, uint64_t pace_ms, void *payload)
     if (!w->faults)
         return;
     struct agentside *a = w->agents[chance_below(&w->chance, w->agent_count)];
-    switch (chance_below(&w->chance, 9)) {
+    switch (chance_below(&w->chance, 10)) {
     case 0:
+    case 1:
         trouble_server(w);
         break;
-    case 1:
+    case 2:
         agentside_crash(a);
         break;
-    case 2:
+    case 3:
         agentside_bye(a);
         break;
-    case 3:
+    case 4:
         if (chance_one_in(&w->chance, 4))
             agentside_reinstall(a);
         break;
-    case 4:
-        serverside_stick(w->server, (uint16_t)chance_below(&w->chance, w->lanes),
-                         chance_between(&w->chance, 10, 7000) * MS);
+    case 5:
+        trouble_disk(w);
+        break;
+    case 6:
+        w->clock_jump_ns = chance_between(&w->chance, -7200, 7200) * 1000 * MS;
         break;
     default:
         trouble_cable(w, a->cable);
@@ -114,18 +192,34 @@ static void trouble(void *ctx, uint64_t pace_ms, void *payload)
 
 /* ---- the course of a schedule ---- */
 
+static void make_disk(struct world *w)
+{
+    struct inode *store;
+    struct chance *c = &w->chance;
+    w->disk = disk_new(w);
+    w->disk_errors = w->disk_troubled = w->faults && chance_one_in(c, 3);
+    w->disk_links = chance_one_in(c, 4);
+    w->disk_plain = chance_one_in(c, 4);
+    if (disk_make(w->disk, w->disk->root, "store", S_IFDIR | 0755, &store) < 0)
+        abort();
+    disk_sync_end(w->disk, disk_sync_begin(w->disk, w->disk->root), false);
+}
+
 static void begin(struct world *w)
 {
     static const uint32_t paces_ms[] = {100, 400, 1500};
     struct chance *c = &w->chance;
     w->lanes = (uint16_t)chance_between(c, 1, WORLD_LANES);
     w->heartbeat_ms = 600;
-    w->shelf = calloc(1, sizeof(*w->shelf));
-    if (w->shelf == NULL)
-        abort();
     w->faults = !chance_one_in(c, 8);
+    w->calm_ns = w->faults ? INT64_MAX : 0;
+    make_disk(w);
+    w->oracle = oracle_new(w);
+    if (w->faults && chance_one_in(c, 2))
+        world_new_fuse(w);
     w->server = serverside_new(w);
     serverside_start(w->server);
+    tend_server(w, 0, NULL);
     uint64_t agents = chance_one_in(c, 3) ? 4 : 1 + chance_below(c, 2);
     while (w->agent_count < agents) {
         bool same_name = chance_one_in(c, 5);
@@ -148,6 +242,16 @@ static bool all_finished(const struct world *w)
     return true;
 }
 
+/* What a disk's error made impossible for the present server, the next one finds and does. */
+static void restart_once(struct world *w)
+{
+    if (w->restarted || !w->disk_errors || w->time.now_ns - w->calm_ns < PATIENCE_NS / 2)
+        return;
+    w->restarted = true;
+    TRACE(w, "somebody restarts the server");
+    serverside_stop(w->server);
+}
+
 static void check_progress(const struct world *w, int64_t calm_ns)
 {
     PROMISE(w, w->time.now_ns - calm_ns < PATIENCE_NS, "some movies never get their verdict");
@@ -160,33 +264,53 @@ static void check_progress(const struct world *w, int64_t calm_ns)
     }
 }
 
+static void grow_calm(struct world *w)
+{
+    w->faults = false;
+    w->calm_ns = w->time.now_ns;
+    w->disk->room = DISK_ROOMY;
+    TRACE(w, "from now on nothing goes wrong");
+}
+
 static void run_until_finished(struct world *w)
 {
     int64_t calm_ns = w->faults ? chance_between(&w->chance, 500, 6000) * MS : 0;
     while (timeline_step(&w->time)) {
-        if (w->faults && w->time.now_ns >= calm_ns) {
-            w->faults = false;
-            calm_ns = w->time.now_ns;
-            TRACE(w, "from now on nothing goes wrong");
-        }
+        if (w->faults && w->time.now_ns >= calm_ns)
+            grow_calm(w);
         if (all_finished(w))
             return;
         if (!w->faults)
-            check_progress(w, calm_ns);
+            restart_once(w);
+        if (!w->faults)
+            check_progress(w, w->calm_ns);
     }
 }
 
-static void run_down(struct world *w)
+static void stop_server(struct world *w)
 {
-    w->faults = false;
-    int64_t limit_ns = w->time.now_ns + 30 * 1000 * MS;
-    while ((serverside_down(w->server) || w->server->stopping) && timeline_step(&w->time))
-        ; /* it may be between two lives */
+    serverside_freeze(w->server, false);
     serverside_stop(w->server);
     while (!serverside_down(w->server) && timeline_step(&w->time))
-        PROMISE(w, w->time.now_ns < limit_ns, "the server does not stop");
+        ;
+}
+
+/* At the end the power is cut once more, and a server looks at what there is. */
+static void run_down(struct world *w)
+{
+    if (w->faults)
+        grow_calm(w);
+    w->running_down = true;
+    stop_server(w);
     for (size_t i = 0; i < w->agent_count; i++)
         w->agents[i]->finished = true;
+    oracle_at_the_end(w);
+    power_cut(w);
+    serverside_start(w->server);
+    while (!w->server->serves && timeline_step(&w->time))
+        ;
+    stop_server(w);
+    oracle_at_the_end(w);
     while (timeline_step(&w->time))
         ; /* what is still planned finds nobody */
 }
@@ -194,6 +318,7 @@ static void run_down(struct world *w)
 void world_run(uint64_t seed, bool verbose, struct world_result *ret)
 {
     struct world w = {.seed = seed, .verbose = verbose, .chance = {.state = chance_mix(seed)}};
+    current = &w;
     begin(&w);
     run_until_finished(&w);
     PROMISE(&w, all_finished(&w), "the world stands still");
@@ -201,12 +326,15 @@ void world_run(uint64_t seed, bool verbose, struct world_result *ret)
     *ret = (struct world_result){.slabs_sent = w.slabs_sent,
                                  .commits = w.commits,
                                  .happenings = w.time.planned,
+                                 .power_cuts = w.disk->cuts,
+                                 .server_lives = w.server->life,
                                  .simulated_ns = w.time.now_ns};
     for (size_t i = 0; i < w.agent_count; i++)
         agentside_free(w.agents[i]);
     rogue_free(w.rogue);
     serverside_free(w.server);
     cables_free(&w);
-    shelf_free(w.shelf);
+    oracle_free(w.oracle);
+    disk_free(w.disk);
     timeline_fini(&w.time);
 }

@@ -15,7 +15,8 @@
 #define WORLD_SLABS  48 /* of a movie, at most */
 
 struct cable;
-struct shelf;
+struct disk;
+struct oracle;
 struct serverside;
 struct agentside;
 struct rogue;
@@ -23,15 +24,25 @@ struct rogue;
 struct world {
     uint64_t seed;
     bool verbose;
-    bool faults; /* things may go wrong now */
+    bool faults;     /* things may go wrong now */
+    int64_t calm_ns; /* since when nothing does; INT64_MAX: it still may */
     uint16_t lanes;
     uint32_t heartbeat_ms;
     struct chance chance;
     struct timeline time;
     struct cable *cables;
     uint32_t cable_count;
-    struct shelf *shelf;
+    struct disk *disk;
+    bool disk_errors;   /* the disk fails now and then */
+    bool disk_troubled; /* it failed, or was full, or may have */
+    bool disk_links;    /* it knows no rename that does not replace */
+    bool disk_plain;    /* it knows no fallocate */
+    int64_t disk_stuck_until_ns;
+    uint64_t fuse;         /* calls until the server ends in the midst of one; 0: it does not */
+    int64_t clock_jump_ns; /* of real time */
+    struct oracle *oracle;
     struct serverside *server;
+    bool restart_planned, running_down, restarted;
     struct agentside *agents[WORLD_AGENTS];
     size_t agent_count;
     struct rogue *rogue; /* NULL: all mean well */
@@ -39,11 +50,13 @@ struct world {
 };
 
 struct world_result {
-    uint64_t slabs_sent, commits, happenings;
+    uint64_t slabs_sent, commits, happenings, power_cuts, server_lives;
     int64_t simulated_ns;
 };
 
 void world_run(uint64_t seed, bool verbose, struct world_result *ret);
+struct world *world_current(void); /* the one that runs */
+void world_new_fuse(struct world *w);
 
 /* A promise was broken: says which, and the seed, and exits. */
 _Noreturn void world_broken(const struct world *w, const char *fmt, ...) MR_PRINTF(2, 3);

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Promises about the store. Interferes with nothing: it reads what is safe, or what is seen. */
+#include "oracle.h"
+
+#include "agentside.h"
+#include "base/crc64.h"
+#include "disk_calls.h"
+#include "dossier.h"
+#include "eventlog.h"
+#include "fibre.h"
+#include "serverside.h"
+#include "store.h"
+#include "tale.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct heard_event {
+    char id[MR_EVENT_ID_MAX + 1], type[MR_EVENT_TYPE_MAX + 1];
+};
+
+struct oracle {
+    struct tale *tales;
+    struct heard_event *events; /* [sequence - 1]; id "": not heard */
+    size_t event_count, event_room;
+    struct mr_codec *codec;
+};
+
+/* ---- tales ---- */
+
+static struct tale *find_tale(const struct world *w, const struct mr_ulid *id)
+{
+    return tale_find(w->oracle->tales, id);
+}
+
+void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel *source)
+{
+    tale_expect(&w->oracle->tales, id, source);
+}
+
+bool oracle_was_told(const struct world *w, const struct mr_ulid *id)
+{
+    const struct tale *t = find_tale(w, id);
+    return t != NULL && (t->generation > 0 || t->committed || t->failed);
+}
+
+static struct tale *need_tale(struct world *w, const struct mr_ulid *id, const char *what)
+{
+    struct tale *t = find_tale(w, id);
+    PROMISE(w, t != NULL, "%s of a movie that nobody opened", what);
+    return t;
+}
+
+/* ---- the disk ---- */
+
+/* By its path below the store's root. */
+static struct inode *stored(const struct disk *d, enum disk_view view, const char *path)
+{
+    struct inode *at = NULL;
+    char name[DISK_NAME + 1];
+    if (disk_find(d->root, view, "store", &at) < 0)
+        return NULL;
+    while (*path != '\0') {
+        size_t length = strcspn(path, "/");
+        snprintf(name, sizeof(name), "%.*s", (int)length, path);
+        path += length + (path[length] == '/');
+        if (length > 0 && disk_find(at, view, name, &at) < 0)
+            return NULL;
+    }
+    return at;
+}
+
+static const struct contents *seen_of(const struct inode *file, enum disk_view view)
+{
+    return view == DISK_SAFE ? &file->safe : &file->now;
+}
+
+static bool is_own(const struct disk *d, const struct inode *dir)
+{
+    char path[2048];
+    disk_path(d, dir, path, sizeof(path));
+    return strstr(path, "/.millrace") != NULL;
+}
+
+static void check_stored(struct world *w, struct tale *t, const char *path, enum disk_view view,
+                         const char *when)
+{
+    const struct inode *file = stored(w->disk, view, path);
+    PROMISE(w, file != NULL, "%s: %s is not there", when, path);
+    if (t->source == NULL)
+        return;
+    const char *why = tale_check(t, w->oracle->codec, seen_of(file, view));
+    PROMISE(w, why == NULL, "%s: %s: %s", when, path, why);
+}
+
+/* ---- slabs told durable ---- */
+
+static bool slab_reads_back(const struct inode *part, enum disk_view view,
+                            const struct mr_placement *p)
+{
+    const struct contents *c = seen_of(part, view);
+    return p->raw_bytes > 0 && p->offset + p->stored_bytes <= c->size &&
+           mr_crc64(0, c->bytes + p->offset, p->stored_bytes) == p->crc_stored;
+}
+
+struct berthed {
+    struct mr_dossier d;
+    const struct inode *part, *journal;
+};
+
+/* The movie's journal of that generation and its part. False: there is none. */
+static bool open_berthed(const struct world *w, const struct tale *t, enum disk_view view,
+                         struct berthed *ret)
+{
+    char name[64], dir[MR_NAMING_PATH_MAX + 1], path[MR_NAMING_PATH_MAX + 100];
+    const char *last;
+    struct inode *journals = stored(w->disk, view, ".millrace/journal"), *journal;
+    mr_dossier_name(&t->id, t->generation, "journal", name);
+    if (journals == NULL || disk_find(journals, view, name, &journal) < 0)
+        return false;
+    int fd = calls_look_at(journals, view);
+    int r = mr_dossier_read(fd, name, &ret->d, NULL);
+    close(fd);
+    if (r < 0)
+        return false;
+    mr_store_split(ret->d.path, dir, sizeof(dir), &last);
+    mr_dossier_name(&t->id, t->generation, "part", name);
+    snprintf(path, sizeof(path), "%s/.millrace/%s", dir, name);
+    ret->journal = journal;
+    ret->part = stored(w->disk, view, path);
+    return true;
+}
+
+static const char *check_acked(const struct world *w, const struct tale *t, uint64_t *ret_slab)
+{
+    struct berthed b;
+    const char *why = NULL;
+    if (!open_berthed(w, t, DISK_SAFE, &b))
+        return "its journal is not safe";
+    if (b.part == NULL)
+        why = b.d.is_sealed ? NULL : "its part is not safe";
+    for (uint64_t i = 0; b.part != NULL && i < WORLD_SLABS && why == NULL; i++) {
+        *ret_slab = i;
+        if (!t->acked[i])
+            continue;
+        if (i >= b.d.slab_count || b.d.slabs[i].raw_bytes == 0)
+            why = "its record is not safe";
+        else if (!slab_reads_back(b.part, DISK_SAFE, &b.d.slabs[i]))
+            why = "its bytes are not safe";
+    }
+    mr_dossier_fini(&b.d);
+    return why;
+}
+
+static void note_acked(struct world *w, struct tale *t, const uint8_t *ranges, uint32_t count,
+                       const char *what)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct mr_range range = mr_message_range(ranges, i);
+        for (uint64_t n = range.first; n < range.first + range.count; n++) {
+            PROMISE(w, n < WORLD_SLABS, "%s of slab %llu", what, (unsigned long long)n);
+            t->acked[n] = true;
+        }
+    }
+}
+
+/* OPENED tells all that is durable, an ACK what is so, too. */
+void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
+                    const uint8_t *ranges, uint32_t count, bool all)
+{
+    const char *what = all ? "OPENED" : "ACK";
+    struct tale *t = need_tale(w, id, what);
+    bool before[WORLD_SLABS];
+    uint64_t slab = 0;
+    memcpy(before, t->acked, sizeof(before));
+    PROMISE(w, all || generation == t->generation, "ACK of generation %u, OPENED was of %u",
+            generation, t->generation);
+    if (all)
+        memset(t->acked, 0, sizeof(t->acked));
+    t->generation = generation;
+    note_acked(w, t, ranges, count, what);
+    const char *why = count == 0 ? NULL : check_acked(w, t, &slab);
+    PROMISE(w, why == NULL, "%s of slab %llu: %s", what, (unsigned long long)slab, why);
+    bool may_lose = t->source == NULL || w->disk_troubled || t->source->agent->hello.ephemeral;
+    for (uint64_t i = 0; !may_lose && i < WORLD_SLABS; i++)
+        PROMISE(w, !before[i] || t->acked[i], "slab %llu was durable and is not any more",
+                (unsigned long long)i);
+}
+
+/* ---- verdicts ---- */
+
+/* How often a text stands in the files of a directory of the store's own. */
+static size_t count_text(const struct disk *d, enum disk_view view, const char *dir,
+                         const char *text, size_t bytes)
+{
+    size_t count = 0;
+    const struct inode *events = stored(d, view, dir);
+    const struct names *names = events == NULL      ? NULL
+                                : view == DISK_SAFE ? &events->safe_entries
+                                                    : &events->entries;
+    for (size_t i = 0; names != NULL && i < names->count; i++) {
+        const struct inode *file = names->list[i].inode;
+        if (!S_ISREG(file->mode))
+            continue;
+        const struct contents *c = seen_of(file, view);
+        const uint8_t *at = c->bytes, *end = c->bytes + c->size;
+        while (at != NULL && at < end &&
+               (at = memmem(at, (size_t)(end - at), text, bytes)) != NULL) {
+            count++;
+            at += bytes;
+        }
+    }
+    return count;
+}
+
+static void check_catalogued(struct world *w, const char *event, const char *when)
+{
+    PROMISE(w, count_text(w->disk, DISK_NOW, ".millrace", event, strlen(event)) >= 1,
+            "%s: %s is not in the catalogue", when, event);
+}
+
+void oracle_committed(struct world *w, const struct mr_committed *c)
+{
+    struct tale *t = need_tale(w, &c->movie, "COMMITTED");
+    char record[160];
+    const char *path = strncmp(c->path, "/store/", 7) == 0 ? c->path + 7 : "?";
+    PROMISE(w, !t->failed, "COMMITTED after FAILED");
+    check_stored(w, t, path, DISK_SAFE, "COMMITTED");
+    int n = snprintf(
+        record, sizeof(record), "%llu millrace.%s.ready.v1 %s ", (unsigned long long)c->sequence,
+        t->source == NULL || t->source->open.kind == MR_KIND_FILE ? "file" : "movie", c->event);
+    PROMISE(w, count_text(w->disk, DISK_SAFE, ".millrace/events", record, (size_t)n) == 1,
+            "COMMITTED, but its event %s is not in the log exactly once", c->event);
+    /* its line need not be safe yet: then its journal still is */
+    check_catalogued(w, c->event, "COMMITTED");
+    if (!t->committed)
+        w->commits++;
+    t->committed = true;
+    snprintf(t->path, sizeof(t->path), "%s", path);
+}
+
+void oracle_failed(struct world *w, const struct mr_ulid *id)
+{
+    struct tale *t = need_tale(w, id, "FAILED");
+    PROMISE(w, !t->committed, "FAILED after COMMITTED");
+    t->failed = true;
+}
+
+/* ---- events ---- */
+
+static void note_event(struct world *w, uint64_t sequence, const char *id, const char *type)
+{
+    struct oracle *o = w->oracle;
+    PROMISE(w, sequence > 0 && sequence < 100000, "event %llu", (unsigned long long)sequence);
+    if (sequence > o->event_room) {
+        size_t room = (size_t)sequence * 2;
+        o->events = realloc(o->events, room * sizeof(*o->events));
+        if (o->events == NULL)
+            abort();
+        memset(o->events + o->event_room, 0, (room - o->event_room) * sizeof(*o->events));
+        o->event_room = room;
+    }
+    struct heard_event *e = &o->events[sequence - 1];
+    PROMISE(w, e->id[0] == '\0' || strcmp(e->id, id) == 0, "event %llu was %s and is %s now",
+            (unsigned long long)sequence, e->id, id);
+    snprintf(e->id, sizeof(e->id), "%s", id);
+    snprintf(e->type, sizeof(e->type), "%s", type);
+    if (sequence > o->event_count)
+        o->event_count = (size_t)sequence;
+}
+
+static void check_ready(struct world *w, const char *json, const char *id)
+{
+    struct mr_ulid ulid;
+    char text[MR_ULID_TEXT] = "", path[1024] = "", digest[17] = "";
+    memcpy(text, id, MR_ULID_TEXT - 1);
+    PROMISE(w, mr_ulid_parse(text, &ulid) == 0, "event %s", id);
+    struct tale *t = need_tale(w, &ulid, "an event");
+    const char *at = strstr(json, "\"relative_path\":\"");
+    const char *sum = strstr(json, "\"file\":\"");
+    PROMISE(w, at != NULL && sum != NULL, "event %s names no file", id);
+    sscanf(at, "\"relative_path\":\"%1023[^\"]", path);
+    sscanf(sum, "\"file\":\"%16[^\"]", digest);
+    PROMISE(w, !t->failed, "ready after failed: %s", id);
+    snprintf(t->path, sizeof(t->path), "%s", path);
+    t->ready = true;
+    check_stored(w, t, path, DISK_SAFE, "a ready event");
+    const struct inode *file = stored(w->disk, DISK_SAFE, path);
+    uint64_t crc = mr_crc64(0, file->safe.bytes, file->safe.size);
+    PROMISE(w, crc == strtoull(digest, NULL, 16), "%s: its digest is another than its event says",
+            path);
+}
+
+void oracle_event(struct world *w, const char *json, size_t bytes)
+{
+    char type[MR_EVENT_TYPE_MAX + 1], id[MR_EVENT_ID_MAX + 1];
+    fibre_alone(1);
+    PROMISE(w, mr_event_names(json, bytes, type, id) == 0, "what is published is no event");
+    const char *at = strstr(json, "\"sequence\":\"");
+    PROMISE(w, at != NULL, "an event without a sequence");
+    uint64_t sequence = strtoull(at + 12, NULL, 10);
+    TRACE(w, "published: %llu %s %s", (unsigned long long)sequence, type, id);
+    note_event(w, sequence, id, type);
+    PROMISE(w, count_text(w->disk, DISK_SAFE, ".millrace/events", json, bytes) == 1,
+            "event %llu is published, but not in the log for good", (unsigned long long)sequence);
+    if (strstr(type, ".ready.") != NULL)
+        check_ready(w, json, id);
+    fibre_alone(-1);
+}
+
+struct log_check {
+    struct world *w;
+    uint64_t expected;
+};
+
+static int check_record(void *ctx, const struct mr_eventlog_record *r)
+{
+    struct log_check *c = ctx;
+    const struct oracle *o = c->w->oracle;
+    PROMISE(c->w, r->sequence == c->expected, "event %llu in the log where %llu belongs",
+            (unsigned long long)r->sequence, (unsigned long long)c->expected);
+    note_event(c->w, r->sequence, r->id, r->type);
+    for (uint64_t i = 0; i + 1 < c->expected; i++)
+        PROMISE(c->w, strcmp(o->events[i].id, r->id) != 0, "event %s is in the log twice", r->id);
+    if (strstr(r->type, ".ready.") != NULL)
+        check_ready(c->w, r->json, r->id);
+    c->expected++;
+    return 0;
+}
+
+/* What the log says when a server opens it is heard by whoever asks for a replay. */
+void oracle_log(struct world *w, struct mr_eventlog *log)
+{
+    struct log_check c = {.w = w, .expected = 1};
+    uint64_t heard = w->oracle->event_count;
+    int r = mr_eventlog_read(log, 1, UINT64_MAX, check_record, &c);
+    PROMISE(w, r == 0, "the log does not read: %d", r);
+    PROMISE(w, c.expected > heard, "events up to %llu were heard, the log ends at %llu",
+            (unsigned long long)heard, (unsigned long long)c.expected - 1);
+}
+
+/* ---- what happens on the disk ---- */
+
+void oracle_before_write(struct world *w, const struct inode *file)
+{
+    PROMISE(w, !file->final, "a finished file is written to");
+}
+
+/* What was sealed and then does not read back may be taken away before anybody heard of it. */
+static bool was_announced(const struct world *w, const struct inode *file)
+{
+    for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next)
+        if (t->path[0] != '\0' && stored(w->disk, DISK_NOW, t->path) == file)
+            return true;
+    return false;
+}
+
+void oracle_before_remove(struct world *w, const struct inode *dir, const char *name)
+{
+    struct inode *i;
+    if (disk_find(dir, DISK_NOW, name, &i) < 0 || !i->final)
+        return;
+    PROMISE(w, is_own(w->disk, dir) || !was_announced(w, i), "a finished file is removed: %s",
+            name);
+}
+
+static bool is_clean(const struct inode *file)
+{
+    for (size_t i = 0; i < file->page_count; i++)
+        if (file->pages[i].dirty != 0)
+            return false;
+    return file->size.dirty == 0;
+}
+
+/* A name may be safe at once: so what it names must be safe before. */
+void oracle_after_rename(struct world *w, struct inode *file, const struct inode *dir,
+                         const char *from, const char *to)
+{
+    struct mr_ulid id;
+    uint32_t generation;
+    file->final = !is_own(w->disk, dir);
+    if (!file->final)
+        return;
+    PROMISE(w, mr_dossier_parse_name(from, "part", &id, &generation) == 0,
+            "%s gets the final name %s", from, to);
+    struct tale *t = need_tale(w, &id, "a rename");
+    PROMISE(w, is_clean(file), "%s gets its name before it is safe", to);
+    const char *why = t->source == NULL ? NULL : tale_check(t, w->oracle->codec, &file->safe);
+    PROMISE(w, why == NULL, "%s gets its name: %s", to, why);
+}
+
+/* ---- power cuts ---- */
+
+static bool has_acks(const struct tale *t)
+{
+    for (size_t i = 0; i < WORLD_SLABS; i++)
+        if (t->acked[i])
+            return true;
+    return false;
+}
+
+/* Where the server itself took the part away, it may be gone: it says so at the next OPENED. */
+void oracle_before_power_cut(struct world *w)
+{
+    struct berthed b;
+    fibre_alone(1);
+    for (struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
+        t->to_keep = false;
+        if (t->committed || t->failed || !has_acks(t) || !open_berthed(w, t, DISK_NOW, &b))
+            continue;
+        t->to_keep = b.part != NULL && !b.d.is_sealed && b.part->write_errors == 0 &&
+                     b.journal->write_errors == 0;
+        mr_dossier_fini(&b.d);
+    }
+    fibre_alone(-1);
+}
+
+static void check_heard(struct world *w)
+{
+    const struct oracle *o = w->oracle;
+    char record[MR_EVENT_ID_MAX + MR_EVENT_TYPE_MAX + 32];
+    for (size_t i = 0; i < o->event_count; i++) {
+        int n = snprintf(record, sizeof(record), "%zu %s %s {", i + 1, o->events[i].type,
+                         o->events[i].id);
+        PROMISE(w,
+                o->events[i].id[0] == '\0' ||
+                    count_text(w->disk, DISK_NOW, ".millrace/events", record, (size_t)n) == 1,
+                "event %zu was heard and is not in the log any more", i + 1);
+    }
+}
+
+void oracle_after_power_cut(struct world *w)
+{
+    uint64_t slab = 0;
+    fibre_alone(1);
+    for (struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
+        if (t->committed)
+            check_stored(w, t, t->path, DISK_NOW, "after a power cut");
+        const char *why = t->to_keep ? check_acked(w, t, &slab) : NULL;
+        PROMISE(w, why == NULL, "after a power cut, slab %llu: %s", (unsigned long long)slab, why);
+    }
+    check_heard(w);
+    fibre_alone(-1);
+}
+
+/* ---- the end ---- */
+
+static bool is_over(const struct world *w, const struct mr_ulid *id)
+{
+    const struct tale *t = find_tale(w, id);
+    return t != NULL && t->source != NULL && t->source->done &&
+           mr_ulid_equal(&t->source->open.movie, id);
+}
+
+static bool was_ready(const struct world *w, const struct inode *file)
+{
+    for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next)
+        if (t->ready && stored(w->disk, DISK_NOW, t->path) == file)
+            return true;
+    return false;
+}
+
+/* No part and no journal is left of a movie that has its verdict, and no file that users see was
+ * not announced. */
+static void check_leftovers(struct world *w, const struct inode *dir, bool own)
+{
+    for (size_t i = 0; i < dir->entries.count; i++) {
+        const struct name *n = &dir->entries.list[i];
+        struct mr_ulid id;
+        uint32_t generation;
+        bool left = mr_dossier_parse_name(n->text, "part", &id, &generation) == 0 ||
+                    mr_dossier_parse_name(n->text, "journal", &id, &generation) == 0;
+        PROMISE(w, !left || !is_over(w, &id), "%s is left over", n->text);
+        if (S_ISDIR(n->inode->mode))
+            check_leftovers(w, n->inode, own || strcmp(n->text, ".millrace") == 0);
+        else
+            PROMISE(w, own || was_ready(w, n->inode), "%s was never announced", n->text);
+    }
+}
+
+void oracle_at_the_end(struct world *w)
+{
+    char event[64], id[MR_ULID_TEXT];
+    check_leftovers(w, w->disk->root, false);
+    for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
+        if (!t->ready)
+            continue;
+        snprintf(event, sizeof(event), "%s.ready", mr_ulid_text(&t->id, id));
+        check_catalogued(w, event, "at the end");
+    }
+    for (size_t i = 0; i < w->agent_count; i++)
+        for (size_t k = 0; k < w->agents[i]->reel_count; k++) {
+            const struct reel *r = &w->agents[i]->reels[k];
+            const struct tale *t = find_tale(w, &r->open.movie);
+            PROMISE(w, r->verdict != MR_COMMITTED || (t != NULL && t->committed),
+                    "%s was told COMMITTED by nobody", r->open.path);
+        }
+}
+
+struct oracle *oracle_new(struct world *w)
+{
+    struct oracle *o = calloc(1, sizeof(*o));
+    (void)w;
+    if (o == NULL || mr_codec_new(MR_SLAB_BYTES, &o->codec) < 0)
+        abort();
+    return o;
+}
+
+void oracle_free(struct oracle *o)
+{
+    tales_free(o->tales);
+    mr_codec_free(o->codec);
+    free(o->events);
+    free(o);
+}
