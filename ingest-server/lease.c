@@ -29,6 +29,8 @@
 #define BEATS       5  /* in a lease */
 #define LOOKS       20 /* of a challenger, likewise */
 #define CLAIM_TRIES 16
+#define SPARE       "spare" /* room for the next lease file */
+#define SPARE_BYTES 16384
 
 struct mr_lease {
     void (*lost)(void *ctx, const char *text);
@@ -63,11 +65,29 @@ static int write_file(int fd, struct mr_lease_file *f)
     for (size_t i = 0; i < f->epochs.count; i++)
         bytes += mr_lease_format_epoch(&f->epochs.list[i], text + bytes);
     int r = mr_fs_pwrite_full(fd, text, bytes, 0);
-    if (r == 0 && fsync(fd) < 0)
+    if (r == 0 && (ftruncate(fd, (off_t)bytes) < 0 || fsync(fd) < 0))
         r = -errno;
     f->bytes = bytes;
     free(text);
     return r;
+}
+
+/* A store that is full has to be served too: its next holder finds room that was kept for it. */
+static void keep_spare(int dir)
+{
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(dir, SPARE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd >= 0)
+        mr_fs_reserve(fd, SPARE_BYTES);
+}
+
+static int open_new(int dir, const char *name)
+{
+    int r = renameat(dir, SPARE, dir, name);
+    (void)r;                                               /* none: then there has to be room */
+    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW; /* O_TRUNC would give the room back */
+    int fd = openat(dir, name, flags, 0640);
+    return fd < 0 ? -errno : fd;
 }
 
 /* The file appears under its name whole and durable, or not at all. -EEXIST: somebody has this
@@ -77,9 +97,9 @@ static int make_file(int dir, struct mr_lease_file *f, int *ret_fd)
     char temporary[32], name[MR_LEASE_NAME];
     (void)snprintf(temporary, sizeof(temporary), "%016" PRIx64 ".new", f->holder.instance);
     mr_lease_name(f->generation, name);
-    int fd = openat(dir, temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int fd = open_new(dir, temporary);
     if (fd < 0)
-        return -errno;
+        return fd;
     int r = write_file(fd, f);
     if (r == 0)
         r = mr_fs_rename_new(dir, temporary, dir, name);
@@ -240,6 +260,10 @@ static int take_next(struct claim *c, int *ret_fd)
                                     .epochs = c->before.epochs};
     mr_failpoint("lease-take");
     int r = make_file(c->dir, &c->own, ret_fd);
+    if (r == -ENOSPC || r == -EDQUOT) {
+        tidy(c->dir, c->own.generation); /* the last but one gives its room */
+        r = make_file(c->dir, &c->own, ret_fd);
+    }
     if (r < 0 && r != -EEXIST)
         mr_err_errno(c->err, r, MR_LEASE_DIR ": claiming the store");
     return r;
@@ -441,6 +465,7 @@ int mr_lease_claim(const struct mr_lease_config *config, struct mr_lease **ret, 
         l->generation = c->own.generation;
         atomic_store(&l->until_ns, since_ns + l->lease_ns);
         tidy(l->dir, l->generation);
+        keep_spare(l->dir);
         r = mr_thread_start(&lease_stage, l, err, &l->thread);
     }
     free(c);
