@@ -169,13 +169,11 @@ def cut_one(site, rng):
     """The power of the store's host, of the camera's, or of both."""
     server, agent, disks = site
     hosts = rng.choice([["store"], ["store"], ["state"], ["store", "state"]])
-    if not agent.alive():
-        agent.start()
     pull_the_plug([disks[h] for h in hosts], [{"store": server, "state": agent}[h] for h in hosts])
     if "store" in hosts:
         server.start()
     if "state" in hosts:
-        agent.start({"MILLRACE_CRASH_AT": rng.choice(STEPS)} if rng.random() < 0.5 else None)
+        agent.start()
 
 
 def freeing(work, server, state):
