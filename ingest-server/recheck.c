@@ -3,6 +3,7 @@
  */
 #include "recheck.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "berth.h"
@@ -17,6 +18,8 @@
 
 #define STAGE      "recheck"
 #define TURN_BYTES (UINT64_C(64) << 20)
+#define RETRY_NS   (5 * MR_NS_PER_S)
+#define LOOK_MS    100
 
 STAILQ_HEAD(job_list, mr_recheck_job);
 
@@ -238,10 +241,11 @@ static bool sealed_turn(struct mr_recheck *c, struct mr_recheck_job *job)
         hand_over(c, job, bad);
         return true;
     }
-    mr_error(STAGE, "%s was sealed and cannot be looked at, it is left to the next start: %s",
-             job->dossier->sealed.path, mr_err_name(r));
-    mr_recheck_job_free(job);
-    return true;
+    mr_log_seldom(MR_LOG_ERROR, STAGE, "%s was sealed and cannot be looked at: %s; trying again",
+                  job->dossier->sealed.path, mr_err_name(r));
+    job->next = job->crc = 0;
+    job->again_ns = mr_clock_monotonic_ns() + RETRY_NS;
+    return false;
 }
 
 /* ---- the turn of one that is being sealed ---- */
@@ -286,7 +290,7 @@ static void let_go(struct mr_recheck *c, struct mr_recheck_job *job)
 static bool take_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 {
     if (job->movie == NULL)
-        return sealed_turn(c, job);
+        return job->again_ns <= mr_clock_monotonic_ns() && sealed_turn(c, job);
     return job->sealing != NULL ? sealing_turn(c, job) : resumed_turn(c, job);
 }
 
@@ -324,10 +328,23 @@ bool mr_recheck_turn(struct mr_recheck *c)
     return !STAILQ_EMPTY(&c->list);
 }
 
+/* For more jobs, before the ones at hand get their turns. */
+static int wait_ms(const struct mr_recheck *c)
+{
+    const struct mr_recheck_job *job;
+    int64_t now_ns = mr_clock_monotonic_ns();
+    STAILQ_FOREACH(job, &c->list, link)
+    {
+        if (job->again_ns <= now_ns)
+            return 0;
+    }
+    return STAILQ_EMPTY(&c->list) ? -1 : LOOK_MS;
+}
+
 static void run(void *stage)
 {
     struct mr_recheck *c = stage;
-    while (take_jobs(c, STAILQ_EMPTY(&c->list) ? -1 : 0) != -EPIPE || !STAILQ_EMPTY(&c->list))
+    while (take_jobs(c, wait_ms(c)) != -EPIPE || !STAILQ_EMPTY(&c->list))
         do_turns(c);
 }
 

@@ -29,6 +29,7 @@ struct mr_recheck_job {
     uint64_t lost;                     /* slabs */
     uint64_t crc;                      /* sealed, sealing: up to next */
     enum mr_commit_state state;        /* sealed: DOUBTED, or goes on unread */
+    int64_t again_ns;                  /* sealed: could not be read, and is not to be before that */
     bool whole;                        /* all of it was read; false: the server is stopping */
     const struct mr_end *sealing; /* seal's, borrowed: its file is read back before it is sealed */
     char left_out[256];           /* seal's */
