@@ -204,8 +204,20 @@ static int note_mtime(int dir, const char *name, struct mr_dossier *d)
     return r == -ENOENT ? 0 : r;
 }
 
+static int place_nothing(const struct mr_commit *c, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    int r = places_open(c->store, d, &p);
+    mr_lease_prove(c->store->lease);
+    r = r < 0 ? r : mr_stand_in_empty(p.final_dir, p.final, p.part_dir, p.part);
+    places_close(&p);
+    return r;
+}
+
 static int place_once(const struct mr_commit *c, struct mr_dossier *d)
 {
+    if (d->sealed.inode == 0)
+        return place_nothing(c, d);
     struct places p = {.part_dir = -1, .final_dir = -1};
     const struct mr_catalogue_entry *before = predecessor(c, d);
     int r = places_open(c->store, d, &p);
@@ -225,23 +237,8 @@ static int place_once(const struct mr_commit *c, struct mr_dossier *d)
     return r;
 }
 
-static int place_nothing(const struct mr_commit *c, const struct mr_dossier *d)
-{
-    struct places p = {.part_dir = -1, .final_dir = -1};
-    int r = places_open(c->store, d, &p);
-    mr_lease_prove(c->store->lease);
-    if (r == 0)
-        r = mr_stand_in_empty(p.final_dir, p.final, p.part_dir, p.part);
-    places_close(&p);
-    return r;
-}
-
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
-    if (d->sealed.inode == 0) {
-        int r = place_nothing(c, d);
-        return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
-    }
     int r = place_once(c, d);
     while (r == -EEXIST) { /* somebody else made a file of that name since it was chosen */
         r = seal_elsewhere(c, d, err);
