@@ -3,8 +3,8 @@
 import contextlib
 import time
 
-from aftermath import READY, check_store, dice, events, figures, in_rounds, make_movies, resumed, \
-    total
+from aftermath import READY, all_ready, check_store, dice, events, figures, in_rounds, \
+    make_movies, resumed, total
 from chaosproxy import ChaosProxy
 from millrace import wait_for
 
@@ -39,7 +39,7 @@ class Transfer:
         return sum(e["type"] in READY for e in events(self.server))
 
     def done(self):
-        return self.ready() == len(self.movies)
+        return all_ready(self.server, self.movies)
 
     def received(self):
         return total(self.server, "received_slabs") or 0
