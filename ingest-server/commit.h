@@ -42,19 +42,6 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
  * first; TRUSTED: failed, and kept as it is; TOLD: placed, its event is logged. */
 enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD };
 
-/* What recovery finds and does not finish; called on its thread. */
-struct mr_commit_found {
-    void *ctx;
-    void (*unfinished)(void *ctx, const struct mr_ulid *id); /* a journal that is to be resumed */
-    void (*sealed)(void *ctx, struct mr_dossier *d, enum mr_commit_state state); /* takes d */
-};
-
-/* Before the stages start: finishes every sealed movie whose event an earlier server has logged, or
- * that failed; hands over the other ones, and those it meets with trouble. Journals of nothing are
- * removed. Logs a line per movie. An error is the end of the server. */
-int mr_commit_recover(const struct mr_commit *c, const struct mr_commit_found *found,
-                      struct mr_err *err) MR_MUST_USE;
-
 /* The file of a sealed movie, under whichever of its names it has by now; an fd or -errno. -ENOENT:
  * under neither. */
 int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;

@@ -13,6 +13,7 @@
 #include "http.h"
 #include "publish.h"
 #include "recheck.h"
+#include "recovery.h"
 #include "takeover.h"
 
 #include <errno.h>
@@ -347,7 +348,7 @@ static int make_berth(struct mr_server *s)
 
 static int make_stages(struct mr_server *s, struct mr_err *err)
 {
-    const struct mr_commit_found found = {.ctx = s, .unfinished = doubt, .sealed = take_sealed};
+    const struct mr_recovery_found found = {.ctx = s, .unfinished = doubt, .sealed = take_sealed};
     int r = mr_link_new(IO_THREADS, &s->link);
     if (r < 0)
         return mr_err_errno(err, r, "ZeroMQ");
@@ -359,7 +360,7 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     if (r == 0)
         r = make_berth(s);
     if (r == 0)
-        r = mr_commit_recover(&s->commit, &found, err);
+        r = mr_recovery_run(&s->commit, &found, err);
     if (r == 0)
         r = mr_seal_new(&s->commit, s->queues[SEAL_JOBS], s->queues[SEAL_ANSWERS], s->fatal, s->ctx,
                         &s->seal);

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 
-from aftermath import check_events, check_file, check_store, committed, events, is_long, journals, make_movies, parts, resumed, total
+from aftermath import (check_events, check_file, check_store, committed, events, is_long, journals,
+                       make_movies, parts, resumed, total)
 from millrace import Program, run, wait_for
 
 is_long()

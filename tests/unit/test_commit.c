@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "base/json.h"
 #include "finish.h"
+#include "recovery.h"
 #include "sick_disk.h"
 #include "store_rig.h"
 #include "suite.h"
@@ -145,10 +146,10 @@ static void sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
 static void recover(struct rig *rig)
 {
     struct mr_err err = {0};
-    const struct mr_commit_found found = {.ctx = rig, .unfinished = unfinished, .sealed = sealed};
+    const struct mr_recovery_found found = {.ctx = rig, .unfinished = unfinished, .sealed = sealed};
     rig_restart(rig);
     unfinished_count = doubted_count = 0;
-    ck_assert_msg(mr_commit_recover(&rig->commit, &found, &err) == 0, "%s", err.text);
+    ck_assert_msg(mr_recovery_run(&rig->commit, &found, &err) == 0, "%s", err.text);
 }
 
 static void check_committed(struct rig *rig, const struct mr_open *open, const char *path,

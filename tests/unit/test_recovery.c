@@ -2,6 +2,7 @@
 /* What an earlier server sealed and did not bring to its end. */
 #include "announce.h"
 #include "finish.h"
+#include "recovery.h"
 #include "seal_rig.h"
 #include "sick_disk.h"
 #include "suite.h"
@@ -27,10 +28,10 @@ static struct mr_seal_job recovered(struct rig *rig)
 {
     struct mr_err err = {0};
     struct mr_seal_job job;
-    const struct mr_commit_found found = {
+    const struct mr_recovery_found found = {
         .ctx = rig, .unfinished = not_expected, .sealed = read_back};
     rig_restart(rig);
-    ck_assert_int_eq(mr_commit_recover(&rig->commit, &found, &err), 0);
+    ck_assert_int_eq(mr_recovery_run(&rig->commit, &found, &err), 0);
     while (mr_recheck_turn(rig->recheck)) {}
     ck_assert_int_eq(mr_queue_pop(rig->seal_jobs, 0, &job), 0);
     ck_assert_int_eq(job.kind, MR_SEAL_RECOVERED);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Journals of an earlier life: resumed, finished, handed over, removed. The steps of a commit are
+ * commit's own; reads no part back (recheck does).
+ */
+#include "recovery.h"
+
+#include "announce.h"
+#include "base/log.h"
+#include "base/recordlog.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STAGE "seal"
+
+static int place_again(const struct mr_commit *c, struct mr_dossier *d, bool told,
+                       struct mr_err *err)
+{
+    if (!told || d->sealed.inode == 0)
+        return mr_commit_place(c, d, err);
+    int fd = mr_commit_open_file(c->store, d);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? mr_err_errno(err, fd, "%s", d->sealed.path) : 0;
+}
+
+/* -EAGAIN: not yet, and said so; any other error is of log or catalogue. */
+static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool told,
+                         struct mr_err *err)
+{
+    uint64_t sequence;
+    struct mr_err trouble = {0};
+    int r = place_again(c, d, told, &trouble);
+    if (r == -ENOENT) {
+        mr_commit_vanished(c, d);
+        return 0;
+    }
+    if (r == 0)
+        r = mr_commit_record(c, &d, 1, &sequence, &trouble);
+    else if (r == -EUCLEAN) {
+        mr_error(STAGE, "%s: it begins again", trouble.text);
+        mr_commit_take_back(c, d);
+        return 0;
+    } else
+        r = -EAGAIN;
+    if (r == -EAGAIN || mr_recordlog_is_whole(r)) { /* no room: there may be some later */
+        mr_error(STAGE, "a sealed movie cannot be finished yet: %s", trouble.text);
+        return -EAGAIN;
+    }
+    if (r < 0)
+        *err = trouble;
+    else
+        mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
+                d->sealed.path, (unsigned long long)sequence);
+    return r;
+}
+
+/* A line that a crash cut short would swallow the next one; what was read may be in memory only.
+ * -EIO: it cannot be made durable, so it is not to be relied on. */
+static int mend_journal(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
+                        struct mr_err *err)
+{
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0))
+        return mr_err_errno(err, -errno, "journal %s", name);
+    if (fdatasync(fd) == 0)
+        return 0;
+    mr_err_errno(err, -errno, "journal %s: fdatasync", name);
+    return -EIO;
+}
+
+static void free_dossier(struct mr_dossier **d)
+{
+    if (*d != NULL)
+        mr_dossier_fini(*d);
+    free(*d);
+}
+
+/* Takes d. Trouble with one movie is not the server's: that one is tried again while it runs. */
+static int recover_sealed(const struct mr_commit *c, const char *name, struct mr_dossier *d,
+                          const struct mr_recovery_found *found, struct mr_err *err)
+{
+    MR_CLEANUP(free_dossier) struct mr_dossier *own = d;
+    char event[64];
+    uint64_t sequence = 0;
+    struct mr_err trouble = {0};
+    bool failed = d->sealed.failed;
+    mr_announce_id(&d->open.movie, failed ? "failed" : "ready", d->open.revision, event);
+    int r = mr_eventlog_find(c->eventlog, event, &sequence, err);
+    if (r < 0)
+        return r;
+    enum mr_commit_state state = sequence > 0 ? MR_COMMIT_TOLD
+                                 : failed     ? MR_COMMIT_TRUSTED
+                                              : MR_COMMIT_DOUBTED;
+    bool told = state == MR_COMMIT_TOLD;
+    r = mend_journal(c, name, d, &trouble);
+    if (r < 0)
+        mr_error(STAGE, "%s: %s%s", d->sealed.path, trouble.text,
+                 r == -EIO && !told ? ": it begins again" : "");
+    if (r == -EIO && !told) {
+        mr_commit_take_back(c, d);
+        return 0;
+    }
+    if (state != MR_COMMIT_DOUBTED && (r == 0 || told)) {
+        r = finish_sealed(c, d, told, err);
+        if (r != -EAGAIN)
+            return r;
+    }
+    own = NULL;
+    found->sealed(found->ctx, d, state);
+    return 0;
+}
+
+/* Of a server that was fenced, or of a copy that was not finished: nothing of it counts. */
+static void remove_void(const struct mr_commit *c, const char *name, const struct mr_ulid *id,
+                        uint32_t generation)
+{
+    struct mr_dossier d = {0};
+    char part[64];
+    mr_dossier_name(id, generation, "part", part);
+    if (mr_dossier_read(c->store->journal_fd, name, &d, NULL) == 0) {
+        MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(c->store, d.path, false);
+        if (dir >= 0)
+            unlinkat(dir, part, 0);
+        mr_store_tidy(c->store, d.path);
+    }
+    mr_dossier_fini(&d);
+    unlinkat(c->store->journal_fd, name, 0);
+    mr_info(STAGE, "journal %s is void and was removed: the store was taken over since", name);
+}
+
+static int is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t generation)
+{
+    uint32_t current, next;
+    if (mr_dossier_epoch(generation) != c->store->epoch)
+        return 1;
+    int r = mr_dossier_find(c->store->journal_fd, c->store->epoch, id, &current, &next);
+    if (r < 0)
+        return r == -EOVERFLOW ? 0 : r;
+    return mr_dossier_is_foreign(current) && current != generation;
+}
+
+static int recover_journal(const struct mr_commit *c, const char *name,
+                           const struct mr_recovery_found *found, struct mr_err *err)
+{
+    struct mr_ulid id;
+    uint32_t generation;
+    if (mr_dossier_parse_name(name, "journal", &id, &generation) < 0) {
+        mr_warn(STAGE, "journal/%s is not a journal of ours: left alone", name);
+        return 0;
+    }
+    int r = is_void(c, &id, generation);
+    if (r > 0)
+        remove_void(c, name, &id, generation);
+    if (r != 0)
+        return r > 0 ? 0 : mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
+    MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
+    if (d == NULL)
+        return mr_err_errno(err, -ENOMEM, "journal %s", name);
+    mr_dossier_forget_cached(c->store->journal_fd, name);
+    r = mr_dossier_read(c->store->journal_fd, name, d, err);
+    if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
+        unlinkat(c->store->journal_fd, name, 0);
+        return 0;
+    }
+    if (r == -EUCLEAN) { /* not acknowledged as committed: its agent sends it all again */
+        mr_error(STAGE, "%s: it is left alone, and so is its part", err->text);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (d->damaged > 0)
+        mr_error(STAGE, "journal %s of %s: %llu damaged records do not count", name, d->open.path,
+                 (unsigned long long)d->damaged);
+    if (!d->is_sealed) {
+        found->unfinished(found->ctx, &id);
+        return 0;
+    }
+    struct mr_dossier *sealed = d;
+    d = NULL;
+    return recover_sealed(c, name, sealed, found, err);
+}
+
+int mr_recovery_run(const struct mr_commit *c, const struct mr_recovery_found *found,
+                    struct mr_err *err)
+{
+    int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        mr_fs_close(&fd);
+        return mr_err_errno(err, -errno, "%s/.millrace/journal", c->store->root);
+    }
+    const char *name = "";
+    int r = 0;
+    while (r == 0 && name != NULL) {
+        r = mr_fs_next_name(dir, &name);
+        if (r < 0)
+            mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
+        else if (name != NULL && name[0] == '.') /* itself, which stays, and copies cut off */
+            unlinkat(fd, name, 0);
+        else if (name != NULL)
+            r = recover_journal(c, name, found, err);
+    }
+    closedir(dir);
+    return r;
+}
