@@ -98,7 +98,7 @@ class Microscope:
 def suffer(work, name, fault):
     """Full rate, then the fault with a batch that comes meanwhile, then what it takes to recover:
     fault(microscope, disk, full) is a context in which the store is as bad as it gets."""
-    with Disk(work, "ext4", 4096 if LONG else 1024) as disk:
+    with Disk(work, "ext4", 8192 if LONG else 1024) as disk:
         m = Microscope(work, disk)
         full = m.full_rate()
         with m.peak:
@@ -121,12 +121,13 @@ def stands_still(m, seconds):
         status = m.server.status()
         assert status is not None, "the status cannot be asked for"
         assert status["movies"], "nothing is to be seen of the movies that wait"
-        seen.append(sum(s["backlog_bytes"] for s in status["sessions"]))
+        if status["sessions"]:  # after half a minute without an ack agents look for another server
+            seen.append(sum(s["backlog_bytes"] for s in status["sessions"]))
+            assert "millrace_agents_backlog_bytes" in m.server.get("/metrics")
         least.append(sum(lane["buffers_free"] for lane in status["lanes"]))
         time.sleep(0.1)
     assert m.durable() == before, "a slab became durable on a store that stands still"
-    assert seen[-1] >= SIZE, f"a backlog of {seen[-1]} bytes is all that is seen"
-    assert f"millrace_agents_backlog_bytes {seen[-1]}" in m.server.get("/metrics")
+    assert max(seen) >= SIZE, f"a backlog of {max(seen)} bytes is all that is seen"
     return min(least)
 
 
@@ -148,11 +149,12 @@ def freeze(m, disk, _):
 
 @contextlib.contextmanager
 def throttle(m, disk, full):
-    limit = max(int(full * MIB / 10), MIB)
+    limit, seconds = max(int(full * MIB / 10), MIB), 30 if LONG else 6
     with disk.throttled(m.server, limit):
-        m.acquire()
+        for _ in range(1 + limit * seconds // (BATCH * SIZE)):
+            m.acquire()  # more than it can take
         begun, before = time.monotonic(), m.durable()
-        time.sleep(60 if LONG else 6)
+        time.sleep(seconds)
         rate = (m.durable() - before) * 4 / (time.monotonic() - begun)
         print(f"throttled to {limit // MIB} MiB/s: {rate:.0f} MiB/s became durable")
         yield
