@@ -159,14 +159,34 @@ static void cannot_open(struct mr_consign *c, struct mr_shipment *s, int code, i
     mr_shipments_wait_last(&c->all, s);
 }
 
+/* The journal could not be read when s was put in the line. As prepare. */
+static bool identify_late(struct mr_consign *c, struct mr_shipment *s, int64_t now_ns,
+                          int64_t real_ns)
+{
+    bool goes_on = mr_consign_identify(c, s, real_ns);
+    if (!s->identified) {
+        s->not_before_ns = now_ns + RETRY_NS;
+        mr_shipments_wait_last(&c->all, s);
+        return false;
+    }
+    if (!goes_on) {
+        c->counts.bytes -= s->counted_bytes;
+        s->counted_bytes = 0;
+    }
+    return goes_on;
+}
+
 /* Source open, id in the journal. False: not now; s is where it belongs. *ret_code: the journal's.
  */
-static bool prepare(struct mr_consign *c, struct mr_shipment *s, int64_t now_ns, int *ret_code)
+static bool prepare(struct mr_consign *c, struct mr_shipment *s, int64_t now_ns, int64_t real_ns,
+                    int *ret_code)
 {
     if (now_ns < s->not_before_ns) {
         mr_shipments_wait_last(&c->all, s);
         return false;
     }
+    if (!s->identified && !identify_late(c, s, now_ns, real_ns))
+        return false;
     int r = mr_consign_open_source(s);
     if (r < 0) {
         cannot_open(c, s, r, now_ns);
@@ -217,7 +237,7 @@ void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns)
     bool batch = r == 0;
     for (size_t left = c->all.waiting_count; r == 0 && left > 0 && count < room; left--) {
         struct mr_shipment *s = mr_shipments_next(&c->all);
-        if (prepare(c, s, now_ns, &r))
+        if (prepare(c, s, now_ns, real_ns, &r))
             ready[count++] = s;
     }
     if (r == 0)

@@ -128,8 +128,11 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
     struct mr_err err = {0};
     s->revision = 1;
     int r = mr_journal_find_file(c->journal, s->root, s->path, &s->facts.identity, m, &err);
-    if (r < 0 && r != -ENOENT)
+    s->identified = r == 0 || r == -ENOENT;
+    if (!s->identified) {
         (void)mr_consign_journal_said(c, r, &err);
+        return true;
+    }
     bool as_it_was = r == 0 && same_content(&s->facts, m->size, m->mtime_ns);
     if (r == 0 && mr_transfer_has(c->transfer, &m->id))
         r = -ENOENT; /* it went, is being ended for that, and came back */
@@ -177,7 +180,6 @@ bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t re
         s->end = MR_END_NOT_YET;
     s->again = false;
     s->replaced = false;
-    s->identified = true;
     s->said = (struct mr_shipment_said){0};
     return first ? identify_first(c, s, real_ns) : identify_again(s, real_ns);
 }

@@ -44,7 +44,9 @@ void mr_consign_write_source(struct mr_consign *c, const struct mr_shipment *s);
 void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
                           enum mr_journal_state state, const char *event, const char *text);
 void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s);
-/* Gives s its movie id and revision. False: it needs nothing, s->end says how it ended. */
+/* Gives s its movie id and revision. False: it needs nothing, s->end says how it ended.
+ * s->identified stays false where the journal could not be read: it may be another revision, so it
+ * has to wait. */
 bool mr_consign_identify(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);
 
 /* ---- consign_lost ---- */

@@ -180,6 +180,8 @@ static int set_up(struct mr_journal *j, struct mr_err *err)
         return mr_journal_fail(j, result, err);
     (void)sqlite3_extended_result_codes(j->db, 1);
     (void)sqlite3_busy_timeout(j->db, BUSY_MS);
+    if (sqlite3_db_readonly(j->db, "main") == 1) /* so does SQLite where it may not, or cannot */
+        return mr_journal_fail(j, SQLITE_READONLY, err);
     int code = exec(j, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err);
     if (code == 0)
         code = check_integrity(j, err);

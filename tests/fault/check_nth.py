@@ -33,6 +33,8 @@ KNOWN = [  # each found something once
     "patient:sealed/ingest/EIO/openat *.part",  # what was sealed waited for the next start
     "resume/ingest/EIO/openat */journal/.#2",  # which of a movie's journals counts
     "resume/ingest/EIO/openat */journal/.#3",  # the movie's journal was not looked for
+    "revision/agent/EIO/stat */journal.sqlite#13",  # a journal not read made a new movie of a file
+    "revision/agent/ENOSPC/open */journal.sqlite",  # SQLite took the journal for reading only
     "keep/agent/EIO/open */movies#2",  # a push ended well and had shipped nothing
     "keep/agent/EIO/stat */movies/in#4",  # the same, and said nothing
     "keep/agent/ENOMEM/fdopendir */movies/in",  # the same
