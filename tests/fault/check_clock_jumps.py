@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The wall clock of server, agent or both jumps by hours, forward and back, in the midst of movies
-and between the lives of their programs. The argument before the tests' names is the library that
-shifts it. MILLRACE_TEST_SEED repeats the choices; --long and --count N do more."""
+and between the lives of their programs. MILLRACE_TEST_SEED repeats the choices; --long and
+--count N do more."""
 import contextlib
 import datetime
 import os
@@ -11,12 +11,12 @@ import sys
 import time
 
 from aftermath import events, how_many
-from millrace import run, wait_for
+from millrace import binary, need_programs, run, wait_for
 from transfer import proxied, suffer
 
 HOUR = 3600 * 10**9  # ns
 how_many(0, 0)  # takes its words off the command line
-LIBRARY = sys.argv.pop(1)
+LIBRARY = binary("libshift_clock.so")
 
 
 class Clock:
@@ -40,6 +40,7 @@ def is_ahead(event):
 
 @contextlib.contextmanager
 def clocked(work, rng):
+    need_programs("libshift_clock.so")
     with proxied(work, rng) as t:
         t.clocks = []
         for program in (t.server, t.agent):

@@ -8,7 +8,9 @@ if(NOT MILLRACE_SANITIZE) # whose runtime must be loaded first
   add_library(shift_clock MODULE fault/shift_clock.c)
   target_link_libraries(shift_clock PRIVATE mr_compile)
   target_compile_options(shift_clock PRIVATE -fvisibility=default)
-  mr_fault(clock_jumps check_clock_jumps.py $<TARGET_FILE:shift_clock>)
+  set_target_properties(shift_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY
+    ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+  mr_fault(clock_jumps check_clock_jumps.py)
 endif()
 mr_fault(commit_steps check_commit_steps.py)
 mr_fault(data_path check_data_path.py)
