@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Faults on purpose: the end of the process, or one wrong result. Knows none of the places by
- * name. */
+/* Faults on purpose: the end of the process, its standing still, or one wrong result. Knows none of
+ * the places by name. */
 #include "base/failpoint.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct wish {
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static struct wish crash, failure;
+static struct wish crash, stop, failure;
 atomic_bool mr_failpoint_is_armed = true;
 
 static void read_wish(const char *variable, struct wish *w)
@@ -40,6 +40,7 @@ static void read_wish(const char *variable, struct wish *w)
 static void read_environment(void)
 {
     read_wish("MILLRACE_CRASH_AT", &crash);
+    read_wish("MILLRACE_STOP_AT", &stop);
     read_wish("MILLRACE_FAIL_AT", &failure);
     atomic_store(&mr_failpoint_is_armed, failure.name != NULL);
 }
@@ -56,6 +57,8 @@ void mr_failpoint(const char *name)
 {
     if (is_due(&crash, name))
         kill(getpid(), SIGKILL);
+    if (is_due(&stop, name))
+        kill(getpid(), SIGSTOP);
 }
 
 static int fault_of(const char *fault, int result)

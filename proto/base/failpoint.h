@@ -3,6 +3,7 @@
  * Named places at which a test lets something happen, once.
  * - MILLRACE_CRASH_AT=<name> or <name>:<n>: the n-th time the place is passed the process ends as
  * by kill -9.
+ * - MILLRACE_STOP_AT, likewise: it stands still, as by SIGSTOP, until somebody sends SIGCONT.
  * - MILLRACE_FAIL_AT=<name>:<n>:<fault>: the n-th result that passes is another one: -errno by its
  *   name ("EIO"), or "short", half of it. That is said on stderr.
  * Any thread.

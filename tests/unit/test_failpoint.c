@@ -77,6 +77,25 @@ START_TEST(crash_ends_the_process_the_second_time)
 }
 END_TEST
 
+START_TEST(stop_holds_it_until_it_is_let_go_on)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("MILLRACE_STOP_AT", "here", 1);
+        mr_failpoint("elsewhere");
+        mr_failpoint("here");
+        _exit(7);
+    }
+    ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+    ck_assert(WIFSTOPPED(status));
+    ck_assert_int_eq(kill(child, SIGCONT), 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+END_TEST
+
 MR_SUITE("failpoint", T(without_the_variables_nothing_happens),
          T(the_second_result_is_another_once), T(short_is_half), T(an_error_nobody_knows_is_eio),
-         T(without_number_or_fault_the_first_fails), T(crash_ends_the_process_the_second_time))
+         T(without_number_or_fault_the_first_fails), T(crash_ends_the_process_the_second_time),
+         T(stop_holds_it_until_it_is_let_go_on))
