@@ -66,10 +66,20 @@ def wait_for(condition, timeout=TIMEOUT, what=None):
         pause = min(pause * 1.5, 0.1)
 
 
+PORTS_TAKEN = []  # sockets, one for each port that is ours until this process ends
+
+
+def take_port(port):
+    """Among all tests that run: an abstract name that only one can have."""
+    mark = socket.socket(socket.AF_UNIX)
+    PORTS_TAKEN.append(mark)
+    mark.bind(f"\0millrace-test-port-{port}")
+
+
 def free_ports(count):
-    """`count` loopback ports in a row that nobody listens on; returns the first. They lie below
-    those the kernel gives to connections, so that none is taken in passing, even while a server
-    is down between two lives."""
+    """`count` loopback ports in a row that nobody listens on, and that no other test will take
+    while this one runs; returns the first. They lie below those the kernel gives to connections, so
+    that none is taken in passing, even while a server is down between two lives."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
         end = int(f.read().split()[0])
     for _ in range(200):
@@ -77,6 +87,7 @@ def free_ports(count):
         held = []
         try:
             for port in range(first, first + count):
+                take_port(port)
                 s = socket.socket()
                 held.append(s)
                 s.bind(("127.0.0.1", port))
