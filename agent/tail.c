@@ -26,6 +26,7 @@
 #define BACKOFF_MAX_NS MR_NS_PER_S /* with the link's limit on connecting: 2 s after an outage */
 #define REFUSED_NS     (5 * MR_NS_PER_S)  /* before asking again who does not want us */
 #define CONNECT_NS     (25 * MR_NS_PER_S) /* link's own limit is 20 s */
+#define CONNECT_ONE_NS (5 * MR_NS_PER_S)  /* of several: one that stands still takes connections */
 #define DRAIN_NS       (5 * MR_NS_PER_S)
 #define LET_GO_NS      (2 * MR_NS_PER_S)
 #define READ_TRIES     5
@@ -167,13 +168,14 @@ static void hang_up(struct mr_tail *t, int64_t now_ns, const char *why)
 
 static void keep_connected(struct mr_tail *t, int64_t now_ns)
 {
+    int64_t limit_ns = t->config.endpoint_count > 1 ? CONNECT_ONE_NS : CONNECT_NS;
     struct mr_err err = {0};
     if (t->link == LINK_DOWN && now_ns >= t->next_try_ns) {
         order(t, &(struct mr_order){.kind = MR_ORDER_CONNECT,
                                     .endpoint = t->config.endpoints[t->endpoint]});
         t->link = LINK_CONNECTING;
         t->connecting_ns = now_ns;
-    } else if (t->link == LINK_CONNECTING && now_ns - t->connecting_ns > CONNECT_NS) {
+    } else if (t->link == LINK_CONNECTING && now_ns - t->connecting_ns > limit_ns) {
         hang_up(t, now_ns, "nobody answers");
     } else if (t->link == LINK_TALKING && mr_transfer_check(t->transfer, now_ns, &err) < 0) {
         hang_up(t, now_ns, err.text);
