@@ -308,25 +308,50 @@ static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequen
     return r == -EEXIST ? 0 : r;
 }
 
+/* A fenced server that went on for a moment may have made a part that nobody asked for. */
+static void remove_strays(const struct mr_store *store, const struct mr_dossier *d)
+{
+    MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, d->path, false);
+    int list = fd < 0 ? -1 : openat(fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = list < 0 ? NULL : fdopendir(list);
+    const char *name = "";
+    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL) {
+        struct mr_ulid id;
+        uint32_t generation;
+        if (mr_dossier_parse_name(name, "part", &id, &generation) == 0 &&
+            mr_ulid_equal(&id, &d->open.movie) && mr_dossier_epoch(generation) < store->epoch)
+            unlinkat(fd, name, 0);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    else
+        mr_fs_close(&list);
+}
+
 static void remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
 {
     char name[64];
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
     if (unlinkat(c->store->journal_fd, name, 0) < 0 && errno != ENOENT)
         mr_warn(STAGE, "journal %s cannot be removed: %s", name, mr_err_name(errno));
+    if (c->store->epoch > 0)
+        remove_strays(c->store, d);
     mr_store_tidy(c->store, d->path);
 }
 
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                      uint64_t *ret_sequences, struct mr_err *err)
 {
+    mr_lease_prove(c->store->lease);
     int r = log_events(c, movies, count, ret_sequences, err);
     mr_failpoint("log-synced");
+    mr_lease_prove(c->store->lease);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = note(c, movies[i], ret_sequences[i], err);
     if (r == 0)
         r = mr_catalogue_sync(c->catalogue, err);
     mr_failpoint("catalogued");
+    mr_lease_prove(c->store->lease);
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)

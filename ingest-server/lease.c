@@ -133,12 +133,13 @@ static void tidy(int lease_dir, uint32_t generation)
         mr_fs_close(&fd);
         return;
     }
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        uint32_t number = mr_lease_number(e->d_name);
-        const char *dot = strrchr(e->d_name, '.');
-        bool left_over = dot != NULL && dot != e->d_name && strcmp(dot, ".new") == 0;
+    const char *name;
+    while (mr_fs_next_name(dir, &name) == 0 && name != NULL) {
+        uint32_t number = mr_lease_number(name);
+        const char *dot = strrchr(name, '.');
+        bool left_over = dot != NULL && strcmp(dot, ".new") == 0;
         if (left_over || (number > 0 && number + 1 < generation))
-            (void)unlinkat(lease_dir, e->d_name, 0);
+            (void)unlinkat(lease_dir, name, 0);
     }
     closedir(dir);
 }

@@ -218,15 +218,15 @@ int mr_lease_list(int lease_dir, uint32_t *ret)
         return code;
     }
     uint32_t newest = 0;
-    errno = 0;
-    for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
-        uint32_t number = mr_lease_number(e->d_name);
+    const char *name;
+    int r = mr_fs_next_name(dir, &name);
+    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
+        uint32_t number = mr_lease_number(name);
         newest = number > newest ? number : newest;
     }
-    if (errno != 0)
-        return -errno;
-    *ret = newest;
-    return 0;
+    if (r == 0)
+        *ret = newest;
+    return r;
 }
 
 int mr_epochs_load(int millrace_dir, struct mr_epochs *ret, struct mr_err *err)
@@ -318,9 +318,10 @@ static bool has_threads(int64_t pid)
     (void)snprintf(path, sizeof(path), "/proc/%" PRId64 "/task", pid);
     MR_CLEANUP(close_dir) DIR *dir = opendir(path);
     size_t count = 0;
-    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
-        count += e->d_name[0] != '.';
-    return count > 1;
+    const char *name = "";
+    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL)
+        count += name[0] != '.';
+    return count != 1; /* also where it cannot be seen */
 }
 
 bool mr_lease_is_gone(const struct mr_lease_holder *self, const struct mr_lease_holder *other)

@@ -79,13 +79,13 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
         mr_fs_close(&fd);
         return code;
     }
-    errno = 0;
-    for (struct dirent *e; r == 0 && (e = readdir(dir)) != NULL; errno = 0)
-        if (mr_segment_parse(e->d_name, &s) == 0 &&
+    const char *name = "";
+    while (r == 0 && name != NULL) {
+        r = mr_fs_next_name(dir, &name);
+        if (r == 0 && name != NULL && mr_segment_parse(name, &s) == 0 &&
             (void_too || mr_epochs_are_good(epochs, s.epoch, s.first)))
             r = add(&list, &count, &s);
-    if (r == 0 && errno != 0)
-        r = -errno;
+    }
     if (r < 0) {
         free(list);
         return r;

@@ -43,6 +43,7 @@ static void close_dir(DIR **dir)
 static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
 {
     struct entry e;
+    const char *name;
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (dir == NULL) {
@@ -50,9 +51,9 @@ static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
         mr_fs_close(&fd);
         return code;
     }
-    errno = 0;
-    for (struct dirent *d; (d = readdir(dir)) != NULL; errno = 0) {
-        if (mr_dossier_parse_name(d->d_name, suffix, &e.id, &e.generation) < 0)
+    int r = mr_fs_next_name(dir, &name);
+    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
+        if (mr_dossier_parse_name(name, suffix, &e.id, &e.generation) < 0)
             continue;
         struct entry *more = realloc(ret->list, (ret->count + 1) * sizeof(*more));
         if (more == NULL)
@@ -60,7 +61,7 @@ static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
         ret->list = more;
         more[ret->count++] = e;
     }
-    return -errno;
+    return r;
 }
 
 /* a's counts, and b's, of the same movie, does not: a newer epoch; then a foreign one, which is
@@ -104,21 +105,29 @@ static int rename_in(int dir, const struct mr_ulid *id, uint32_t from, uint32_t 
     return 0;
 }
 
-/* The part of a sealed movie may have been renamed by an earlier attempt, under another name than
- * its journal. */
-static int find_sealed_part(const struct taking *t, int dir, const struct mr_dossier *d)
+/* What was sealed, and nothing else; of others the slabs are verified one by one. */
+static bool may_be_part(int dir, const struct entry *e, const struct mr_dossier *d)
+{
+    char name[64];
+    struct mr_fs_facts facts;
+    mr_dossier_name(&e->id, e->generation, "part", name);
+    return mr_ulid_equal(&e->id, &d->open.movie) &&
+           (!d->is_sealed ||
+            (mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == d->sealed.inode));
+}
+
+/* A take-over that was cut off leaves journal and part under names that do not agree. */
+static int find_part(const struct taking *t, int dir, const struct mr_dossier *d)
 {
     MR_CLEANUP(entries_fini) struct entries parts = {0};
     int r = list_entries(dir, "part", &parts);
-    for (size_t i = 0; r == 0 && i < parts.count; i++) {
-        char name[64];
-        struct mr_fs_facts facts;
-        const struct entry *e = &parts.list[i];
-        mr_dossier_name(&e->id, e->generation, "part", name);
-        if (mr_ulid_equal(&e->id, &d->open.movie) && mr_fs_stat(dir, name, &facts) == 0 &&
-            facts.identity.inode == d->sealed.inode)
-            r = rename_in(dir, &e->id, e->generation, t->generation, "part");
-    }
+    const struct entry *best = NULL;
+    for (size_t i = 0; r == 0 && i < parts.count; i++)
+        if (may_be_part(dir, &parts.list[i], d) &&
+            (best == NULL || counts_before(parts.list[i].generation, best->generation)))
+            best = &parts.list[i];
+    if (r == 0 && best != NULL)
+        r = rename_in(dir, &best->id, best->generation, t->generation, "part");
     return r < 0 ? r : 0;
 }
 
@@ -128,8 +137,8 @@ static int take_part(const struct taking *t, const struct mr_dossier *d, uint32_
     if (dir < 0)
         return dir == -ENOENT ? 0 : dir;
     int r = rename_in(dir, &d->open.movie, from, t->generation, "part");
-    if (r == 1 && d->is_sealed)
-        r = find_sealed_part(t, dir, d);
+    if (r == 1)
+        r = find_part(t, dir, d);
     return r < 0 ? r : mr_fs_sync_dir(dir);
 }
 
@@ -155,6 +164,7 @@ static int take_dossier(const struct taking *t, const char *name, uint32_t from)
     mr_dossier_fini(&d);
     d = (struct mr_dossier){0};
     mr_failpoint("takeover-part");
+    mr_lease_prove(t->store->lease);
     /* Again: it may have been sealed before its part was renamed; after that, sealing it leads
      * nowhere. */
     if (r == 0)
@@ -177,6 +187,7 @@ static int take_movie(const struct taking *t, const struct entry *e)
     if (r != 0)
         return r == 1 ? 0 : r;
     mr_failpoint("takeover-journal");
+    mr_lease_prove(t->store->lease);
     r = take_dossier(t, name, e->generation);
     if (r == 0)
         return replace_journal(t, name);
@@ -220,10 +231,21 @@ static int copy_catalogue(const struct mr_store *s, uint32_t from, uint32_t to, 
     return r;
 }
 
-/* What does not count any more. That it is gone matters to nobody; what cannot be removed stays. */
-static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs, uint32_t catalogue)
+static void remove_old_catalogues(const struct mr_store *s)
 {
-    char name[MR_CATALOGUE_NAME];
+    char current[MR_CATALOGUE_NAME];
+    const char *name = "";
+    int fd = openat(s->millrace_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    mr_catalogue_name(s->epoch, current);
+    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL)
+        if (strncmp(name, "catalogue.", 10) == 0 && strcmp(name, current) != 0)
+            (void)unlinkat(s->millrace_fd, name, 0);
+}
+
+/* What does not count any more. That it is gone matters to nobody; what cannot be removed stays. */
+static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs)
+{
     struct mr_segment *list = NULL;
     size_t count = 0;
     MR_CLEANUP(mr_fs_close)
@@ -236,8 +258,7 @@ static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs,
                 (void)unlinkat(dir, segment, 0);
         }
     free(list);
-    mr_catalogue_name(catalogue, name);
-    (void)unlinkat(s->millrace_fd, name, 0);
+    remove_old_catalogues(s);
 }
 
 /* A lease folder that was taken away would make everything since the first epoch void. */
@@ -267,17 +288,20 @@ static int take(struct mr_store *s, struct mr_lease *lease, struct mr_takeover_n
         .store = s, .generation = s->epoch * MR_EPOCH_PARTS, .note = note, .err = err};
     uint32_t before = mr_epochs_last(epochs);
     mr_failpoint("takeover-begun");
+    mr_lease_prove(lease);
     int r = take_movies(&t);
     if (r == 0)
         r = mr_segments_copy_last(s->millrace_fd, epochs, s->epoch, &note->first_event, err);
     if (r == 0)
         r = copy_catalogue(s, before, s->epoch, err);
     mr_failpoint("takeover-copied");
+    mr_lease_prove_by_sight(lease);
     if (r == 0)
         r = mr_lease_begin_epoch(lease, note->first_event, err);
     mr_failpoint("takeover-done");
+    mr_lease_prove_by_sight(lease);
     if (r == 0)
-        remove_old(s, epochs, before);
+        remove_old(s, epochs);
     return r;
 }
 

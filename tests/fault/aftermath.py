@@ -114,7 +114,8 @@ def check_events(server, key=lambda event: event["subject"], names_again=False):
 
 def check_catalogue(server, ready):
     """A line for every movie of `ready`."""
-    with open(os.path.join(server.store, ".millrace", "catalogue.log"), encoding="utf-8") as f:
+    path, = glob.glob(os.path.join(server.store, ".millrace", "catalogue*.log"))
+    with open(path, encoding="utf-8") as f:
         lines = f.read()
     for event in ready.values():
         assert event["data"]["movie"] in lines, f"not in the catalogue: {event['subject']}"

@@ -38,3 +38,17 @@ if(NOT MILLRACE_SANITIZE)
   mr_fault(soak check_soak.py)
 endif()
 mr_fault(stores check_stores.py)
+mr_fault(takeover check_takeover.py test_second_is_refused_while_the_first_lives
+  test_first_lets_go_and_the_second_goes_on test_killed_keep test_stopped_keep test_killed_mrc
+  test_stopped_mrc test_killed_hdf5 test_stopped_hdf5)
+mr_fault(takeover_commit check_takeover.py test_stopped_at_renamed_keep test_stopped_at_placed_mrc
+  test_stopped_at_logged_hdf5 test_stopped_at_log_synced_keep test_stopped_at_catalogued_mrc
+  test_stopped_at_journal_removed_hdf5)
+mr_fault(takeover_in_turn check_takeover.py test_both_stop_in_turn)
+mr_fault(takeover_landing check_takeover.py test_stopped_at_journal_made_keep
+  test_stopped_at_part_made_mrc test_stopped_at_group_synced_hdf5
+  test_stopped_at_group_journaled_keep test_stopped_at_group_durable_mrc)
+mr_fault(takeover_sealing check_takeover.py test_stopped_at_part_complete_hdf5
+  test_stopped_at_part_synced_keep test_stopped_at_before_sealed_mrc test_stopped_at_sealed_hdf5)
+mr_fault(takeover_twice check_takeover.py test_lease_take test_takeover_begun
+  test_takeover_journal test_takeover_part test_takeover_copied test_takeover_done)
