@@ -274,6 +274,8 @@ def one_round(work, kind, rng, cuts, tally):
         site.leave()
     log = [e for e in site.promises.events if e["type"] in READY]
     slabs = sum(-(-e["data"]["source_bytes"] // SLAB) for e in log)
+    # what was in flight at a cut comes again, and so does a log that was written to meanwhile
+    assert site.promises.received <= slabs + cuts * (IN_FLIGHT + 1)
     tally["files"] += len(ready)
     tally["movies"] += sum(e["type"] == READY[0] for e in ready.values())
     tally["revisions"] += len(log) - len(ready)
