@@ -103,6 +103,32 @@ static int lock_state(struct mr_agent *a, struct mr_err *err)
                : mr_err_errno(err, -errno, "%s: lock", dir);
 }
 
+static int open_journal(struct mr_agent *a, struct mr_err *err)
+{
+    if (a->job->push)
+        return mr_journal_open(NULL, err, &a->journal);
+    const char *dir = a->job->config->state_dir;
+    struct mr_err notice = {0};
+    int r = mr_journal_open(dir, err, &a->journal);
+    if (r != 0 && r != -EBADMSG)
+        return r;
+    struct mr_err damage = *err;
+    int locked = lock_state(a, err);
+    if (locked < 0)
+        return locked;
+    *err = damage;
+    if (r == -EBADMSG)
+        r = mr_journal_renew(dir, &notice, err, &a->journal);
+    if (notice.code != 0)
+        mr_error(STAGE, "%s", notice.text);
+    if (r == 0 && mr_journal_forgotten(a->journal) > 0)
+        mr_error(STAGE,
+                 "%s/journal.sqlite: %llu movies in it were damaged and are forgotten; "
+                 "their files are offered again",
+                 dir, (unsigned long long)mr_journal_forgotten(a->journal));
+    return r;
+}
+
 /* ---- making ---- */
 
 static int make_queues(struct mr_agent *a, struct mr_err *err)
@@ -269,9 +295,7 @@ int mr_agent_start(const struct mr_agent_job *job, void (*ended)(void *ctx), voi
     a->ended = ended;
     a->ctx = ctx;
     a->state_dir = -1;
-    int r = mr_journal_open(job->push ? NULL : job->config->state_dir, err, &a->journal);
-    if (r == 0 && !job->push)
-        r = lock_state(a, err);
+    int r = open_journal(a, err);
     if (r == 0)
         forget_old_movies(a);
     if (r == 0)

@@ -17,7 +17,7 @@
 #include "base/ulid.h"
 #include "wire/message.h"
 
-#define MR_JOURNAL_SCHEMA   3
+#define MR_JOURNAL_SCHEMA   4
 #define MR_JOURNAL_ROOT_MAX 4095 /* bytes */
 #define MR_JOURNAL_EVENT    64   /* as mr_committed.event */
 
@@ -67,6 +67,14 @@ struct mr_journal;
  * a push. err names the file: -ENOTDIR, -EACCES, -EROFS: state_dir cannot be written; -EBADMSG:
  * damaged or not a journal; -EPROTO: of another schema; -EBUSY; -EIO. Returns owned. */
 int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal **ret) MR_MUST_USE;
+/* Where mr_journal_open says -EBADMSG, and nobody else uses it (the state is locked): puts what is
+ * there aside, as journal.sqlite.damaged-<time>, and begins a new one. notice: what was done, for
+ * the log. Files that are still there are offered again, and the server knows what it has. */
+int mr_journal_renew(const char *state_dir, struct mr_err *notice, struct mr_err *err,
+                     struct mr_journal **ret) MR_MUST_USE;
+/* Rows that did not verify when it was opened, and were forgotten: their files are offered again.
+ */
+uint64_t mr_journal_forgotten(const struct mr_journal *j);
 /* A further connection to a journal that is there, for another thread (what it writes is durable
  * with the first one's next commit; so it waits for no disk, and nobody for it), or read_only for
  * another process. -ENOENT: there is none. Returns owned. */

@@ -5,6 +5,8 @@
  */
 #include "journal.h"
 
+#include "base/clock.h"
+#include "base/crc64.h"
 #include "base/text.h"
 #include "journal_sql.h"
 #include "journal_state.h"
@@ -110,7 +112,7 @@ static int exec(struct mr_journal *j, const char *sql, struct mr_err *err)
 static int check_integrity(struct mr_journal *j, struct mr_err *err)
 {
     sqlite3_stmt *s;
-    int code = first_row(j, "PRAGMA quick_check(1)", &s, err);
+    int code = first_row(j, "PRAGMA integrity_check(1)", &s, err);
     const char *text = code == 0 ? (const char *)sqlite3_column_text(s, 0) : NULL;
     if (text != NULL && strcmp(text, "ok") != 0)
         code = mr_err_set(err, -EBADMSG, "%s: %s%s", j->path, text, mr_journal_remedy(-EBADMSG));
@@ -125,9 +127,12 @@ static int make_schema(struct mr_journal *j, struct mr_err *err)
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return mr_err_errno(err, -errno, "getrandom");
     int code = exec(j, schema, err);
+    if (code == 0)
+        code = exec(j, from_schema_3, err);
     if (code != 0)
         return code;
-    int result = sqlite3_prepare_v2(j->db, "INSERT INTO meta VALUES (1, ?1, 0)", -1, &s, NULL);
+    int result = sqlite3_prepare_v2(j->db, "INSERT INTO meta VALUES (1, ?1, 0, mr_crc(?1, 0))", -1,
+                                    &s, NULL);
     if (result != SQLITE_OK)
         return mr_journal_fail(j, result, err);
     (void)sqlite3_bind_blob(s, 1, random, sizeof(random), SQLITE_TRANSIENT);
@@ -153,6 +158,8 @@ static int check_schema(struct mr_journal *j, struct mr_err *err)
         return mr_err_set(err, -EBADMSG, "%s: a database, but not an agent's journal", j->path);
     if (version == 2)
         return exec(j, from_schema_2, err);
+    if (version == 3)
+        return exec(j, from_schema_3, err);
     if (version != MR_JOURNAL_SCHEMA)
         return mr_err_set(
             err, -EPROTO, "%s: of schema %" PRId64 ", this program knows %d: start the %s one",
@@ -172,6 +179,46 @@ static int read_instance(struct mr_journal *j, struct mr_err *err)
     return code;
 }
 
+/* mr_crc(...): of its arguments, each with its type and length. */
+static void crc_of_row(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    uint64_t crc = 0;
+    for (int i = 0; i < count; i++) {
+        bool number = sqlite3_value_type(values[i]) == SQLITE_INTEGER;
+        int64_t n = number ? sqlite3_value_int64(values[i]) : sqlite3_value_bytes(values[i]);
+        crc = mr_crc64(crc, number ? "i" : "b", 1);
+        crc = mr_crc64(crc, &n, sizeof(n));
+        if (!number && n > 0)
+            crc = mr_crc64(crc, sqlite3_value_blob(values[i]), (size_t)n);
+    }
+    sqlite3_result_int64(context, (int64_t)crc);
+}
+
+static int teach(struct mr_journal *j, struct mr_err *err)
+{
+    int result = sqlite3_create_function_v2(j->db, "mr_crc", -1, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                            NULL, crc_of_row, NULL, NULL, NULL);
+    return result == SQLITE_OK ? 0 : mr_journal_fail(j, result, err);
+}
+
+/* Who this agent is cannot be asked again; of a movie or a day, the file can. */
+static int forget_damaged(struct mr_journal *j, struct mr_err *err)
+{
+    int64_t good;
+    int code =
+        ask_number(j, "SELECT count(*) FROM meta WHERE crc = mr_crc(instance, epoch)", &good, err);
+    if (code == 0 && good != 1)
+        code = mr_err_set(err, -EBADMSG, "%s: who this agent is does not verify%s", j->path,
+                          mr_journal_remedy(-EBADMSG));
+    if (code == 0)
+        code = exec(j, "DELETE FROM movies WHERE crc <> mr_crc(" COLUMNS ")", err);
+    if (code == 0)
+        j->forgotten = (uint64_t)sqlite3_changes64(j->db);
+    if (code == 0)
+        code = exec(j, "DELETE FROM days WHERE crc <> mr_crc(root, folder, day)", err);
+    return code;
+}
+
 static int set_up(struct mr_journal *j, struct mr_err *err)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -184,11 +231,15 @@ static int set_up(struct mr_journal *j, struct mr_err *err)
         return mr_journal_fail(j, SQLITE_READONLY, err);
     int code = exec(j, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", err);
     if (code == 0)
+        code = teach(j, err);
+    if (code == 0)
         code = check_integrity(j, err);
     if (code == 0)
         code = mr_journal_begin(j, err);
     if (code == 0)
         code = check_schema(j, err);
+    if (code == 0)
+        code = forget_damaged(j, err);
     if (code == 0)
         code = mr_journal_commit(j, err);
     return code != 0 ? code : read_instance(j, err);
@@ -202,7 +253,9 @@ static int join(struct mr_journal *j, int flags, struct mr_err *err)
         return mr_journal_fail(j, result, err);
     (void)sqlite3_extended_result_codes(j->db, 1);
     (void)sqlite3_busy_timeout(j->db, BUSY_MS);
-    int code = ask_number(j, "PRAGMA user_version", &version, err);
+    int code = teach(j, err);
+    if (code == 0)
+        code = ask_number(j, "PRAGMA user_version", &version, err);
     if (code == 0 && version != MR_JOURNAL_SCHEMA)
         code = mr_err_set(err, -EPROTO, "%s: of schema %" PRId64 ": start the agent first", j->path,
                           version);
@@ -272,6 +325,47 @@ int mr_journal_open(const char *state_dir, struct mr_err *err, struct mr_journal
             return code;
     }
     return make(path, set_up, err, ret);
+}
+
+uint64_t mr_journal_forgotten(const struct mr_journal *j)
+{
+    return j->forgotten;
+}
+
+/* The log first: beside a new database an old one would be replayed into it. */
+static int put_aside(const char *path, const char *to, struct mr_err *err)
+{
+    static const char *const ends[] = {"-wal", "-shm", ""};
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        char from[MR_JOURNAL_ROOT_MAX + 64], aside[MR_JOURNAL_ROOT_MAX + 64];
+        (void)snprintf(from, sizeof(from), "%s%s", path, ends[i]);
+        (void)snprintf(aside, sizeof(aside), "%s%s", to, ends[i]);
+        if (rename(from, aside) != 0 && errno != ENOENT)
+            return mr_err_errno(err, -errno, "%s: putting it aside", from);
+    }
+    return 0;
+}
+
+int mr_journal_renew(const char *state_dir, struct mr_err *notice, struct mr_err *err,
+                     struct mr_journal **ret)
+{
+    char path[MR_JOURNAL_ROOT_MAX + 1], to[MR_JOURNAL_ROOT_MAX + 48];
+    int code = name_file(state_dir, path, err);
+    if (code != 0)
+        return code;
+    /* SQLite says the same of a read that the disk failed: a second one may go well */
+    code = mr_journal_open(state_dir, err, ret);
+    if (code != -EBADMSG)
+        return code;
+    (void)snprintf(to, sizeof(to), "%s.damaged-%lld", path,
+                   (long long)(mr_clock_real_ns() / MR_NS_PER_S));
+    mr_err_set(notice, -EBADMSG,
+               "%s: it is kept as %s, and a new one begins: files that are still there are offered "
+               "again, and the server knows what it has",
+               err->text, to);
+    *err = (struct mr_err){0};
+    code = put_aside(path, to, err);
+    return code != 0 ? code : mr_journal_open(state_dir, err, ret);
 }
 
 int mr_journal_share(const char *state_dir, bool read_only, struct mr_err *err,

@@ -17,6 +17,7 @@ struct mr_journal {
     struct sqlite3_stmt *prepared[MR_JOURNAL_STATEMENTS];
     uint8_t instance[MR_JOURNAL_INSTANCE];
     bool batch; /* between begin and commit */
+    uint64_t forgotten;
 };
 
 /* SQLite's result as -errno, err in words. */
