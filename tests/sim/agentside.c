@@ -27,6 +27,7 @@ static void drop(struct agentside *a, const char *why)
     TRACE(a->world, "agent %s leaves cable %u: %s", a->hello.host, a->cable->number, why);
     cable_close(a->cable);
     a->cable = NULL;
+    a->endpoint++;
     mr_transfer_disconnected(a->transfer);
     if (!a->finished)
         plan_connect(a, chance_between(&a->world->chance, 10, 500) * MS);
@@ -70,12 +71,14 @@ static void connect(void *ctx, uint64_t life, void *payload)
     a->connect_planned = false;
     if (a->cable != NULL || a->finished)
         return;
-    if (serverside_life(a->world->server) == 0) {
+    struct serverside *server = a->world->servers[a->endpoint % a->world->server_count];
+    if (serverside_life(server) == 0) {
+        a->endpoint++;
         plan_connect(a, chance_between(&a->world->chance, 10, 300) * MS);
         return;
     }
     const struct cable_end end = {.ctx = a, .hear = hear, .broken = broken};
-    a->cable = cable_new(a->world, &end);
+    a->cable = cable_new(server, &end);
     if (a->epoch == 0 || !chance_one_in(&a->world->chance, 4))
         a->epoch++;
     memset(a->sequence, 0, sizeof(a->sequence));

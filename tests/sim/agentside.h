@@ -44,6 +44,7 @@ struct agentside {
     struct cable *cable;          /* NULL: not connected */
     struct mr_hello hello;
     uint64_t epoch, life;
+    size_t endpoint; /* of the servers it knows */
     uint64_t sequence[WORLD_LANES];
     struct reel reels[REELS_MAX];
     size_t reel_count;

@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct cable *cable_new(struct world *w, const struct cable_end *end)
+struct cable *cable_new(struct serverside *to, const struct cable_end *end)
 {
+    struct world *w = to->world;
     struct cable *c = calloc(1, sizeof(*c));
     if (c == NULL)
         abort();
     c->world = w;
+    c->server = to;
     c->number = ++w->cable_count;
-    c->server_life = serverside_life(w->server);
+    c->server_life = serverside_life(to);
     c->end = *end;
     c->open = true;
     for (int i = 0; i < CABLE_WAYS; i++)
@@ -35,10 +37,10 @@ static void arrive(void *ctx, uint64_t a, void *payload)
         if (c->open)
             c->end.hear(c->end.ctx, c, p->data, p->bytes);
         free(p);
-    } else if (c->server_life != serverside_life(c->world->server)) {
+    } else if (c->server_life != serverside_life(c->server)) {
         free(p);
     } else {
-        serverside_arrived(c->world->server, p);
+        serverside_arrived(c->server, p);
     }
 }
 

@@ -34,6 +34,7 @@ struct cable_end {
 struct cable {
     struct cable *next;
     struct world *world;
+    struct serverside *server;
     uint32_t number, server_life;
     struct cable_end end;
     bool open;     /* at the agent */
@@ -43,8 +44,9 @@ struct cable {
     int64_t dead_ns[CABLE_WAYS];    /* what would arrive later does not */
 };
 
-struct cable *cable_new(struct world *w, const struct cable_end *end); /* lives as long as w */
-void cable_close(struct cable *c);                                     /* by the agent */
+/* Lives as long as the world. */
+struct cable *cable_new(struct serverside *to, const struct cable_end *end);
+void cable_close(struct cable *c); /* by the agent */
 void cable_cut(struct cable *c, bool noticed);
 void cable_mute(struct cable *c, int way); /* from now on all is lost, and nobody notices */
 

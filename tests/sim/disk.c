@@ -390,6 +390,19 @@ void disk_sync_fail(struct disk *d, struct disk_sync *s)
     leave(d, s);
 }
 
+void disk_flush(struct disk *d)
+{
+    for (struct change *c = d->first; c != NULL; c = c->next)
+        c->marked = true;
+    settle_marked(d);
+    for (struct inode *i = d->inodes; i != NULL; i = i->next)
+        if (!is_dir(i)) {
+            struct disk_file_sync *s = disk_file_sync_begin(i);
+            disk_file_sync_end(i, s, false);
+            free(s);
+        }
+}
+
 /* ---- a power cut ---- */
 
 /* In order and up to a moment; or each for itself, but none before an earlier one of its

@@ -106,6 +106,8 @@ void disk_sync_end(struct disk *d, struct disk_sync *sync, bool data_only); /* t
 void disk_sync_fail(struct disk *d, struct disk_sync *sync);
 void disk_sync_drop(struct disk_sync *sync);
 
+void disk_flush(struct disk *d); /* all of it is safe, as before a mount becomes read-only */
+
 void disk_close(struct disk *d, struct inode *inode); /* one open less */
 void disk_power_cut(struct disk *d);                  /* with nothing open any more */
 

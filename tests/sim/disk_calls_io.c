@@ -257,8 +257,6 @@ static int sync_file(int fd, bool data_only)
     if (f == NULL || f->inode == NULL)
         return call_return(-EBADF);
     call_enter(true);
-    if (w->disk->room == DISK_READ_ONLY && S_ISDIR(f->inode->mode) && !fibre_is_alone())
-        return call_return(-EROFS);
     PROMISE(w, !f->sync_failed || !disk_has_lost(f->inode),
             "an fsync is tried again, and what the last one lost was not written anew");
     struct disk_sync *sync = disk_sync_begin(w->disk, f->inode);

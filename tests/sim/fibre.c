@@ -126,7 +126,7 @@ static void first_run(void)
     to_world(f, true);
 }
 
-struct fibre *fibre_start(struct serverside *process, void *(*body)(void *), void *arg)
+static struct fibre *take_free(void)
 {
     struct fibre *f = fibres;
     while (f < fibres + FIBRES_MAX && f->state != FIBRE_FREE)
@@ -140,16 +140,27 @@ struct fibre *fibre_start(struct serverside *process, void *(*body)(void *), voi
         if (f->stack == MAP_FAILED)
             abort();
     }
-    f->process = process;
-    f->body = body;
-    f->arg = arg;
-    f->channel_count = 0;
-    f->fake_stack = NULL;
+    return f;
+}
+
+static void set_context(struct fibre *f)
+{
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = f->stack;
     f->context.uc_stack.ss_size = STACK_BYTES;
     f->context.uc_link = NULL;
     makecontext(&f->context, first_run, 0);
+}
+
+struct fibre *fibre_start(struct serverside *process, void *(*body)(void *), void *arg)
+{
+    struct fibre *f = take_free();
+    f->process = process;
+    f->body = body;
+    f->arg = arg;
+    f->channel_count = 0;
+    f->fake_stack = NULL;
+    set_context(f);
     begin_wait(f);
     soon(f);
     return f;

@@ -216,6 +216,14 @@ static size_t count_text(const struct disk *d, enum disk_view view, const char *
     return count;
 }
 
+/* Files of a server that was fenced may hold it once more, without effect; mr_eventlog_read tells.
+ */
+static bool is_logged(const struct world *w, enum disk_view view, const char *text, size_t bytes)
+{
+    size_t count = count_text(w->disk, view, ".millrace/events", text, bytes);
+    return count == 1 || (count > 1 && w->server_count > 1);
+}
+
 static void check_catalogued(struct world *w, const char *event, const char *when)
 {
     PROMISE(w, count_text(w->disk, DISK_NOW, ".millrace", event, strlen(event)) >= 1,
@@ -232,7 +240,7 @@ void oracle_committed(struct world *w, const struct mr_committed *c)
     int n = snprintf(
         record, sizeof(record), "%llu millrace.%s.ready.v1 %s ", (unsigned long long)c->sequence,
         t->source == NULL || t->source->open.kind == MR_KIND_FILE ? "file" : "movie", c->event);
-    PROMISE(w, count_text(w->disk, DISK_SAFE, ".millrace/events", record, (size_t)n) == 1,
+    PROMISE(w, is_logged(w, DISK_SAFE, record, (size_t)n),
             "COMMITTED, but its event %s is not in the log exactly once", c->event);
     /* its line need not be safe yet: then its journal still is */
     check_catalogued(w, c->event, "COMMITTED");
@@ -304,7 +312,7 @@ void oracle_event(struct world *w, const char *json, size_t bytes)
     uint64_t sequence = strtoull(at + 12, NULL, 10);
     TRACE(w, "published: %llu %s %s", (unsigned long long)sequence, type, id);
     note_event(w, sequence, id, type);
-    PROMISE(w, count_text(w->disk, DISK_SAFE, ".millrace/events", json, bytes) == 1,
+    PROMISE(w, is_logged(w, DISK_SAFE, json, bytes),
             "event %llu is published, but not in the log for good", (unsigned long long)sequence);
     if (strstr(type, ".ready.") != NULL)
         check_ready(w, json, id);
@@ -413,6 +421,9 @@ void oracle_before_power_cut(struct world *w)
             continue;
         t->to_keep = b.part != NULL && !b.d.is_sealed && b.part->write_errors == 0 &&
                      b.journal->write_errors == 0;
+        for (uint64_t i = 0; i < WORLD_SLABS;
+             i++) /* it may have begun anew, with the same number */
+            t->acked[i] &= i < b.d.slab_count && b.d.slabs[i].raw_bytes > 0;
         mr_dossier_fini(&b.d);
     }
     fibre_alone(-1);
@@ -425,9 +436,7 @@ static void check_heard(struct world *w)
     for (size_t i = 0; i < o->event_count; i++) {
         int n = snprintf(record, sizeof(record), "%zu %s %s {", i + 1, o->events[i].type,
                          o->events[i].id);
-        PROMISE(w,
-                o->events[i].id[0] == '\0' ||
-                    count_text(w->disk, DISK_NOW, ".millrace/events", record, (size_t)n) == 1,
+        PROMISE(w, o->events[i].id[0] == '\0' || is_logged(w, DISK_NOW, record, (size_t)n),
                 "event %zu was heard and is not in the log any more", i + 1);
     }
 }
@@ -440,7 +449,8 @@ void oracle_after_power_cut(struct world *w)
         if (t->committed)
             check_stored(w, t, t->path, DISK_NOW, "after a power cut");
         const char *why = t->to_keep ? check_acked(w, t, &slab) : NULL;
-        PROMISE(w, why == NULL, "after a power cut, slab %llu: %s", (unsigned long long)slab, why);
+        PROMISE(w, why == NULL, "after a power cut, slab %llu of %s: %s", (unsigned long long)slab,
+                t->source == NULL ? "a rogue" : t->source->open.path, why);
     }
     check_heard(w);
     fibre_alone(-1);

@@ -233,9 +233,10 @@ static void come_and_go(void *ctx, uint64_t a, void *payload)
     r->cable = NULL;
     if (!w->faults)
         return;
-    if (serverside_life(w->server) != 0) {
+    struct serverside *server = w->servers[chance_below(&w->chance, w->server_count)];
+    if (serverside_life(server) != 0) {
         const struct cable_end end = {.ctx = r, .hear = hear, .broken = broken};
-        r->cable = cable_new(w, &end);
+        r->cable = cable_new(server, &end);
         r->cable->rogue = true;
         r->mischief = (enum mischief)chance_below(&w->chance, MISCHIEFS);
         r->sequence = r->generation = 0;

@@ -29,6 +29,9 @@ static void check_verdict(struct serverside *s, const struct mr_message *m)
 
 static void check_message(struct serverside *s, const struct cable *to, const struct mr_message *m)
 {
+    /* what nobody hears any more binds nobody, but that a movie is committed */
+    if ((m->type == MR_ACK || m->type == MR_OPENED) && !to->open)
+        return;
     if (m->type == MR_ACK)
         oracle_durable(s->world, &m->ack.movie, m->ack.generation, m->ack.ranges,
                        m->ack.range_count, false);
@@ -115,7 +118,7 @@ static void sweep(struct serverside *s)
     s->stop_fd = -1;
     s->ending = SERVER_LIVES;
     for (struct cable *c = s->world->cables; c != NULL; c = c->next)
-        if (c->open && c->server_life == s->life)
+        if (c->open && c->server == s && c->server_life == s->life)
             cable_cut(c, true);
 }
 
@@ -155,8 +158,9 @@ void power_cut(struct world *w)
 {
     TRACE(w, "the power is cut");
     oracle_before_power_cut(w);
-    if (w->server->up)
-        sweep(w->server);
+    for (size_t i = 0; i < w->server_count; i++)
+        if (w->servers[i]->up)
+            sweep(w->servers[i]);
     disk_power_cut(w->disk);
     oracle_after_power_cut(w);
 }
@@ -214,7 +218,9 @@ static void fatal(void *ctx)
 {
     struct serverside *s = ctx;
     TRACE(s->world, "server %u gives up", s->number);
-    PROMISE(s->world, s->world->disk_troubled && s->started_ns < s->world->calm_ns,
+    PROMISE(s->world,
+            s->world->server_count > 1 ||
+                (s->world->disk_troubled && s->started_ns < s->world->calm_ns),
             "the server gives up for no reason");
     end_in_midst(s, SERVER_KILLED);
 }
@@ -279,6 +285,7 @@ static void configure(struct serverside *s)
                                           .file_mode = 0640,
                                           .dir_mode = 02750,
                                           .lease_ns = 500 * MS * chance_between(&w->chance, 1, 6),
+                                          .standby = chance_one_in(&w->chance, 2),
                                           .keep_revisions_ns = 60 * 1000 * MS};
     s->plan = (struct mr_ingest_plan){.lanes = w->lanes,
                                       .lane_buffers = (uint32_t)chance_between(&w->chance, 1, 6),
@@ -330,8 +337,8 @@ void serverside_freeze(struct serverside *s, bool frozen)
 
 bool serverside_lives(const struct world *w, uint32_t number, uint32_t life)
 {
-    const struct serverside *s = w->server;
-    return s->number == number && s->up && s->life == life;
+    const struct serverside *s = number < w->server_count ? w->servers[number] : NULL;
+    return s != NULL && s->up && s->life == life;
 }
 
 bool serverside_down(const struct serverside *s)
@@ -355,12 +362,13 @@ void serverside_stick(struct serverside *s, uint16_t lane, int64_t for_ns)
     s->lane_stuck_until_ns[lane] = s->world->time.now_ns + for_ns;
 }
 
-struct serverside *serverside_new(struct world *w)
+struct serverside *serverside_new(struct world *w, uint32_t number)
 {
     struct serverside *s = calloc(1, sizeof(*s));
     if (s == NULL)
         abort();
     s->world = w;
+    s->number = number;
     LIST_INIT(&s->memory.blocks);
     simlink_init(&s->link);
     s->heard = malloc(sizeof(*s->heard));

@@ -26,7 +26,7 @@ struct serverside {
     uint32_t number;
     bool up;     /* its process runs */
     bool frozen; /* SIGSTOP */
-    bool told_to_stop, serves;
+    bool told_to_stop, serves, restart_planned;
     int stop_fd;
     enum server_end ending; /* to be carried out once no fibre of it runs */
     uint32_t life;
@@ -47,7 +47,7 @@ struct serverside {
 /* Which life a lease file's holder is; false: its process is gone. */
 bool serverside_lives(const struct world *w, uint32_t number, uint32_t life);
 
-struct serverside *serverside_new(struct world *w);
+struct serverside *serverside_new(struct world *w, uint32_t number);
 void serverside_free(struct serverside *s);
 uint32_t serverside_life(const struct serverside *s); /* 0: nobody listens */
 void serverside_start(struct serverside *s);

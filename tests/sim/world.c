@@ -41,7 +41,8 @@ void world_broken(const struct world *w, const char *fmt, ...)
     printf("seed %llu: a promise is broken:\n", (unsigned long long)w->seed);
     say_line(w, fmt, args);
     va_end(args);
-    serverside_describe(w->server);
+    for (size_t i = 0; i < w->server_count; i++)
+        serverside_describe(w->servers[i]);
     for (size_t i = 0; i < w->agent_count; i++)
         agentside_describe(w->agents[i]);
     fflush(stdout);
@@ -57,25 +58,26 @@ struct world *world_current(void)
 
 static void restart_server(void *ctx, uint64_t a, void *payload)
 {
-    struct world *w = ctx;
+    struct serverside *s = ctx;
     (void)a;
     (void)payload;
-    w->restart_planned = false;
-    if (serverside_down(w->server) && !w->running_down)
-        serverside_start(w->server);
+    s->restart_planned = false;
+    if (serverside_down(s) && !s->world->running_down)
+        serverside_start(s);
 }
 
 static void tend_server(void *ctx, uint64_t a, void *payload)
 {
-    struct world *w = ctx;
+    struct serverside *s = ctx;
+    struct world *w = s->world;
     (void)payload;
     if (w->running_down)
         return;
-    if (serverside_down(w->server) && !w->restart_planned) {
-        w->restart_planned = true;
-        world_in(w, chance_between(&w->chance, 10, 1500) * MS, restart_server, w, 0, NULL);
+    if (serverside_down(s) && !s->restart_planned) {
+        s->restart_planned = true;
+        world_in(w, chance_between(&w->chance, 10, 1500) * MS, restart_server, s, 0, NULL);
     }
-    world_in(w, 50 * MS, tend_server, w, a, NULL);
+    world_in(w, 50 * MS, tend_server, s, a, NULL);
 }
 
 /* ---- what goes wrong ---- */
@@ -88,31 +90,31 @@ void world_new_fuse(struct world *w)
 
 static void thaw(void *ctx, uint64_t a, void *payload)
 {
-    struct world *w = ctx;
     (void)a;
     (void)payload;
-    serverside_freeze(w->server, false);
+    serverside_freeze(ctx, false);
 }
 
 static void trouble_server(struct world *w)
 {
+    struct serverside *s = w->servers[chance_below(&w->chance, w->server_count)];
     switch (chance_below(&w->chance, 5)) {
     case 0:
-        serverside_kill(w->server);
+        serverside_kill(s);
         break;
     case 1:
-        TRACE(w, "the server is told to stop");
-        serverside_stop(w->server);
+        TRACE(w, "server %u is told to stop", s->number);
+        serverside_stop(s);
         break;
     case 2:
         power_cut(w);
         break;
     case 3:
-        serverside_freeze(w->server, true);
-        world_in(w, chance_between(&w->chance, 10, 5000) * MS, thaw, w, 0, NULL);
+        serverside_freeze(s, true);
+        world_in(w, chance_between(&w->chance, 10, 5000) * MS, thaw, s, 0, NULL);
         break;
     default:
-        serverside_stick(w->server, (uint16_t)chance_below(&w->chance, w->lanes),
+        serverside_stick(s, (uint16_t)chance_below(&w->chance, w->lanes),
                          chance_between(&w->chance, 10, 7000) * MS);
         break;
     }
@@ -140,6 +142,8 @@ static void trouble_disk(struct world *w)
         return;
     w->disk_troubled = true;
     w->disk->room = chance_one_in(c, 4) ? DISK_READ_ONLY : DISK_FULL;
+    if (w->disk->room == DISK_READ_ONLY)
+        disk_flush(w->disk);
     TRACE(w, "the disk is %s", w->disk->room == DISK_FULL ? "full" : "read-only");
     world_in(w, for_ns, make_room, w, 0, NULL);
 }
@@ -217,9 +221,12 @@ static void begin(struct world *w)
     w->oracle = oracle_new(w);
     if (w->faults && chance_one_in(c, 2))
         world_new_fuse(w);
-    w->server = serverside_new(w);
-    serverside_start(w->server);
-    tend_server(w, 0, NULL);
+    w->server_count = w->faults && chance_one_in(c, 3) ? 2 : 1;
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        w->servers[i] = serverside_new(w, i);
+        serverside_start(w->servers[i]);
+        tend_server(w->servers[i], 0, NULL);
+    }
     uint64_t agents = chance_one_in(c, 3) ? 4 : 1 + chance_below(c, 2);
     while (w->agent_count < agents) {
         bool same_name = chance_one_in(c, 5);
@@ -249,7 +256,8 @@ static void restart_once(struct world *w)
         return;
     w->restarted = true;
     TRACE(w, "somebody restarts the server");
-    serverside_stop(w->server);
+    for (size_t i = 0; i < w->server_count; i++)
+        serverside_stop(w->servers[i]);
 }
 
 static void check_progress(const struct world *w, int64_t calm_ns)
@@ -287,12 +295,15 @@ static void run_until_finished(struct world *w)
     }
 }
 
-static void stop_server(struct world *w)
+static void stop_servers(struct world *w)
 {
-    serverside_freeze(w->server, false);
-    serverside_stop(w->server);
-    while (!serverside_down(w->server) && timeline_step(&w->time))
-        ;
+    for (size_t i = 0; i < w->server_count; i++) {
+        serverside_freeze(w->servers[i], false);
+        serverside_stop(w->servers[i]);
+    }
+    for (size_t i = 0; i < w->server_count; i++)
+        while (!serverside_down(w->servers[i]) && timeline_step(&w->time))
+            ;
 }
 
 /* At the end the power is cut once more, and a server looks at what there is. */
@@ -301,15 +312,17 @@ static void run_down(struct world *w)
     if (w->faults)
         grow_calm(w);
     w->running_down = true;
-    stop_server(w);
+    stop_servers(w);
     for (size_t i = 0; i < w->agent_count; i++)
         w->agents[i]->finished = true;
-    oracle_at_the_end(w);
+    /* what could not be removed, or a fenced server made, the next start removes */
+    if (!w->disk_errors && w->server_count == 1)
+        oracle_at_the_end(w);
     power_cut(w);
-    serverside_start(w->server);
-    while (!w->server->serves && timeline_step(&w->time))
+    serverside_start(w->servers[0]);
+    while (!w->servers[0]->serves && timeline_step(&w->time))
         ;
-    stop_server(w);
+    stop_servers(w);
     oracle_at_the_end(w);
     while (timeline_step(&w->time))
         ; /* what is still planned finds nobody */
@@ -327,12 +340,15 @@ void world_run(uint64_t seed, bool verbose, struct world_result *ret)
                                  .commits = w.commits,
                                  .happenings = w.time.planned,
                                  .power_cuts = w.disk->cuts,
-                                 .server_lives = w.server->life,
+                                 .server_lives = w.servers[0]->life,
                                  .simulated_ns = w.time.now_ns};
+    for (size_t i = 1; i < w.server_count; i++)
+        ret->server_lives += w.servers[i]->life;
     for (size_t i = 0; i < w.agent_count; i++)
         agentside_free(w.agents[i]);
     rogue_free(w.rogue);
-    serverside_free(w.server);
+    for (size_t i = 0; i < w.server_count; i++)
+        serverside_free(w.servers[i]);
     cables_free(&w);
     oracle_free(w.oracle);
     disk_free(w.disk);

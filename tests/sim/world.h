@@ -10,9 +10,10 @@
 #include "chance.h"
 #include "timeline.h"
 
-#define WORLD_LANES  4  /* at most */
-#define WORLD_AGENTS 5  /* at most */
-#define WORLD_SLABS  48 /* of a movie, at most */
+#define WORLD_LANES   4  /* at most */
+#define WORLD_AGENTS  5  /* at most */
+#define WORLD_SLABS   48 /* of a movie, at most */
+#define WORLD_SERVERS 2  /* on one store, each on a machine of its own; at most */
 
 struct cable;
 struct disk;
@@ -41,8 +42,9 @@ struct world {
     uint64_t fuse;         /* calls until the server ends in the midst of one; 0: it does not */
     int64_t clock_jump_ns; /* of real time */
     struct oracle *oracle;
-    struct serverside *server;
-    bool restart_planned, running_down, restarted;
+    struct serverside *servers[WORLD_SERVERS];
+    size_t server_count;
+    bool running_down, restarted;
     struct agentside *agents[WORLD_AGENTS];
     size_t agent_count;
     struct rogue *rogue; /* NULL: all mean well */
