@@ -71,7 +71,8 @@ def test_flipped_bits(work):
 
 
 def test_flipped_openings(work):
-    """A bit of the first bytes of connections: ZeroMQ's greeting, HELLO, WELCOME, OPEN."""
+    """A bit of the first bytes of connections: ZeroMQ's greeting, HELLO, WELCOME, OPEN. A greeting
+    so damaged that both ends wait for more costs its limit of 10 s, and a push its patience."""
     rng = dice()
     movie, = make_movies(work.movies, 1, MOVIE, rng)
     server = work.server()
@@ -83,8 +84,9 @@ def test_flipped_openings(work):
             made = link.made
             wait_for(lambda: link.made > made + 2 or not push.alive(), WAIT, "connections")
             link.restore()
-            assert push.wait(WAIT) == 0, push.messages()
+            assert push.wait(WAIT) == 0 or "no server answers" in push.messages()
             server.check_alive()
+        assert work.push(link, "--agent", "k3", movie.path).process.returncode == 0
         check_store(server, [movie], folder="")
         figures(flipped_openings=link.flipped)
 
