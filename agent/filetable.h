@@ -25,13 +25,13 @@ struct mr_file {
     uint64_t sent_to;            /* settled_to as the next stage knows it */
 
     uint32_t watch;
-    bool found, decided; /* as the next stage was told */
-    bool closed;         /* and not changed since */
-    bool closed_unseen;  /* that hint came after the last look */
-    bool touched;        /* written to since the last look */
-    bool old;            /* was there before we came: its own times say when it changed */
-    bool listed_only;    /* no event spoke of it: its close may have been missed */
-    bool unreadable;     /* said aloud */
+    bool found, decided;    /* as the next stage was told */
+    bool closed;            /* and not changed since */
+    bool closed_unseen;     /* that hint came after the last look */
+    bool touched;           /* written to since the last look */
+    bool old;               /* was there before we came: its own times say when it changed */
+    bool listed_only;       /* no event spoke of it: its close may have been missed */
+    unsigned read_failures; /* one by one; the first was said aloud */
     char path[];
 };
 

@@ -15,10 +15,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -45,7 +45,6 @@ struct mr_track {
     mr_track_visit visit; /* explaining: instead of the queue */
     void *visit_ctx;
     int visit_code;
-
     struct root *roots;
     struct pollfd *fds; /* one for wake, one per watch */
     struct mr_filetable files;
@@ -227,15 +226,16 @@ static void judge(struct mr_track *t, struct mr_file *file, const struct mr_sour
 
 static void cannot_read(struct mr_track *t, struct mr_file *file, int code)
 {
-    if (!file->unreadable)
-        mr_warn(STAGE, "%s/%s: cannot be read: %s", t->roots[file->watch].config->path, file->path,
-                mr_err_name(code));
-    file->unreadable = true;
-    if (t->config.mode == MR_TRACK_FOLLOW && t->out != NULL)
-        return; /* the next rescan tries again */
+    const struct mr_track_watch *watch = t->roots[file->watch].config;
+    if (file->read_failures++ == 0)
+        mr_warn(STAGE, "%s/%s: cannot be read: %s", watch->path, file->path, mr_err_name(code));
+    bool again = t->config.mode == MR_TRACK_FOLLOW || file->read_failures < MR_TRACK_READ_TRIES;
+    if (t->out != NULL && again) {
+        mr_filetable_schedule(&t->files, file, t->now_ns + watch->rescan_ns);
+        return;
+    }
     char why[MR_SOURCE_WHY_MAX];
-    struct mr_text text = mr_text_init(why, sizeof(why));
-    mr_text_appendf(&text, "cannot be read: %s", mr_err_name(code));
+    snprintf(why, sizeof(why), "cannot be read: %s", mr_err_name(code));
     forget_view(file);
     decide(t, file, MR_GROWTH_BROKEN, why);
 }

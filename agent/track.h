@@ -52,6 +52,9 @@ struct mr_track_watch {
     int64_t quiet_ns, give_up_ns, rescan_ns; /* > 0 */
 };
 
+/* Of a command: times that it looks at a file that cannot be read, a rescan apart. */
+#define MR_TRACK_READ_TRIES 3
+
 enum mr_track_mode {
     MR_TRACK_FOLLOW = 1,   /* until stopped */
     MR_TRACK_ONCE = 2,     /* --once: until everything found is COMPLETE or BROKEN by the rules */

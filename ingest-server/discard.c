@@ -92,6 +92,9 @@ static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 {
     int r = each_journal(store, id, remove_one);
+    char text[MR_ULID_TEXT]; /* made for a verdict that did not come about: it would be taken for
+                                one */
+    unlinkat(store->failed_fd, mr_ulid_text(id, text), AT_REMOVEDIR);
     int synced = mr_fs_sync_dir(store->journal_fd);
     return r < 0 ? r : synced;
 }

@@ -33,7 +33,9 @@ KNOWN = [  # each found something once
     "patient:sealed/ingest/EIO/openat *.part",  # what was sealed waited for the next start
     "resume/ingest/EIO/openat */journal/.#2",  # which of a movie's journals counts
     "resume/ingest/EIO/openat */journal/.#3",  # the movie's journal was not looked for
-    "revision/agent/EIO/stat */journal.sqlite#13",  # a journal not read made a new movie of a file
+    "revision/agent/EIO/stat */journal.sqlite#13",  # a file of which nothing was known: new
+    "resume/agent/EIO/statx */in/m.mrc",  # a source not seen once had failed for ever
+    "failed/ingest/EIO/openat *.journal#3",  # a movie had failed, but nobody was told
     "revision/agent/ENOSPC/open */journal.sqlite",  # SQLite took the journal for reading only
     "keep/agent/EIO/open */movies#2",  # a push ended well and had shipped nothing
     "keep/agent/EIO/stat */movies/in#4",  # the same, and said nothing
