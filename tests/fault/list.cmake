@@ -29,6 +29,9 @@ endif()
 mr_fault(mangled check_mangled.py test_mangled_payloads test_mangled_control)
 mr_fault(mangled_wire check_mangled.py test_packets_vanish test_link_down test_refused
   test_sockets_killed test_packets_lost_and_refused)
+if(NOT MILLRACE_SANITIZE) # a sanitized server starts too slowly for so many lives
+  mr_fault(nth check_nth.py)
+endif()
 mr_fault(random_kills check_random_kills.py)
 mr_fault(power_ext4 check_power.py test_the_plug_is_pulled test_what_was_discarded_stays_so
   test_ext4)
