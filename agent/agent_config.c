@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -261,6 +262,38 @@ static int set_one(struct mr_agent_config *c, struct mr_config_places *places, c
 }
 
 /* A push names its trees itself: the one that stands here, for there must be one, goes. */
+static int add_endpoint(struct mr_config_strings *list, const char *text, struct mr_err *err)
+{
+    const char *why = refuse_endpoint(text);
+    if (why != NULL)
+        return mr_err_set(err, -EINVAL, "--server: %s %s", text, why);
+    char **more = realloc(list->items, (list->count + 2) * sizeof(*more));
+    char *copy = more == NULL ? NULL : strdup(text);
+    if (more != NULL)
+        list->items = more;
+    if (copy == NULL)
+        return mr_err_errno(err, -ENOMEM, "configuration");
+    more[list->count++] = copy;
+    more[list->count] = NULL;
+    return 0;
+}
+
+/* "tcp://a:1,tcp://b:1": where one does not answer the next is tried. */
+static int set_endpoints(struct mr_agent_config *c, struct mr_config_places *places,
+                         const char *texts, struct mr_err *err)
+{
+    char list[512], *rest = list;
+    if (texts == NULL)
+        return 0;
+    if (snprintf(list, sizeof(list), "%s", texts) >= (int)sizeof(list))
+        return mr_err_set(err, -EINVAL, "--server: too long");
+    const char *first = strsep(&rest, ",");
+    int r = set_one(c, places, "--server", "server.endpoint", first, err);
+    while (r == 0 && rest != NULL)
+        r = add_endpoint(&c->endpoints, strsep(&rest, ","), err);
+    return r;
+}
+
 static int read_defaults(const struct mr_agent_source *from, struct mr_agent_config *c,
                          struct mr_config_places **ret_places, struct mr_err *err)
 {
@@ -275,7 +308,7 @@ static int read_defaults(const struct mr_agent_source *from, struct mr_agent_con
     if (r == 0)
         r = set_one(c, *ret_places, "--agent", "agent.name", from->name, err);
     if (r == 0)
-        r = set_one(c, *ret_places, "--server", "server.endpoint", from->endpoint, err);
+        r = set_endpoints(c, *ret_places, from->endpoint, err);
     if (r == 0)
         r = set_one(c, *ret_places, "--codec", "server.codec", from->codec, err);
     return r;

@@ -53,7 +53,8 @@ struct mr_agent_source {
     const char *file;        /* NULL: the defaults, without watches; for push */
     const char *const *sets; /* KEY=VALUE over it */
     size_t set_count;
-    const char *name, *endpoint, *codec; /* of push's options; NULL: the host's, the defaults */
+    /* of push's options; NULL: the host's, the defaults. endpoint: several with commas between */
+    const char *name, *endpoint, *codec;
 };
 
 /* Reads and checks; err: file:line:column. -EINVAL; -errno of the file; -ENOMEM. */

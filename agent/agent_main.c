@@ -35,7 +35,7 @@ static const char usage[] =
     "  --dry-run          list per file what it is, whether complete and why; send nothing\n"
     "  --check-config     print the configuration with all sums and ports, and exit\n"
     "  push PATH...       ship files or trees as they are now; exit 0 only when all are committed\n"
-    "    --server ENDPOINT  default tcp://127.0.0.1:5570\n"
+    "    --server ENDPOINT  default tcp://127.0.0.1:5570; several: ENDPOINT,ENDPOINT\n"
     "    --agent NAME       name they are stored under; default the host's\n"
     "    --output OUT       auto, keep, mrc or hdf5; default auto\n"
     "    --codec C          auto, none, bslz4 or bszstd; default auto\n"

@@ -159,6 +159,20 @@ def killed(output):
     return test
 
 
+def test_push_knows_both(work):
+    first = work.server(LEASE, {"MILLRACE_CRASH_AT": "group-durable:2"})
+    second = second_server(work, first)
+    start_standing_by(second)
+    movies = work.camera(nx=1024, ny=1024, frames=24, mode=6).results()
+    push = Program(work, "millrace-agent", ["push", "--agent", "k3-krios1", "--server",
+                                            f"{first.control},{second.control}", movies[0].path])
+    assert push.start().wait(60) == 0, push.messages()
+    assert first.wait() == -signal.SIGKILL
+    wait_for(lambda: not journals(second.store), what="all is finished")
+    check_store(second, movies, folder="")
+    assert second.stop() == 0
+
+
 def stopped(output):
     def test(work):
         first, second, agent, camera = in_mid_movie(work, output)

@@ -137,6 +137,16 @@ START_TEST(push_needs_no_file)
     ck_assert_int_eq(mr_agent_config_load(&host, &config, &plan, &err), 0);
     ck_assert_uint_gt(strlen(config.name), 0);
     mr_agent_config_free(&config);
+    const struct mr_agent_source both = {.endpoint = "tcp://a:1,tcp://b:2"};
+    ck_assert_int_eq(mr_agent_config_load(&both, &config, &plan, &err), 0);
+    ck_assert_uint_eq(config.endpoints.count, 2);
+    ck_assert_str_eq(config.endpoints.items[0], "tcp://a:1");
+    ck_assert_str_eq(config.endpoints.items[1], "tcp://b:2");
+    mr_agent_config_free(&config);
+    const struct mr_agent_source half = {.endpoint = "tcp://a:1,"};
+    ck_assert_int_eq(mr_agent_config_load(&half, &config, &plan, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.text, "--server"));
+    err = (struct mr_err){0};
     const struct mr_agent_source wrong = {.name = "k3 krios"};
     ck_assert_int_eq(mr_agent_config_load(&wrong, &config, &plan, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.text, "--agent"));
