@@ -23,7 +23,7 @@ ROUND = 25  # cuts of one store; then the next begins, so that it does not fill 
 SLAB = 4 << 20
 IN_FLIGHT = 64 // 4  # slabs in a pool of 64 MiB
 LOG = "session.log"
-SETTLED = 60  # seconds, for all that is under way to be committed
+SETTLED = 60  # seconds in which one more is committed, until all are; a machine may be busy
 
 
 class Promises:
@@ -95,6 +95,17 @@ def check_ready(event):
         assert is_prefix(data["path"], data["source_path"]), f"not its source: {event}"
     else:
         assert data["digest"]["pixels"] == pixels_crc(data["source_path"]), f"pixels: {event}"
+
+
+def until_none(left, what):
+    """Until left() is empty, for as long as it gets shorter."""
+    now = left()
+    while now:
+        before = len(now)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda n=before: len(left()) < n, SETTLED)
+        now = left()
+        assert len(now) < before, f"{what}: {now}"
 
 
 class Site:
@@ -226,12 +237,8 @@ class Site:
         for path in self.sources():
             if os.path.getsize(path) == 0:  # it was stopped before the first frame
                 os.unlink(path)
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda: not self.missing(), SETTLED)
-        assert not self.missing(), f"not in the store: {self.missing()}"
-        with contextlib.suppress(AssertionError):
-            wait_for(lambda: not self.unfinished(), SETTLED)
-        assert not self.unfinished(), f"left in the store: {self.unfinished()}"
+        until_none(self.missing, "not in the store")
+        until_none(self.unfinished, "left in the store")
         self.promises.check(self.server, self.agents)
         self.promises.hear(self.server)
         check_nothing_left(self.server.store)
