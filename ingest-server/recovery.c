@@ -8,6 +8,7 @@
 #include "announce.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "discard.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -178,6 +179,13 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     if (d->damaged > 0)
         mr_error(STAGE, "journal %s of %s: %llu damaged records do not count", name, d->open.path,
                  (unsigned long long)d->damaged);
+    if (!d->is_sealed && mr_catalogue_find_revision(c->catalogue, &id, d->open.revision) != NULL) {
+        r = mr_discard_one(c->store, &id, generation, d->path);
+        if (r < 0)
+            mr_error(STAGE, "journal %s of a committed movie cannot be removed: %s", name,
+                     mr_err_name(r));
+        return 0;
+    }
     if (!d->is_sealed) {
         found->unfinished(found->ctx, &id);
         return 0;
