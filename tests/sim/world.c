@@ -316,7 +316,7 @@ static void run_down(struct world *w)
     for (size_t i = 0; i < w->agent_count; i++)
         w->agents[i]->finished = true;
     /* what could not be removed, or a fenced server made, the next start removes */
-    if (!w->disk_errors && w->server_count == 1)
+    if (!w->disk_troubled && w->server_count == 1)
         oracle_at_the_end(w);
     power_cut(w);
     serverside_start(w->servers[0]);

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Does the simulation find bugs? Breaks the server in one way at a time and looks for the schedule
+that notices. Works on a copy of the tree: mutate.py COPY [SCHEDULES], COPY having been configured
+with the release preset."""
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MUTATIONS = [
+    ("a group is acknowledged before its part's fdatasync", "ingest-server/strip.c",
+     "    int fd = part ? strip->part_fd : strip->journal_fd;",
+     "    int fd = strip->journal_fd;"),
+    ("a group is acknowledged before its journal's fdatasync", "ingest-server/strip.c",
+     "        strip->state = MR_STRIP_JOURNAL_WANTED;",
+     "        report_durable(s, strip);"),
+    ("the directory of parts is not synced", "ingest-server/slipway.c",
+     "r = mr_fs_sync_dir(movie->part_dir_fd) < 0", "r = 0 < 0"),
+    ("the final directory is not synced", "ingest-server/commit.c",
+     "r = mr_fs_sync_dir(p.final_dir)", "r = 0"),
+    ("the finished part is not synced", "ingest-server/finish.c",
+     "    if (fsync(fd) == 0)\n        return 0;", "    if (fd >= 0)\n        return 0;"),
+    ("the event log is not synced", "ingest-server/eventlog.c",
+     "if (fdatasync(log->fd) < 0)", "if (log->fd < 0)"),
+    ("an event is appended though it is logged", "ingest-server/eventlog.c",
+     "    if (logged == 0)\n        return mr_eventlog_append(",
+     "    if (logged == 0 || logged != 0)\n        return mr_eventlog_append("),
+    ("a failed fsync of a part is tried again", "ingest-server/finish.c",
+     "    if (fsync(fd) == 0)\n        return 0;",
+     "    if (fsync(fd) == 0 || fsync(fd) == 0)\n        return 0;"),
+    ("a journal goes before its event is durable", "ingest-server/commit.c",
+     "    return mr_eventlog_sync(c->eventlog, err);", "    return 0;"),
+    ("SEALED is not synced", "ingest-server/commit.c",
+     "    if (fdatasync(fd) == 0)\n        return 0;", "    if (fd >= 0)\n        return 0;"),
+    ("a torn record is not cut from a journal", "ingest-server/slipway.c",
+     "if (r == 0 && d->torn && ftruncate(", "if (r == 0 && d->torn && false && ftruncate("),
+    ("a damaged slab is landed", "ingest-server/lane.c",
+     "    if (!restore(lane, movie, h, payload, buffer->data)) {",
+     "    if (!restore(lane, movie, h, payload, buffer->data) && h->slab % 2 == 0) {"),
+    ("credit is given twice", "ingest-server/credit.c",
+     "->granted += grant;", "->granted += 2 * grant;"),
+]
+
+
+def build(copy):
+    return subprocess.run(["cmake", "--build", "--preset", "release", "--target", "sim"], cwd=copy,
+                          capture_output=True, text=True)
+
+
+def try_mutation(copy, schedules, name, path, old, new):
+    file = Path(copy) / path
+    text = file.read_text()
+    if old not in text:
+        return "not applicable any more"
+    file.write_text(text.replace(old, new, 1))
+    try:
+        made = build(copy)
+        if made.returncode != 0:
+            return "does not compile: " + made.stdout[-300:]
+        begun = time.monotonic()
+        run = subprocess.run([f"{copy}/build/release/bin/sim", "--schedules", str(schedules)],
+                             capture_output=True, text=True, timeout=600)
+        took = time.monotonic() - begun
+        found = re.search(r"seed (\d+): (.*)\n *([^\n]*)", run.stdout)
+        if found is None:
+            return f"NOT FOUND in {schedules} schedules"
+        return f"found by schedule {found[1]} in {took:.1f} s: {found[3]}"
+    finally:
+        file.write_text(text)
+
+
+def main():
+    copy, schedules = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
+    missed = 0
+    for mutation in MUTATIONS:
+        result = try_mutation(copy, schedules, *mutation)
+        missed += not result.startswith("found")
+        print(f"{mutation[0]}: {result}", flush=True)
+    build(copy)
+    sys.exit(missed > 0)
+
+
+main()
