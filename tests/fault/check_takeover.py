@@ -55,7 +55,7 @@ def is_stopped(program):
 def contents(store):
     """Every file of a store and what is in it, but for the beat of who holds it now."""
     lease = os.path.join(store, ".millrace", "lease")
-    holder = max(os.listdir(lease))
+    holder = max(n for n in os.listdir(lease) if n.isdigit())
     found = {}
     for base, folders, names in os.walk(store):
         for name in names:
