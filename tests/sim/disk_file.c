@@ -217,11 +217,23 @@ static void save_size_of(struct inode *file, const struct disk_file_sync *s)
         file->size.dirty = 0;
 }
 
+/* Where a failed fsync lost the size, it grows again with what is written behind it. */
+static void reach_pages(struct inode *file, const struct disk_file_sync *s)
+{
+    for (size_t i = 0; s->size_stamp == 0 && i < s->count; i++) {
+        uint64_t end = (s->pages[i].page + 1) * (uint64_t)DISK_PAGE;
+        end = end < s->size ? end : s->size;
+        if (end > file->safe.size && end <= file->now.size)
+            file->safe.size = end;
+    }
+}
+
 void disk_file_sync_end(struct inode *file, const struct disk_file_sync *s, bool data_only)
 {
     for (size_t i = 0; i < s->count; i++)
         save_page(file, &s->pages[i]);
     save_size_of(file, s);
+    reach_pages(file, s);
     if (!data_only)
         file->safe_mtime_ns = s->mtime_ns;
 }

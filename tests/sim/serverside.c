@@ -27,10 +27,21 @@ static void check_verdict(struct serverside *s, const struct mr_message *m)
         oracle_failed(s->world, &m->failed.movie);
 }
 
+/* It may have stood still for longer than its lease, by the disk or a SIGSTOP, and not be aware of
+ * it yet: then it can commit nothing. */
+static bool may_be_fenced(const struct serverside *s)
+{
+    const struct world *w = s->world;
+    bool alone = true;
+    for (size_t i = 0; i < w->server_count; i++)
+        alone &= w->servers[i] == s || !w->servers[i]->up;
+    return !alone;
+}
+
 static void check_message(struct serverside *s, const struct cable *to, const struct mr_message *m)
 {
     /* what nobody hears any more binds nobody, but that a movie is committed */
-    if ((m->type == MR_ACK || m->type == MR_OPENED) && !to->open)
+    if ((m->type == MR_ACK || m->type == MR_OPENED) && (!to->open || may_be_fenced(s)))
         return;
     if (m->type == MR_ACK)
         oracle_durable(s->world, &m->ack.movie, m->ack.generation, m->ack.ranges,
