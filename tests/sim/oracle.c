@@ -170,15 +170,16 @@ static void note_acked(struct world *w, struct tale *t, const uint8_t *ranges, u
 
 /* OPENED tells all that is durable, an ACK what is so, too. */
 void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
-                    const uint8_t *ranges, uint32_t count, bool all)
+                    const uint8_t *ranges, uint32_t count, bool all, uint32_t cable)
 {
     const char *what = all ? "OPENED" : "ACK";
     struct tale *t = need_tale(w, id, what);
     bool before[WORLD_SLABS];
     uint64_t slab = 0;
     memcpy(before, t->acked, sizeof(before));
-    if (!all && generation != t->generation && w->server_count > 1)
-        return; /* the OPENED was one of a server that may be fenced */
+    if (!all && cable != t->cable)
+        return; /* before its session's OPENED the agent does not listen to it */
+    t->cable = cable;
     PROMISE(w, all || generation == t->generation, "ACK of generation %u, OPENED was of %u",
             generation, t->generation);
     if (all)

@@ -24,7 +24,7 @@ bool oracle_was_told(const struct world *w, const struct mr_ulid *id);
 
 /* ---- what the server says ---- */
 void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
-                    const uint8_t *ranges, uint32_t count, bool all);
+                    const uint8_t *ranges, uint32_t count, bool all, uint32_t cable);
 void oracle_committed(struct world *w, const struct mr_committed *c);
 void oracle_failed(struct world *w, const struct mr_ulid *id);
 void oracle_event(struct world *w, const char *json, size_t bytes); /* published */

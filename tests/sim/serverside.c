@@ -45,10 +45,10 @@ static void check_message(struct serverside *s, const struct cable *to, const st
         return;
     if (m->type == MR_ACK)
         oracle_durable(s->world, &m->ack.movie, m->ack.generation, m->ack.ranges,
-                       m->ack.range_count, false);
+                       m->ack.range_count, false, to->number);
     else if (m->type == MR_OPENED)
         oracle_durable(s->world, &m->opened.movie, m->opened.generation, m->opened.ranges,
-                       m->opened.range_count, true);
+                       m->opened.range_count, true, to->number);
     else if (m->type == MR_BYE && m->bye.code == MR_REASON_BAD_REQUEST)
         PROMISE(s->world, to->rogue || to->tampered || !to->open,
                 "an honest agent is sent away: %s", m->bye.text);

@@ -20,8 +20,8 @@ struct tale {
     struct mr_extent extent;
     uint8_t *bytes; /* of the source; NULL: not asked for yet */
     uint64_t contents;
-    bool acked[WORLD_SLABS]; /* told durable, of this generation */
-    uint32_t generation;
+    bool acked[WORLD_SLABS];    /* told durable, of this generation */
+    uint32_t generation, cable; /* of the OPENED in force */
     bool to_keep;           /* a power cut is about to come: its durable slabs must outlive it */
     bool committed, failed; /* so the server said */
     bool ready;             /* so an event said */
