@@ -64,7 +64,7 @@ if(NOT MILLRACE_SANITIZE MATCHES thread) # there is only one
 
   # As many schedules as there is time for, but no more than are enough; and all that ever failed.
   # A release build on two cores has time for all of them.
-  add_test(NAME sim.sample COMMAND sim --schedules 7000 --from 1 --seconds 110 --jobs 2)
+  add_test(NAME sim.sample COMMAND sim --schedules 10000 --from 1 --seconds 110 --jobs 2)
   add_test(NAME sim.seeds COMMAND sim --seeds ${CMAKE_CURRENT_SOURCE_DIR}/sim/seeds.txt)
   set_tests_properties(sim.sample sim.seeds PROPERTIES LABELS sim TIMEOUT 300)
 endif()

@@ -194,6 +194,13 @@ void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generati
                 (unsigned long long)i);
 }
 
+void oracle_not_judged(struct world *w, const struct mr_ulid *id)
+{
+    struct tale *t = need_tale(w, id, "OPENED");
+    memset(t->acked, 0, sizeof(t->acked));
+    t->cable = UINT32_MAX;
+}
+
 /* ---- verdicts ---- */
 
 /* How often a text stands in the files of a directory of the store's own. */

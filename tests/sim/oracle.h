@@ -25,6 +25,8 @@ bool oracle_was_told(const struct world *w, const struct mr_ulid *id);
 /* ---- what the server says ---- */
 void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
                     const uint8_t *ranges, uint32_t count, bool all, uint32_t cable);
+/* An OPENED that nobody can judge: no ACK is, before the next one. */
+void oracle_not_judged(struct world *w, const struct mr_ulid *id);
 void oracle_committed(struct world *w, const struct mr_committed *c);
 void oracle_failed(struct world *w, const struct mr_ulid *id);
 void oracle_event(struct world *w, const char *json, size_t bytes); /* published */

@@ -41,6 +41,8 @@ static bool may_be_fenced(const struct serverside *s)
 static void check_message(struct serverside *s, const struct cable *to, const struct mr_message *m)
 {
     /* what nobody hears any more binds nobody, but that a movie is committed */
+    if (m->type == MR_OPENED && to->open && may_be_fenced(s))
+        oracle_not_judged(s->world, &m->opened.movie);
     if ((m->type == MR_ACK || m->type == MR_OPENED) && (!to->open || may_be_fenced(s)))
         return;
     if (m->type == MR_ACK)
