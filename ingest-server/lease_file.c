@@ -183,7 +183,10 @@ static int read_lines(int fd, uint32_t generation, struct mr_lease_file *f)
         return n == -ENODATA ? -EUCLEAN : n;
     f->bytes = scan.good_bytes;
     f->released = says_released(f->beat);
-    bool good = r.holder && !r.strange && scan.bad_records == 0 && f->generation == generation;
+    /* an EPOCH that was cut short had not begun; one that was whole had, and is not to be missed */
+    bool whole =
+        scan.bad_records == 0 && !(scan.torn_tail && mr_recordlog_tail_is_damage(fd, &scan));
+    bool good = r.holder && !r.strange && whole && f->generation == generation;
     return good ? 0 : -EUCLEAN;
 }
 

@@ -345,6 +345,33 @@ START_TEST(a_damaged_file_stops_the_next_server)
 }
 END_TEST
 
+/* Without its last line a file would say that all that was written since is void. */
+START_TEST(a_damaged_epoch_is_not_taken_for_one_not_begun)
+{
+    struct scratch s = scratch_make();
+    struct mr_lease *lease = claim_for(&s, SHORT_MS), *second;
+    struct mr_lease_config config = config_of(&s);
+    mr_lease_release(lease);
+    scratch_flip(&s, "lease/0000000001", 30); /* not believed to be released */
+    lease = claim(&s);
+    ck_assert(mr_lease_is_contested(lease));
+    uint64_t from = scratch_size(&s, "lease/0000000002");
+    ck_assert_int_eq(mr_lease_begin_epoch(lease, 1, NULL), 0);
+    mr_lease_release(lease);
+    for (uint64_t at = from; at < scratch_size(&s, "lease/0000000002"); at++) {
+        struct mr_err err = {0};
+        scratch_flip(&s, "lease/0000000002", at);
+        ck_assert_int_eq(mr_lease_claim(&config, &second, &err), -EUCLEAN);
+        scratch_flip(&s, "lease/0000000002", at);
+    }
+    lease = claim(&s);
+    ck_assert(!mr_lease_is_contested(lease));
+    ck_assert_uint_eq(mr_lease_epoch(lease), 2);
+    mr_lease_release(lease);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(epochs_say_which_segments_count)
 {
     struct mr_epochs e = {0};
@@ -400,4 +427,5 @@ MR_SUITE("lease", T(first_holder_needs_nobody),
          T(one_that_stood_still_unnoticed_goes_on),
          T(a_takeover_that_was_not_finished_is_begun_again), T(of_many_one_gets_it),
          T(waiting_can_be_ended), T(a_damaged_file_stops_the_next_server),
-         T(epochs_say_which_segments_count), T(names_are_taken_apart))
+         T(a_damaged_epoch_is_not_taken_for_one_not_begun), T(epochs_say_which_segments_count),
+         T(names_are_taken_apart))
