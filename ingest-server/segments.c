@@ -114,7 +114,7 @@ static int copy_bytes(int from, int to, uint64_t bytes)
     return r == 0 && fsync(to) < 0 ? -errno : r;
 }
 
-int mr_segments_copy(int dir, const char *from, const char *to, struct mr_err *err)
+int mr_segments_copy(int dir, const char *from, const char *to, bool whole, struct mr_err *err)
 {
     struct mr_recordlog_scan scan;
     MR_CLEANUP(mr_fs_close) int source = openat(dir, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -125,6 +125,9 @@ int mr_segments_copy(int dir, const char *from, const char *to, struct mr_err *e
     int r = mr_recordlog_scan(source, 0, NULL, NULL, &scan);
     if (r < 0)
         return mr_err_errno(err, r, "%s", from);
+    if (whole && scan.torn_tail && mr_recordlog_tail_is_damage(source, &scan))
+        return mr_err_set(err, -EUCLEAN, "%s: damaged record at offset %" PRIu64, from,
+                          scan.first_bad);
     MR_CLEANUP(mr_fs_close)
     int copy = openat(dir, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
     r = copy < 0 ? -errno : copy_bytes(source, copy, scan.good_bytes);
@@ -149,7 +152,7 @@ int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint
     mr_segment_name(&last, from);
     last.epoch = epoch;
     mr_segment_name(&last, to);
-    r = mr_segments_copy(dir, from, to, err);
+    r = mr_segments_copy(dir, from, to, true, err);
     if (r == 0 && (r = mr_fs_sync_dir(dir)) < 0)
         mr_err_errno(err, r, "events");
     return r < 0 ? mr_err_prefix(err, "events") : 0;

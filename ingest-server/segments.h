@@ -28,11 +28,15 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
 
 /* For a new epoch: a durable copy of the last segment that counts, so that what its old writer
  * still appends is without effect. *ret_first: where the epoch begins (1 where there is nothing to
- * copy). A record that was cut short at the end is left out. err names the file. */
+ * copy). A record that was cut short at the end is left out; -EUCLEAN: one that is damaged would
+ * be, and its number given again. err names the file. */
 int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint32_t epoch,
                           uint64_t *ret_first, struct mr_err *err) MR_MUST_USE;
 
-/* Copies a file of records as far as its last whole one, durably but for the directory. -EEXIST. */
-int mr_segments_copy(int dir, const char *from, const char *to, struct mr_err *err) MR_MUST_USE;
+/* Copies a file of records as far as its last good one, durably but for the directory. whole:
+ * -EUCLEAN where there is a damaged one behind that, and not only one that was cut short. -EEXIST.
+ */
+int mr_segments_copy(int dir, const char *from, const char *to, bool whole,
+                     struct mr_err *err) MR_MUST_USE;
 
 #endif
