@@ -388,28 +388,27 @@ int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d
     return fd;
 }
 
-/* Its names are gone for good before its journal is. */
+/* Its names are gone for good before its journal is. The final name is the same for every server,
+ * so it is taken away by a rename, and nothing removed until it is certain again that the file was
+ * still ours: else it may be the one that another server has committed meanwhile. */
 static int take_back_names(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
 {
-    const struct mr_catalogue_entry *before = predecessor(c, d);
-    int r = is_inode(p->final_dir, p->final, d->sealed.inode);
-    if (r > 0) {
-        r = unlinkat(p->final_dir, p->final, 0) < 0 ? -errno : 0;
-        if (r == 0 && before != NULL && p->part_dir >= 0 && put_old_away(c->store, before, p) < 0)
-            mr_warn(STAGE, "%s: the revision before stays as %s", d->sealed.path, p->part);
-        if (r == 0)
-            r = mr_fs_sync_dir(p->final_dir);
-    }
+    int r = unplace(c, d, p);
+    if (r == 0)
+        r = mr_fs_sync_dir(p->final_dir);
+    mr_lease_prove_by_sight(c->store->lease);
     if (r == 0)
         r = is_inode(p->part_dir, p->part, d->sealed.inode);
-    return r > 0 && unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : r < 0 ? r : 0;
+    if (r > 0)
+        r = unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : mr_fs_sync_dir(p->part_dir);
+    return r;
 }
 
 void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(c->store, d, &p);
-    mr_lease_prove_by_sight(c->store->lease); /* the final name is the same for every server */
+    mr_lease_prove_by_sight(c->store->lease);
     if (r == 0)
         r = take_back_names(c, d, &p);
     places_close(&p);

@@ -47,7 +47,8 @@ enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD };
 int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
 
 /* Of a sealed movie that nobody was told of: file and journal are removed, it begins again. What it
- * replaced is kept where old revisions are. */
+ * replaced has its place again, or is kept where old revisions are. Where that fails all of it is
+ * left to the next start. */
 void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d);
 
 /* The same where mr_commit_place finds nothing to be placed: the agent still has the source, or its

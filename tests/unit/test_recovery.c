@@ -160,6 +160,45 @@ START_TEST(revision_that_does_not_read_back_leaves_the_one_before)
 }
 END_TEST
 
+/* Between the exchange and putting the old one away: it is in the part's place, which is reused. */
+START_TEST(revision_before_outlives_a_take_back)
+{
+    for (int fault = 0; fault <= 3; fault++) {
+        struct rig rig;
+        struct shipment s;
+        char part[128], old[128], journal[128], id[MR_ULID_TEXT];
+        uint64_t bytes;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        free(seal_one(&rig, &s));
+        uint64_t crc = rig_file_crc(&rig, "k3/a.log", &bytes);
+        open.revision = 2;
+        leave_sealed(&rig, &open, 6000, 2, false);
+        part_of(&open, part);
+        int root = rig.store.root_fd;
+        ck_assert_int_eq(mr_fs_exchange(root, part, root, "k3/a.log"), 0);
+        scratch_flip(&rig.scratch, "k3/a.log", 17);
+        struct mr_seal_job job = recovered(&rig);
+        ck_assert(job.bad);
+        sick_disk.fail_fsync = fault;
+        run_unanswered(&rig, &job);
+        sick_disk.fail_fsync = 0;
+        snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
+                 mr_ulid_text(&open.movie, id));
+        if (rig_has(&rig, journal)) { /* it could not be taken back: the next start does it */
+            job = recovered(&rig);
+            run_unanswered(&rig, &job);
+        }
+        ship(&rig, &open, 6000, 2, &s);
+        free(seal_one(&rig, &s));
+        snprintf(old, sizeof(old), "k3/.millrace/old/%s.r1", id);
+        ck_assert_uint_eq(rig_file_crc(&rig, old, &bytes), crc);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 /* Only its commit may remove the journal of a sealed movie. */
 START_TEST(sealed_movie_is_not_abandoned)
 {
@@ -191,4 +230,4 @@ END_TEST
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
          T(revision_that_does_not_read_back_leaves_the_one_before),
-         T(sealed_movie_is_not_abandoned))
+         T(revision_before_outlives_a_take_back), T(sealed_movie_is_not_abandoned))
