@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Freeing the camera's disk with real programs: what goes, what stays and why, and what is written
 down of it."""
@@ -300,6 +301,8 @@ def test_a_journal_of_an_older_agent(work):
     database = sqlite3.connect(os.path.join(agent.config["agent"]["state_dir"], "journal.sqlite"))
     for column in "ctime_ns", "fresh", "crc_file", "crc_pixels":
         database.execute(f"ALTER TABLE movies DROP COLUMN {column}")
+    for table in "movies", "meta", "days":
+        database.execute(f"ALTER TABLE {table} DROP COLUMN crc")
     database.execute("PRAGMA user_version = 2")
     database.commit()
     database.close()
