@@ -44,7 +44,7 @@ static struct kept_codec {
 
 static struct block *block_of(void *p)
 {
-    struct block *b = (struct block *)((uint8_t *)p - HEAD);
+    struct block *b = (void *)((uint8_t *)p - HEAD);
     assert(b->magic == MAGIC);
     return b;
 }
@@ -74,7 +74,7 @@ static void *begin_block(uint8_t *base, size_t head, size_t bytes)
 {
     if (base == NULL)
         return NULL;
-    struct block *b = (struct block *)(base + head - HEAD);
+    struct block *b = (void *)(base + head - HEAD);
     *b = (struct block){.base = base, .bytes = bytes, .magic = MAGIC};
     own(b, fibre_process());
     return base + head;

@@ -356,7 +356,8 @@ START_TEST(without_room_for_a_new_segment_the_old_one_grows)
     ck_assert_uint_eq(read_all(log, 1, 100).count, 40);
     sick_disk.no_room = ENOSPC; /* and its room comes to an end as well */
     ck_assert_int_eq(try_append(log, 41, NULL), -ENOSPC);
-    sick_disk.no_files = sick_disk.no_room = 0;
+    sick_disk.no_files = 0;
+    sick_disk.no_room = 0;
     fill(log, 41, 60);
     ck_assert_int_eq(faccessat(s.fd, "events/00000041.log", F_OK, 0), 0);
     log_is_whole(&s, log, 60);
