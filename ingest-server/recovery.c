@@ -62,18 +62,16 @@ static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool t
 }
 
 /* A line that a crash cut short would swallow the next one; what was read may be in memory only.
- * -EIO: it cannot be made durable, so it is not to be relied on. */
+ * *ret_unsynced: it cannot be made durable, so it is not to be relied on; other errors may pass. */
 static int mend_journal(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
-                        struct mr_err *err)
+                        bool *ret_unsynced, struct mr_err *err)
 {
     MR_CLEANUP(mr_fs_close)
     int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0))
         return mr_err_errno(err, -errno, "journal %s", name);
-    if (fdatasync(fd) == 0)
-        return 0;
-    mr_err_errno(err, -errno, "journal %s: fdatasync", name);
-    return -EIO;
+    *ret_unsynced = fdatasync(fd) < 0;
+    return *ret_unsynced ? mr_err_errno(err, -errno, "journal %s: fdatasync", name) : 0;
 }
 
 static void free_dossier(struct mr_dossier **d)
@@ -91,7 +89,7 @@ static int recover_sealed(const struct mr_commit *c, const char *name, struct mr
     char event[64];
     uint64_t sequence = 0;
     struct mr_err trouble = {0};
-    bool failed = d->sealed.failed;
+    bool failed = d->sealed.failed, unsynced = false;
     mr_announce_id(&d->open.movie, failed ? "failed" : "ready", d->open.revision, event);
     int r = mr_eventlog_find(c->eventlog, event, &sequence, err);
     if (r < 0)
@@ -100,11 +98,11 @@ static int recover_sealed(const struct mr_commit *c, const char *name, struct mr
                                  : failed     ? MR_COMMIT_TRUSTED
                                               : MR_COMMIT_DOUBTED;
     bool told = state == MR_COMMIT_TOLD;
-    r = mend_journal(c, name, d, &trouble);
+    r = mend_journal(c, name, d, &unsynced, &trouble);
     if (r < 0)
         mr_error(STAGE, "%s: %s%s", d->sealed.path, trouble.text,
-                 r == -EIO && !told ? ": it begins again" : "");
-    if (r == -EIO && !told) {
+                 unsynced && !told ? ": it begins again" : "");
+    if (unsynced && !told) {
         mr_commit_take_back(c, d);
         return 0;
     }

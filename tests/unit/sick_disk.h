@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 
 static struct {
     int fail_fsync, fail_fdatasync;     /* the nth from now fails with EIO; 0: none */
+    int fail_rewrite;                   /* likewise: opening what is there, to write to it alone */
     int fdatasyncs;                     /* seen */
     void (*after_fdatasync)(void *ctx); /* once */
     void *ctx;
@@ -73,6 +75,11 @@ int openat(int dir, const char *path, int flags, ...)
     va_end(args);
     if ((flags & O_CREAT) != 0 && sick_disk.no_files != 0) {
         errno = sick_disk.no_files;
+        return -1;
+    }
+    bool rewrite = (flags & (O_CREAT | O_ACCMODE | O_PATH)) == O_WRONLY;
+    if (rewrite && sick_disk.fail_rewrite > 0 && --sick_disk.fail_rewrite == 0) {
+        errno = EIO;
         return -1;
     }
     return (int)syscall(SYS_openat, dir, path, flags, mode);

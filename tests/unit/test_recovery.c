@@ -160,6 +160,26 @@ START_TEST(revision_that_does_not_read_back_leaves_the_one_before)
 }
 END_TEST
 
+/* That its journal cannot be opened says nothing of what has been synced. */
+START_TEST(journal_that_cannot_be_opened_is_not_void)
+{
+    for (int placed = 0; placed <= 1; placed++) {
+        struct rig rig;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        leave_sealed(&rig, &open, 5000, 1, placed);
+        sick_disk.fail_rewrite = 1;
+        struct mr_seal_job job = recovered(&rig);
+        ck_assert_int_eq(sick_disk.fail_rewrite, 0);
+        ck_assert(!job.bad);
+        run_unanswered(&rig, &job);
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        ck_assert(rig_has(&rig, "k3/a.log"));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 /* Between the exchange and putting the old one away: it is in the part's place, which is reused. */
 START_TEST(revision_before_outlives_a_take_back)
 {
@@ -230,4 +250,5 @@ END_TEST
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
          T(revision_that_does_not_read_back_leaves_the_one_before),
-         T(revision_before_outlives_a_take_back), T(sealed_movie_is_not_abandoned))
+         T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
+         T(sealed_movie_is_not_abandoned))
