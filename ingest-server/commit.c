@@ -308,7 +308,8 @@ static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequen
     return r == -EEXIST ? 0 : r;
 }
 
-/* A fenced server that went on for a moment may have made a part that nobody asked for. */
+/* A fenced server that went on for a moment may have made a part that nobody asked for, and one
+ * that ended behind a copy may have left what it had copied from (carry.h). */
 static void remove_strays(const struct mr_store *store, const struct mr_dossier *d)
 {
     MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, d->path, false);
@@ -319,7 +320,8 @@ static void remove_strays(const struct mr_store *store, const struct mr_dossier 
         struct mr_ulid id;
         uint32_t generation;
         if (mr_dossier_parse_name(name, "part", &id, &generation) == 0 &&
-            mr_ulid_equal(&id, &d->open.movie) && mr_dossier_epoch(generation) < store->epoch)
+            mr_ulid_equal(&id, &d->open.movie) && generation != d->generation &&
+            (mr_dossier_epoch(generation) < store->epoch || mr_dossier_is_foreign(generation)))
             unlinkat(fd, name, 0);
     }
     if (dir != NULL)

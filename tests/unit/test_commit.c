@@ -484,6 +484,34 @@ START_TEST(several_movies_share_a_sync)
 }
 END_TEST
 
+/* In an epoch that began with a take-over. */
+START_TEST(what_a_movie_was_copied_from_goes_with_its_journal)
+{
+    struct rig rig;
+    char before[128], foreign[128], other[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    rig.store.epoch = 2;
+    struct mr_open open = rig_file("a.log");
+    struct mr_dossier *d = finished(&rig, &open, 1);
+    ck_assert_uint_eq(d->generation, 2049);
+    mr_ulid_text(&open.movie, id);
+    snprintf(before, sizeof(before), "k3/.millrace/%s.g1024.part", id);
+    snprintf(foreign, sizeof(foreign), "k3/.millrace/%s.g2048.part", id);
+    struct mr_ulid next = open.movie;
+    next.bytes[15] ^= 1;
+    snprintf(other, sizeof(other), "k3/.millrace/%s.g2048.part", mr_ulid_text(&next, id));
+    scratch_append(&rig.scratch, before, "x");
+    scratch_append(&rig.scratch, foreign, "x");
+    scratch_append(&rig.scratch, other, "x");
+    walk(&rig, d, RECORDED);
+    drop(d);
+    ck_assert(!rig_has(&rig, before));
+    ck_assert(!rig_has(&rig, foreign));
+    ck_assert(rig_has(&rig, other));
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(name_that_is_not_utf8_is_committed)
 {
     struct rig rig;
@@ -505,4 +533,5 @@ MR_SUITE("commit", T(every_step_can_be_entered_again), T(what_was_not_sealed_is_
          T(exchange_alone_is_completed), T(failed_movie_is_kept_apart_and_told_once),
          T(failed_movie_never_goes_to_a_final_name), T(torn_end_does_not_swallow_what_follows),
          T(sealed_without_any_file_begins_again), T(journals_of_nothing),
-         T(several_movies_share_a_sync), T(name_that_is_not_utf8_is_committed))
+         T(several_movies_share_a_sync), T(name_that_is_not_utf8_is_committed),
+         T(what_a_movie_was_copied_from_goes_with_its_journal))
