@@ -104,7 +104,7 @@ int mr_purge_file_open(int root, const struct mr_journal_movie *m, struct mr_pur
                        char why[MR_PURGE_WHY])
 {
     char id[MR_ULID_TEXT];
-    struct mr_purge_file f = {.fd = -1, .parent = -1, .id = m->id};
+    struct mr_purge_file f = {.fd = -1, .parent = -1, .id = m->id, .movie = m};
     f.facts = (struct mr_fs_facts){.identity = m->identity,
                                    .size = m->size,
                                    .mtime_ns = m->mtime_ns,
@@ -220,6 +220,20 @@ static int check_hidden(const struct mr_purge_file *f, bool leased, char why[MR_
     return r;
 }
 
+/* Its folder may have been moved away since it was opened, to an archive perhaps, with the file in
+ * it: nobody asked us to free that. */
+static int check_place(const struct mr_purge_file *f, char why[MR_PURGE_WHY])
+{
+    struct mr_fs_facts now, then;
+    MR_CLEANUP(mr_fs_close)
+    int root = open(f->movie->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    MR_CLEANUP(mr_fs_close) int parent = root < 0 ? -errno : open_parent(root, f->movie->path);
+    bool same = parent >= 0 && mr_fs_stat(parent, "", &now) == 0 &&
+                mr_fs_stat(f->parent, "", &then) == 0 &&
+                mr_peek_same(&now.identity, &then.identity);
+    return same ? 0 : say(why, -ENOENT, "its folder is no longer where it was");
+}
+
 static int take_away(const struct mr_purge_file *f, bool leased, char why[MR_PURGE_WHY])
 {
     int r = mr_fs_rename_new(f->parent, f->name, f->parent, f->hidden);
@@ -243,6 +257,8 @@ int mr_purge_file_take(struct mr_purge_file *f, char why[MR_PURGE_WHY])
     int r = take_lease(f, &leased, why);
     if (r == 0)
         r = compare(f, true, why);
+    if (r == 0)
+        r = check_place(f, why);
     if (r == 0)
         r = take_away(f, leased, why);
     drop_lease(f, leased);

@@ -14,14 +14,15 @@
 #define MR_PURGE_WHY 256 /* bytes of a reason */
 
 struct mr_purge_file {
-    int fd, parent;           /* the file, for reading; the directory it lies in */
-    char name[256];           /* in parent */
-    char hidden[64];          /* its name while it is taken away */
-    struct mr_fs_facts facts; /* as it should be */
-    struct mr_ulid id;        /* of its movie, and of `hidden` */
+    const struct mr_journal_movie *movie; /* borrowed */
+    int fd, parent;                       /* the file, for reading; the directory it lies in */
+    char name[256];                       /* in parent */
+    char hidden[64];                      /* its name while it is taken away */
+    struct mr_fs_facts facts;             /* as it should be */
+    struct mr_ulid id;                    /* of its movie, and of `hidden` */
 };
 
-/* root: the watch's directory. Borrows m for the call. -ENOENT: no longer there, or another file
+/* root: the watch's directory. Borrows m until _close. -ENOENT: no longer there, or another file
  * has its name; -ESTALE: it changed since it was read, a link leads to it, or it has another name
  * besides; else -errno. why: in words for each of them. ret is to be closed on 0 only. */
 int mr_purge_file_open(int root, const struct mr_journal_movie *m, struct mr_purge_file *ret,
@@ -35,9 +36,9 @@ int mr_purge_file_probe(const struct mr_purge_file *f, char why[MR_PURGE_WHY]) M
 int mr_purge_file_check(const struct mr_purge_file *f, uint64_t crc, const atomic_bool *stop,
                         char why[MR_PURGE_WHY]) MR_MUST_USE;
 
-/* Unlinks it. -ENOENT, -ESTALE, -EBUSY: it changed, or somebody has it open for writing: it stays,
- * under its name. -EEXIST: its name was given to another file in the meantime, and it lies beside
- * that under f->hidden. Else -errno; it stays. */
+/* Unlinks it. -ENOENT, -ESTALE, -EBUSY: it changed, its folder was moved away, or somebody has it
+ * open for writing: it stays, under its name. -EEXIST: its name was given to another file in the
+ * meantime, and it lies beside that under f->hidden. Else -errno; it stays. */
 int mr_purge_file_take(struct mr_purge_file *f, char why[MR_PURGE_WHY]) MR_MUST_USE;
 
 /* After a crash in the midst of _take: what lies in the directory of root/path under the hidden

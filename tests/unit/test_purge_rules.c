@@ -247,6 +247,28 @@ START_TEST(newcomer_under_its_name_is_not_lost)
 }
 END_TEST
 
+/* While the server was asked the folder became an archive, and a link has its name. */
+START_TEST(file_in_a_folder_that_was_moved_away_stays)
+{
+    struct mr_purge_file f;
+    begin();
+    tree_mkdir("a");
+    commit("a/one.log", "one");
+    ck_assert_int_eq(mr_purge_file_open(c.root, &row, &f, why), 0);
+    tree_rename("a", "archive");
+    ck_assert_int_eq(mr_purge_file_take(&f, why), -ENOENT);
+    ck_assert_msg(strstr(why, "folder") != NULL, "%s", why);
+    ck_assert_int_eq(symlinkat("archive", c.root, "a"), 0);
+    ck_assert_int_eq(mr_purge_file_take(&f, why), -ENOENT);
+    ck_assert_int_eq(unlinkat(c.root, "a", 0), 0);
+    tree_rename("archive", "a");
+    ck_assert_msg(mr_purge_file_take(&f, why) == 0, "%s", why);
+    mr_purge_file_close(&f);
+    ck_assert(!there("a/one.log"));
+    end();
+}
+END_TEST
+
 START_TEST(hidden_file_is_given_back)
 {
     char id[MR_ULID_TEXT], hidden[64];
@@ -383,6 +405,7 @@ END_TEST
 
 MR_SUITE("purge_rules", T(committed_file_goes), T(changed_file_stays), T(another_file_stays),
          T(links_are_not_followed), T(file_with_two_names_stays), T(writers_keep_it),
-         T(newcomer_under_its_name_is_not_lost), T(hidden_file_is_given_back),
-         T(content_is_compared_where_times_prove_nothing), T(rules_of_the_watch),
-         T(newer_revision_supersedes), T(sidecars_of_what_is_not_committed_stay), T(names))
+         T(newcomer_under_its_name_is_not_lost), T(file_in_a_folder_that_was_moved_away_stays),
+         T(hidden_file_is_given_back), T(content_is_compared_where_times_prove_nothing),
+         T(rules_of_the_watch), T(newer_revision_supersedes),
+         T(sidecars_of_what_is_not_committed_stay), T(names))
