@@ -523,13 +523,16 @@ int mr_lease_begin_epoch(struct mr_lease *l, uint64_t first_event, struct mr_err
     const struct mr_epoch epoch = {.generation = l->file->epoch, .first_event = first_event};
     size_t bytes = mr_lease_format_epoch(&epoch, line);
     pthread_mutex_lock(&l->lock);
-    int r = mr_fs_pwrite_full(l->fd, line, bytes, l->file->bytes);
+    struct mr_epochs epochs = l->file->epochs;
+    int r = mr_epochs_add(&epochs, &epoch); /* first: a line too many would make the file damaged */
+    if (r == 0)
+        r = mr_fs_pwrite_full(l->fd, line, bytes, l->file->bytes);
     if (r == 0 && fsync(l->fd) < 0)
         r = -errno;
-    if (r == 0)
-        r = mr_epochs_add(&l->file->epochs, &epoch);
-    if (r == 0)
+    if (r == 0) {
+        l->file->epochs = epochs;
         l->file->bytes += bytes;
+    }
     pthread_mutex_unlock(&l->lock);
     return r < 0 ? mr_err_errno(err, r, MR_LEASE_DIR ": noting the take-over") : 0;
 }

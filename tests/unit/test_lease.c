@@ -372,6 +372,39 @@ START_TEST(a_damaged_epoch_is_not_taken_for_one_not_begun)
 }
 END_TEST
 
+/* Of a server nobody knows, with as many epochs as there may be. */
+static void write_full_file(const struct scratch *s)
+{
+    char line[MR_LEASE_LINE];
+    struct mr_lease_file f = {.generation = MR_EPOCHS_MAX, .epoch = MR_EPOCHS_MAX, .lease_ms = 500};
+    ck_assert_int_eq(mr_lease_self("storage1", &f.holder), 0);
+    strcpy(f.holder.boot, "another");
+    ck_assert_int_eq(mkdirat(s->fd, "lease", 0700), 0);
+    line[mr_lease_format_beat(7, false, line)] = '\0';
+    scratch_append(s, "lease/0000000512", line);
+    line[mr_lease_format_holder(&f, line)] = '\0';
+    scratch_append(s, "lease/0000000512", line);
+    for (uint32_t i = 1; i <= MR_EPOCHS_MAX; i++) {
+        line[mr_lease_format_epoch(&(struct mr_epoch){i, i}, line)] = '\0';
+        scratch_append(s, "lease/0000000512", line);
+    }
+}
+
+START_TEST(an_epoch_too_many_leaves_a_good_file)
+{
+    struct scratch s = scratch_make();
+    struct mr_err err = {0};
+    write_full_file(&s);
+    for (int i = 0; i < 2; i++) {
+        struct mr_lease *lease = claim(&s);
+        ck_assert(mr_lease_is_contested(lease));
+        ck_assert_int_eq(mr_lease_begin_epoch(lease, 5000, &err), -EOVERFLOW);
+        mr_lease_release(lease);
+    }
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(epochs_say_which_segments_count)
 {
     struct mr_epochs e = {0};
@@ -427,5 +460,5 @@ MR_SUITE("lease", T(first_holder_needs_nobody),
          T(one_that_stood_still_unnoticed_goes_on),
          T(a_takeover_that_was_not_finished_is_begun_again), T(of_many_one_gets_it),
          T(waiting_can_be_ended), T(a_damaged_file_stops_the_next_server),
-         T(a_damaged_epoch_is_not_taken_for_one_not_begun), T(epochs_say_which_segments_count),
-         T(names_are_taken_apart))
+         T(a_damaged_epoch_is_not_taken_for_one_not_begun), T(an_epoch_too_many_leaves_a_good_file),
+         T(epochs_say_which_segments_count), T(names_are_taken_apart))
