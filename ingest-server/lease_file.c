@@ -155,7 +155,7 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     struct reading *r = ctx;
     (void)bytes;
     (void)offset;
-    if (strncmp(text, "LEASE ", 6) == 0)
+    if (strncmp(text, "LEASE ", 6) == 0 && !r->holder)
         r->holder = parse_holder(text, r->file);
     else if (strncmp(text, "EPOCH ", 6) != 0 || !parse_epoch(text, &r->file->epochs))
         r->strange = true;
