@@ -38,18 +38,20 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
 {
     struct mr_ledger_pending *p = ctx;
     MR_CLEANUP(mr_json_freep) struct mr_json *json = NULL;
-    const char *what = "", *row = "";
+    const char *what = "", *row = "", *path = "";
     (void)offset;
     if (mr_json_parse(text, bytes, &json, NULL) < 0 ||
         mr_json_need_string(json, "what", &what, NULL) < 0 ||
-        mr_json_need_string(json, "row", &row, NULL) < 0)
+        mr_json_need_string(json, "row", &row, NULL) < 0 ||
+        mr_json_need_string(json, "path", &path, NULL) < 0)
         return -EUCLEAN;
     mr_ledger_pending_fini(p);
     if (strcmp(what, "intent") != 0)
         return 0;
     p->is_open = mr_ulid_parse(row, &p->row) == 0;
+    p->path = p->is_open ? strdup(path) : NULL;
     p->line = p->is_open ? strdup(text) : NULL;
-    return p->line == NULL ? -ENOMEM : 0;
+    return p->path == NULL || p->line == NULL ? -ENOMEM : 0;
 }
 
 static int read_ledger(struct mr_ledger *l, const char *dir, struct mr_ledger_pending *pending,
@@ -111,6 +113,7 @@ void mr_ledger_close(struct mr_ledger *l)
 
 void mr_ledger_pending_fini(struct mr_ledger_pending *p)
 {
+    free(p->path);
     free(p->line);
     *p = (struct mr_ledger_pending){0};
 }

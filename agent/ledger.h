@@ -30,6 +30,7 @@ struct mr_ledger_entry {
 struct mr_ledger_pending {
     bool is_open;
     struct mr_ulid row;
+    char *path; /* owned: of the source, whole; what is not UTF-8 in it is escaped */
     char *line; /* owned: the intent's text */
 };
 

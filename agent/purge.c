@@ -58,6 +58,17 @@ bool mr_purge_wanted(const char *state_dir, const struct mr_agent_watch *watches
 
 /* ---- what a crash left ---- */
 
+/* Is what it lay on there? Else nothing is known of it. */
+static bool is_mounted(int root, const struct mr_journal_movie *m)
+{
+    struct mr_fs_facts facts;
+    char folder[MR_PATH_MAX + 1];
+    const char *slash = strrchr(m->path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 0 : (int)(slash - m->path), m->path);
+    return (mr_fs_stat(root, "", &facts) == 0 && facts.identity.device == m->identity.device) ||
+           (mr_fs_stat(root, folder, &facts) == 0 && facts.identity.device == m->identity.device);
+}
+
 /* It was not unlinked, or it was: either way nothing more is done to it now. The server was asked
  * in another life. */
 static int mend_file(const struct mr_journal_movie *m, const char **ret_what, const char **ret_why)
@@ -74,27 +85,50 @@ static int mend_file(const struct mr_journal_movie *m, const char **ret_what, co
             "the agent was killed, and another file has its name by now: it lies beside that, "
             "named .millrace-purge-...; what it held is in the store";
     } else if (r == -ENOENT && root >= 0 && mr_fs_stat(root, m->path, &facts) == -ENOENT) {
+        if (!is_mounted(root, m))
+            return -ENODEV;
         *ret_what = "freed";
         *ret_why = "the agent was killed: it is gone";
     } else if (r == -ENOENT && root >= 0) {
         *ret_why = "the agent was killed: it was not touched";
     } else {
-        return r; /* the mount is not there: at the next start */
+        return r; /* the mount is not there: at the next walk */
     }
     return 0;
+}
+
+/* The journal was lost, or its row: the ledger has the path. */
+static void mend_stranger(const struct mr_purge *p, const char **ret_what, const char **ret_why)
+{
+    const char *path = p->pending.path;
+    *ret_what = "left";
+    *ret_why = "the agent was killed, and the journal does not know it any more: if it is not "
+               "there, it lies beside, named .millrace-purge-...; what it held is in the store";
+    for (size_t i = 0; i < p->config.watch_count; i++) {
+        const char *top = p->config.watches[i].path;
+        size_t length = strlen(top);
+        if (strncmp(path, top, length) != 0 || path[length] != '/')
+            continue;
+        MR_CLEANUP(mr_fs_close) int root = open(top, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0 || mr_purge_file_restore(root, path + length + 1, &p->pending.row) < 0)
+            continue;
+        *ret_what = "kept";
+        *ret_why = "the agent was killed: it has its name back";
+    }
 }
 
 static int mend(struct mr_purge *p, struct mr_err *err)
 {
     struct mr_ledger_pending *pending = &p->pending;
-    const char *what = "kept", *why = "the journal does not know it any more";
+    const char *what, *why;
     int r = mr_journal_find(p->journal, &pending->row, &p->movie, err);
     if (r < 0 && r != -ENOENT)
         return r;
-    if (r == 0 && (r = mend_file(&p->movie, &what, &why)) < 0)
-        return mr_err_errno(err, r, "%s/%s, half freed by an agent that was killed", p->movie.root,
-                            p->movie.path);
-    mr_warn(STAGE, "%s/%s: %s", p->movie.root, p->movie.path, why);
+    if (r == -ENOENT)
+        mend_stranger(p, &what, &why);
+    else if ((r = mend_file(&p->movie, &what, &why)) < 0)
+        return mr_err_errno(err, r, "%s, half freed by an agent that was killed", pending->path);
+    mr_warn(STAGE, "%s: %s", pending->path, why);
     r = mr_ledger_settle(p->ledger, pending, what, why, err);
     p->broken = r < 0;
     mr_ledger_pending_fini(pending);

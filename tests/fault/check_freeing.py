@@ -11,7 +11,7 @@ import threading
 import time
 
 from aftermath import check_events, dice, figures, how_many, make_movies, sha256
-from loopdisk import Disk, pull_the_plug
+from loopdisk import Disk, own_mounts, pull_the_plug
 from millrace import Agent, run, wait_for
 
 KILLS, CUTS = how_many(24, 1000), how_many(12, 250)
@@ -176,11 +176,11 @@ def cut_one(site, rng):
         agent.start()
 
 
-def freeing(work, server, state):
+def freeing(work, server, state, env=None):
     return Agent(work, server, {"agent": {"state_dir": state},
                                 "watch": {"source_after_commit": "delete", "rescan": "1s",
                                           "complete": {"quiet": "300ms"},
-                                          "purge": {"after": "0s"}}}).start()
+                                          "purge": {"after": "0s"}}}).start(env)
 
 
 def at_rest(agent, folder):
@@ -258,6 +258,31 @@ def test_power_ext4(work):
 
 def test_power_xfs(work):
     power(work, "xfs")
+
+
+def hidden(work, env):
+    """An agent, and a file that it gave a hidden name and not yet another."""
+    agent = freeing(work, work.server(), work.folder("state"), env)
+    path = os.path.join(work.movies, "session", "a.log")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "wb") as f:
+        f.write(b"a")
+    wait_for(lambda: any(n.startswith(HIDDEN) for n in os.listdir(os.path.dirname(path))))
+    return agent, path
+
+
+def test_its_name_comes_back_when_its_disk_does(work):
+    """The camera's disk is not there when the agent starts: nothing is known of the file."""
+    own_mounts()
+    agent, path = hidden(work, {"MILLRACE_CRASH_AT": "purge-hidden"})
+    assert agent.wait() == -9
+    with Disk(work, "tmpfs", 16, "movies"):
+        agent.start()
+        agent.wait_for_message("a.log, half freed by .*: nothing is freed before it is mended")
+        assert outcomes(agent)["intent"] == 1 and outcomes(agent)["freed"] == 0
+    agent.start()
+    wait_for(lambda: outcomes(agent)["kept"] == 1, what="an outcome")
+    assert os.path.exists(path)
 
 
 if __name__ == "__main__":

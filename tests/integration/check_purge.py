@@ -223,6 +223,7 @@ def test_converted_sources_stay(work):
     committed(agent, 1)
     assert agent.stop() == 0
     agent = freeing(work, server, purge={"after": "1h"}).start()
+    agent.wait_for_message("session with")  # it runs, and takes signals
     wait_for(lambda: "stored converted" in dry_run(agent)[os.path.basename(movie.path)])
     assert agent.stop() == 0
     done = Agent(work, server, {"watch": {"source_after_commit": "delete", "output": "mrc"}})
@@ -266,6 +267,23 @@ def test_killed_in_the_midst(work):
         assert os.path.exists(path) == (step == "purge-hidden"), step
         agent.kill()
     assert os.listdir(work.movies) == ["purge-hidden.log"]
+
+
+def test_its_name_comes_back_without_the_journal(work):
+    """Killed while the file had no name, and the journal was lost: the ledger knows the path."""
+    server = work.server()
+    agent = freeing(work, server).start({"MILLRACE_CRASH_AT": "purge-hidden"})
+    path = put(work, "session/a.log", b"a")
+    assert agent.wait() == -9
+    assert not os.path.exists(path)
+    state = agent.config["agent"]["state_dir"]
+    for name in os.listdir(state):
+        if name.startswith("journal"):
+            os.unlink(os.path.join(state, name))
+    agent.start()
+    wait_for(lambda: len(ledger(agent)) > 1, what="an outcome")
+    assert ledger(agent)[1]["what"] == "kept", ledger(agent)[1]
+    wait_for(lambda: freed(agent) == [path], what="shipped again, it goes")
 
 
 def test_a_damaged_ledger_stops_freeing_only(work):
