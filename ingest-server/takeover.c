@@ -261,19 +261,34 @@ static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs)
     remove_old_catalogues(s);
 }
 
-/* A lease folder that was taken away would make everything since the first epoch void. */
+/* Of a take-over that the lease knows nothing of. One that was not finished has left the segment
+ * that it copied; where that is gone, the take-over was finished, and the lease has been lost
+ * since: a file of it, or the folder. */
+static bool is_unknown(const struct mr_epochs *epochs, const struct mr_segment *list, size_t count,
+                       const struct mr_segment *s)
+{
+    if (s->epoch <= mr_epochs_last(epochs))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].first == s->first && mr_epochs_are_good(epochs, list[i].epoch, list[i].first))
+            return false;
+    return true;
+}
+
+/* Such a lease would make everything since the take-over void. */
 static int check_known(const struct mr_store *s, const struct mr_lease *lease, struct mr_err *err)
 {
+    const struct mr_epochs *epochs = mr_lease_epochs(lease);
     struct mr_segment *list = NULL;
     size_t count = 0;
     MR_CLEANUP(mr_fs_close) int dir = openat(s->millrace_fd, "events", O_DIRECTORY | O_CLOEXEC);
-    int r = dir < 0 ? 0 : mr_segments_list(dir, mr_lease_epochs(lease), true, &list, &count);
+    int r = dir < 0 ? 0 : mr_segments_list(dir, epochs, true, &list, &count);
     for (size_t i = 0; r == 0 && i < count; i++)
-        if (list[i].epoch > mr_lease_generation(lease))
+        if (list[i].epoch > mr_lease_generation(lease) || is_unknown(epochs, list, count, &list[i]))
             r = mr_err_set(err, -EUCLEAN,
-                           "events/ has files of generation %" PRIu32 ", and " MR_LEASE_DIR
-                           "/ has only got to %" PRIu32
-                           ": was the folder lost? It says which of these files count",
+                           "events/ has files of a take-over (generation %" PRIu32
+                           ") that " MR_LEASE_DIR "/ (generation %" PRIu32
+                           ") does not know: was a file of that lost? It says which files count",
                            list[i].epoch, mr_lease_generation(lease));
     free(list);
     return r < 0 && err->code == 0 ? mr_err_errno(err, r, "events") : r;
