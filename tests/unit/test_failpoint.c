@@ -4,6 +4,8 @@
 #include "suite.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -95,7 +97,38 @@ START_TEST(stop_holds_it_until_it_is_let_go_on)
 }
 END_TEST
 
+static void *pass_here(void *pipe_end)
+{
+    mr_failpoint("here");
+    _exit(write(*(int *)pipe_end, "x", 1) == 1 ? 7 : 8);
+}
+
+/* Another thread is there to take the signal: the one that passes must not get any further. */
+START_TEST(stop_holds_the_thread_that_passes)
+{
+    for (int i = 0; i < 50; i++) {
+        int ends[2], status;
+        char byte;
+        ck_assert_int_eq(pipe2(ends, O_NONBLOCK), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t thread;
+            setenv("MILLRACE_STOP_AT", "here", 1);
+            pthread_create(&thread, NULL, pass_here, &ends[1]);
+            pthread_join(thread, NULL);
+        }
+        ck_assert_int_eq(waitpid(child, &status, WUNTRACED), child);
+        ck_assert(WIFSTOPPED(status));
+        ck_assert_int_lt(read(ends[0], &byte, 1), 0);
+        ck_assert_int_eq(kill(child, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+END_TEST
+
 MR_SUITE("failpoint", T(without_the_variables_nothing_happens),
          T(the_second_result_is_another_once), T(short_is_half), T(an_error_nobody_knows_is_eio),
          T(without_number_or_fault_the_first_fails), T(crash_ends_the_process_the_second_time),
-         T(stop_holds_it_until_it_is_let_go_on))
+         T(stop_holds_it_until_it_is_let_go_on), T(stop_holds_the_thread_that_passes))
