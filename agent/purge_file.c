@@ -193,10 +193,20 @@ int mr_purge_file_probe(const struct mr_purge_file *f, char why[MR_PURGE_WHY])
     return r;
 }
 
+/* Synced, for once an outcome is written down nobody looks for the hidden name any more; where a
+ * directory cannot be synced that is all that can be done. */
+static int give_name(int parent, const char *hidden, const char *name)
+{
+    int r = mr_fs_rename_new(parent, hidden, parent, name);
+    if (r == 0)
+        (void)!mr_fs_sync_dir(parent);
+    return r;
+}
+
 /* Its name may be another file's by now: then it stays where it is. */
 static int put_back(const struct mr_purge_file *f, int code, char why[MR_PURGE_WHY])
 {
-    int r = mr_fs_rename_new(f->parent, f->hidden, f->parent, f->name);
+    int r = give_name(f->parent, f->hidden, f->name);
     if (r == 0)
         return code;
     snprintf(why, MR_PURGE_WHY, "it cannot get its name back (%s) and lies there as %s",
@@ -272,5 +282,5 @@ int mr_purge_file_restore(int root, const char *path, const struct mr_ulid *id)
     char text[MR_ULID_TEXT], hidden[64];
     snprintf(hidden, sizeof(hidden), MR_WATCH_HIDDEN "%s", mr_ulid_text(id, text));
     MR_CLEANUP(mr_fs_close) int parent = open_parent(root, path);
-    return parent < 0 ? parent : mr_fs_rename_new(parent, hidden, parent, name_in(path));
+    return parent < 0 ? parent : give_name(parent, hidden, name_in(path));
 }

@@ -6,12 +6,13 @@ the last content of a file be in neither place: not under its name at the camera
 the store. MILLRACE_TEST_SEED repeats a run; --long, --count N: so many kills or cuts."""
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
 
 from aftermath import check_events, dice, figures, how_many, make_movies, sha256
-from loopdisk import Disk, own_mounts, pull_the_plug
+from loopdisk import Disk, do, own_mounts, pull_the_plug
 from millrace import Agent, run, wait_for
 
 KILLS, CUTS = how_many(24, 1000), how_many(12, 250)
@@ -283,6 +284,30 @@ def test_its_name_comes_back_when_its_disk_does(work):
     agent.start()
     wait_for(lambda: outcomes(agent)["kept"] == 1, what="an outcome")
     assert os.path.exists(path)
+
+
+def test_a_name_given_back_is_durable(work):
+    """The outcome is written down, and then the power is cut: where the name was given back only in
+    memory, nobody would do it again."""
+    with Disk(work, "ext4", 64, "movies") as movies:
+        agent, path = hidden(work, {"MILLRACE_STOP_AT": "purge-hidden"})
+        folder = os.path.dirname(path)
+        changed, = os.listdir(folder)
+        os.utime(os.path.join(folder, changed))  # it is not to go any more
+        do("sync", "--file-system", folder)
+        agent.signal(signal.SIGCONT)
+        wait_for(lambda: outcomes(agent)["kept"] == 1, what="it is put back")
+        pull_the_plug([movies], [agent])
+        assert os.listdir(folder) == ["a.log"]
+        agent = freeing(work, work.programs[0], work.folder("state2"),
+                        {"MILLRACE_CRASH_AT": "purge-hidden"})
+        assert agent.wait() == -9
+        do("sync", "--file-system", folder)
+        assert os.listdir(folder)[0].startswith(HIDDEN)
+        agent.start()
+        wait_for(lambda: outcomes(agent)["kept"] == 1, what="it is given back")
+        pull_the_plug([movies], [agent])
+        assert os.listdir(folder) == ["a.log"]
 
 
 if __name__ == "__main__":
