@@ -109,12 +109,19 @@ static int open_journal(struct mr_agent *a, struct mr_err *err)
         return mr_journal_open(NULL, err, &a->journal);
     const char *dir = a->job->config->state_dir;
     struct mr_err notice = {0};
+    /* First, for opening brings up to date what an older agent may still use. Where there is none,
+     * opening makes it, and says better what is wrong with it. */
+    int locked = lock_state(a, err);
+    if (locked == -EBUSY)
+        return locked;
+    *err = (struct mr_err){0};
     int r = mr_journal_open(dir, err, &a->journal);
     if (r != 0 && r != -EBADMSG)
         return r;
     struct mr_err damage = *err;
-    int locked = lock_state(a, err);
     if (locked < 0)
+        mr_fs_close(&a->state_dir);
+    if (locked < 0 && (locked = lock_state(a, err)) < 0)
         return locked;
     *err = damage;
     if (r == -EBADMSG)

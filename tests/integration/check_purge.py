@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Freeing the camera's disk with real programs: what goes, what stays and why, and what is written
 down of it."""
+import fcntl
 import json
 import os
 import re
@@ -309,6 +310,20 @@ def test_a_damaged_ledger_stops_freeing_only(work):
     assert agent.stop() == 0 and os.path.exists(path)
 
 
+def make_older(agent, version):
+    """Its journal as an older program's: 2 knew no ctime, 3 no checksums. Returns its file."""
+    path = os.path.join(agent.config["agent"]["state_dir"], "journal.sqlite")
+    database = sqlite3.connect(path)
+    for table in "movies", "meta", "days":
+        database.execute(f"ALTER TABLE {table} DROP COLUMN crc")
+    for column in ("ctime_ns", "fresh", "crc_file", "crc_pixels") if version == 2 else ():
+        database.execute(f"ALTER TABLE movies DROP COLUMN {column}")
+    database.execute(f"PRAGMA user_version = {version}")
+    database.commit()
+    database.close()
+    return path
+
+
 def test_a_journal_of_an_older_agent(work):
     """Schema 2 knew no ctime: its files are never freed, and it is brought up to date."""
     server = work.server()
@@ -316,18 +331,33 @@ def test_a_journal_of_an_older_agent(work):
     agent = work.agent(server)
     committed(agent, 1)
     assert agent.stop() == 0
-    database = sqlite3.connect(os.path.join(agent.config["agent"]["state_dir"], "journal.sqlite"))
-    for column in "ctime_ns", "fresh", "crc_file", "crc_pixels":
-        database.execute(f"ALTER TABLE movies DROP COLUMN {column}")
-    for table in "movies", "meta", "days":
-        database.execute(f"ALTER TABLE {table} DROP COLUMN crc")
-    database.execute("PRAGMA user_version = 2")
-    database.commit()
-    database.close()
+    make_older(agent, 2)
     agent = freeing(work, server).start()
     agent.wait_for_message("1 files stay though they are due")
     assert "not known what it was" in dry_run(agent)["a.log"]
     assert agent.stop() == 0 and os.path.exists(path)
+
+
+def test_a_journal_in_use_is_not_brought_up_to_date(work):
+    """An older agent still runs: what it wrote from then on would have no checksum."""
+    server = work.server()
+    put(work, "a.log", b"a")
+    agent = work.agent(server)
+    committed(agent, 1)
+    assert agent.stop() == 0
+    path = make_older(agent, 3)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as an agent does
+    agent.start()
+    assert agent.wait() == 1
+    assert "another agent is running" in agent.messages()
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (3,)
+    database.close()
+    os.close(folder)
+    agent.start()
+    wait_for(lambda: agent.messages().count("session with") == 2, what="it runs")
+    assert agent.stop() == 0
 
 
 if __name__ == "__main__":
