@@ -101,7 +101,9 @@ static enum finding look_at(struct verify *v, const struct mr_verify_file *f, in
         return fd == -ENOENT || fd == -ENOTDIR ? MISSING : fd == -ELOOP ? CHANGED : UNREADABLE;
     int r = mr_fs_stat(fd, "", &facts);
     bool regular = r == 0 && (facts.mode & S_IFMT) == S_IFREG;
-    if (r == 0)
+    if (r < 0)
+        close(fd);
+    else
         r = mr_reread_take(&v->reread, fd, v->config->direct && regular);
     if (r == 0 && (!regular || facts.size != f->bytes))
         return CHANGED;
