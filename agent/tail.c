@@ -46,6 +46,7 @@ struct mr_tail {
     size_t endpoint; /* the one in use or to be tried next */
     int64_t next_try_ns, backoff_ns, connecting_ns, last_contact_ns;
     bool lanes_ordered, growth_ended, starved, said_down, said_refused;
+    size_t refusals; /* for good, since the last session */
     int64_t drain_until_ns;
     int64_t backlog_said_ns;
     int64_t read_after_ns; /* a read failed: not again at once */
@@ -206,6 +207,7 @@ static void on_welcome(struct mr_tail *t)
     order(t, &lanes);
     t->lanes_ordered = true;
     t->said_down = t->said_refused = false;
+    t->refusals = 0;
     t->backoff_ns = BACKOFF_MIN_NS;
     pthread_mutex_lock(&t->lock);
     t->status.sessions++;
@@ -215,15 +217,15 @@ static void on_welcome(struct mr_tail *t)
 }
 
 /* A server that stops or is full may take us later, and one that says we spoke nonsense when the
- * HELLO is not damaged on its way; one that does not want us, hardly. */
+ * HELLO is not damaged on its way; one that does not want us, hardly, but the next one may. */
 static void on_refused(struct mr_tail *t, uint16_t code, const char *why)
 {
     bool for_now = code == MR_REASON_STOPPING || code == MR_REASON_BUSY ||
                    code == MR_REASON_STALE_EPOCH || code == MR_REASON_BAD_REQUEST;
-    if (!t->said_refused)
+    if (!t->said_refused || (!for_now && t->refusals < t->config.endpoint_count))
         mr_error(STAGE, "%s: %s", t->config.endpoints[t->endpoint], why);
     t->said_refused = t->said_down = true;
-    if (for_now)
+    if (for_now || ++t->refusals < t->config.endpoint_count)
         return;
     set_flag(t, &t->status.refused);
     t->backoff_ns = REFUSED_NS;

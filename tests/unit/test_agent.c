@@ -46,9 +46,10 @@ static void on_end(void *ctx)
     atomic_store(&ended, true);
 }
 
-/* A push of dir, in which there is one file of that text. */
-static void begin(const char *text)
+/* A push of dir, in which there is one file of that text; the server is in its list so often. */
+static void begin_with(const char *text, int servers)
 {
+    char endpoints[128];
     static const char *const everything[] = {"*"};
     static struct mr_track_watch watch;
     static const enum mr_wish outputs[1] = {MR_WISH_AUTO};
@@ -62,9 +63,10 @@ static void begin(const char *text)
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
     ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
-    const char *small = "memory.pool=16MiB";
+    const char *small = "memory.pool=16MiB", *one = rig_endpoint(control_port);
+    snprintf(endpoints, sizeof(endpoints), servers > 1 ? "%s,%s" : "%s", one, one);
     const struct mr_agent_source source = {
-        .name = "k3", .endpoint = rig_endpoint(control_port), .sets = &small, .set_count = 1};
+        .name = "k3", .endpoint = endpoints, .sets = &small, .set_count = 1};
     ck_assert_int_eq(mr_agent_config_load(&source, &config, &plan, &err), 0);
     watch = (struct mr_track_watch){.path = dir,
                                     .include = everything,
@@ -81,6 +83,11 @@ static void begin(const char *text)
                                 .push = true};
     int r = mr_agent_start(&job, on_end, NULL, &agent, &err);
     ck_assert_msg(r == 0, "%s", err.text);
+}
+
+static void begin(const char *text)
+{
+    begin_with(text, 1);
 }
 
 static struct mr_tail_status finish(void)
@@ -275,10 +282,8 @@ START_TEST(refusal_ends_a_push)
 }
 END_TEST
 
-START_TEST(busy_server_is_asked_again)
+static void expect_all_to_go_through(void)
 {
-    begin("some words");
-    refuse(MR_REASON_STOPPING);
     welcome();
     struct mr_ulid id = open_movie();
     expect_slab(1, "some words");
@@ -289,6 +294,31 @@ START_TEST(busy_server_is_asked_again)
     struct mr_tail_status status = finish();
     ck_assert(!status.refused);
     ck_assert_uint_eq(status.counts.committed, 1);
+}
+
+START_TEST(busy_server_is_asked_again)
+{
+    begin("some words");
+    refuse(MR_REASON_STOPPING);
+    expect_all_to_go_through();
+}
+END_TEST
+
+START_TEST(next_server_is_asked_where_one_refuses)
+{
+    begin_with("some words", 2);
+    refuse(MR_REASON_VERSION);
+    expect_all_to_go_through();
+}
+END_TEST
+
+START_TEST(refusals_of_all_servers_end_a_push)
+{
+    begin_with("some words", 2);
+    refuse(MR_REASON_VERSION);
+    refuse(MR_REASON_NAME_IN_USE);
+    UNTIL(atomic_load(&ended), usleep(1000));
+    ck_assert(finish().refused);
 }
 END_TEST
 
@@ -323,4 +353,5 @@ END_TEST
 
 MR_SUITE("agent", T(one_file_goes_through), T(damaged_slab_is_sent_again),
          T(lost_session_is_taken_up), T(refusal_ends_a_push), T(busy_server_is_asked_again),
+         T(next_server_is_asked_where_one_refuses), T(refusals_of_all_servers_end_a_push),
          T(stop_without_a_server), T(stop_under_way))
