@@ -192,16 +192,18 @@ static int64_t tick_of(const struct mr_fs_facts *f)
 }
 
 /* What is known of the source from the first look that found it complete to now, when all of it has
- * been read: nothing of it changed in between, if not even its ctime did. */
+ * been read: nothing of it changed in between, if not even its ctime did. Of what was read before,
+ * while it grew, that says nothing: all of it is compared before it is freed. */
 static void note_source(struct mr_shipment *s, const struct mr_fs_facts *now,
                         const struct mr_end *end)
 {
     bool same = now->ctime_ns == s->shipped.ctime_ns;
+    bool early = s->read_early && s->output == MR_OUTPUT_KEEP; /* else there is no way to compare */
     int64_t age_ns = mr_clock_real_ns() - now->ctime_ns;
     s->said = (struct mr_shipment_said){.size = now->size,
                                         .mtime_ns = now->mtime_ns,
                                         .source = {.ctime_ns = same ? now->ctime_ns : 0,
-                                                   .fresh = age_ns < tick_of(now),
+                                                   .fresh = early || age_ns < tick_of(now),
                                                    .crc_file = end->crc_file,
                                                    .crc_pixels = end->crc_pixels}};
 }

@@ -37,7 +37,7 @@ enum mr_journal_state {
 /* The source as it was when END was said: what a purge compares with. */
 struct mr_journal_source {
     int64_t ctime_ns; /* 0: not known, it is never freed */
-    bool fresh;       /* changed so shortly before that a later change may bear the same times */
+    bool fresh; /* its times prove nothing: it changed just before, or was read while it grew */
     uint64_t crc_file, crc_pixels; /* as in END */
 };
 

@@ -67,6 +67,7 @@ struct mr_shipment {
     bool replaced;   /* REPLACED: it is no revision of what was shipped */
     bool stale;      /* could not be opened as track described it */
     bool unreadable; /* said aloud */
+    bool read_early; /* some of it while it grew: nobody would see that rewritten */
     bool gone;
 };
 

@@ -347,6 +347,7 @@ static bool read_one(struct mr_tail *t, int64_t now_ns)
         return true;
     }
     s->read_failures = 0;
+    s->read_early |= mr_shipment_growing(s);
     parcel.geometry = s->geometry;
     parcel.codec = s->codec;
     if (mr_queue_push(t->config.parcels, &parcel) < 0)

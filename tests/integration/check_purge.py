@@ -215,6 +215,25 @@ def test_a_forged_time_is_seen(work):
     assert os.path.exists(path) and ledger(agent) == []
 
 
+def test_what_was_rewritten_while_it_grew_stays(work):
+    """A frame that was shipped already: no time tells, for the file went on changing anyhow."""
+    server = work.server()
+    agent = freeing(work, server, complete={"quiet": "1s", "give_up": "60s"}).start()
+    camera = work.camera(nx=2048, ny=2048, frames=8, step=True)
+    camera.step(5)
+    name, = wait_for(lambda: [n for n in os.listdir(work.movies) if n.endswith(".mrc")])
+    path = os.path.join(work.movies, name)
+    wait_for(lambda: [m for m in (server.status() or {}).get("movies", [])
+                      if m["durable_bytes"] > 2 * 2048 * 2048], what="it is on its way")
+    with open(path, "r+b") as f:
+        f.seek(2048 * 2048)
+        f.write(b"REWRITTEN")
+    camera.step(20)
+    assert camera.wait() == 0
+    agent.wait_for_message("stays: it reads back with another checksum")
+    assert os.path.exists(path) and freed(agent) == []
+
+
 def test_converted_sources_stay(work):
     """What was shipped as mrc stays when the watch says keep and delete later; and goes where that
     is allowed."""
