@@ -107,7 +107,7 @@ def test_flip_between_landing_and_commit(work):
     """store.verify_at_seal: a disk that does not keep what it confirmed, while the server runs."""
     server = work.server({"store": {"verify_at_seal": True}})
     agent = work.agent(server, {"watch": {"complete": {"quiet": "60s"}}}, name="k3")
-    camera = work.camera(nx=2048, ny=1024, frames=16, movies=1, hold=True)
+    camera = work.camera(nx=2048, ny=1024, frames=16, movies=1, hold=True, nz_late=True)
     wait_for(lambda: (total(server, "durable_slabs") or 0) >= 5, what="slabs are durable")
     part, = parts(server.store)
     flip(part, (4 << 20) + 1000)
