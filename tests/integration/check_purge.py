@@ -149,7 +149,7 @@ def test_time_decides(work):
     path = put(work, "a.log", b"a")
     agent = freeing(work, server, purge={"after": "1h"}).start()
     committed(agent, 1)
-    assert "stays: committed" in dry_run(agent)["a.log"]
+    wait_for(lambda: "stays: committed" in dry_run(agent)["a.log"], what="it has stood still")
     assert agent.stop() == 0 and os.path.exists(path) and ledger(agent) == []
 
 
