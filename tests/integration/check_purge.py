@@ -48,6 +48,15 @@ def committed(agent, count):
                     what=f"{count} are committed")
 
 
+def shipped_before_it_is_due(work, server, content=b"a"):
+    """a.log is committed, and the agent that did it was stopped before it was to be freed."""
+    agent = freeing(work, server, purge={"after": "1h"}).start()
+    path = put(work, "a.log", content)
+    committed(agent, 1)
+    assert agent.stop() == 0
+    return path
+
+
 def dry_run(agent):
     """What would become of each file: name -> the purge's column."""
     done = agent.run(["--dry-run"])
@@ -156,10 +165,7 @@ def test_time_decides(work):
 def test_without_the_stored_copy_the_source_stays(work):
     """The store's file is moved away or changed before the source is due: the server says so."""
     server = work.server()
-    agent = freeing(work, server, purge={"after": "1h"}).start()
-    path = put(work, "a.log", b"a")
-    committed(agent, 1)
-    assert agent.stop() == 0
+    path = shipped_before_it_is_due(work, server)
     stored = server.wait_for_event("millrace.file.ready.v1")["data"]["path"]
     os.rename(stored, stored + ".moved")
     agent = freeing(work, server).start()
@@ -172,10 +178,7 @@ def test_without_the_stored_copy_the_source_stays(work):
 def test_another_store_does_not_count(work):
     """The agent has failed over to a server that knows nothing of the file."""
     server = work.server()
-    agent = freeing(work, server, purge={"after": "1h"}).start()
-    path = put(work, "a.log", b"a")
-    committed(agent, 1)
-    assert agent.stop() == 0
+    path = shipped_before_it_is_due(work, server)
     agent = freeing(work, work.server(name="storage2")).start()
     agent.wait_for_message("a.log stays: the server does not have it")
     assert os.path.exists(path) and ledger(agent) == []
@@ -201,10 +204,7 @@ def test_a_changed_file_goes_only_as_its_new_revision(work):
 def test_a_forged_time_is_seen(work):
     """Changed, and its mtime set back: the ctime tells."""
     server = work.server()
-    agent = freeing(work, server, purge={"after": "1h"}).start()
-    path = put(work, "a.log", b"first")
-    committed(agent, 1)
-    assert agent.stop() == 0
+    path = shipped_before_it_is_due(work, server, b"first")
     before = os.stat(path)
     with open(path, "r+b") as f:
         f.write(b"other")
@@ -258,10 +258,7 @@ def test_a_writer_keeps_it(work):
     if kind not in ("ext2/ext3", "xfs", "btrfs", "tmpfs"):
         raise Skipped(f"no leases on {kind}")
     server = work.server()
-    agent = freeing(work, server, purge={"after": "1h"}).start()
-    path = put(work, "a.log", b"first")
-    committed(agent, 1)
-    assert agent.stop() == 0
+    path = shipped_before_it_is_due(work, server, b"first")
     with open(path, "r+b"):
         agent = freeing(work, server).start()
         agent.wait_for_message("1 files stay though they are due")
