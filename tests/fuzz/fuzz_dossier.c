@@ -3,65 +3,19 @@
  * Any lines as a movie's placement journal, each behind an honest checksum, since that would keep a
  * fuzzer out: refused, or a movie whose own records can be written and read again.
  */
-#include "base/recordlog.h"
 #include "dossier.h"
-
-#include <assert.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "record_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-static char folder[] = "/tmp/millrace-fuzz-XXXXXX";
-static int dir = -1;
-
-static void remove_folder(void)
-{
-    unlinkat(dir, "journal", 0);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    if (dir >= 0)
-        return;
-    char *made = mkdtemp(folder);
-    assert(made != NULL);
-    dir = open(folder, O_DIRECTORY | O_CLOEXEC);
-    assert(dir >= 0);
-    atexit(remove_folder);
-}
-
-static int new_journal(void)
-{
-    int fd = openat(dir, "journal", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert(fd >= 0);
-    return fd;
-}
-
-static void write_record(int fd, const char *text, size_t bytes)
-{
-    char *line = malloc(bytes + 32);
-    size_t line_bytes;
-    assert(line != NULL);
-    if (memchr(text, '\0', bytes) == NULL &&
-        mr_recordlog_format(text, bytes, line, bytes + 32, &line_bytes) == 0) {
-        ssize_t n = write(fd, line, line_bytes);
-        assert(n == (ssize_t)line_bytes);
-    }
-    free(line);
-}
-
 static void write_lines(const char *data, size_t bytes)
 {
-    int fd = new_journal();
+    int fd = record_file_new();
     while (bytes > 0) {
         const char *end = memchr(data, '\n', bytes);
         size_t length = end == NULL ? bytes : (size_t)(end - data);
-        write_record(fd, data, length);
+        if (memchr(data, '\0', length) == NULL)
+            record_file_append(fd, data, length);
         length += end != NULL;
         data += length;
         bytes -= length;
@@ -71,8 +25,7 @@ static void write_lines(const char *data, size_t bytes)
 
 static void write_line(int fd, char *line, size_t bytes)
 {
-    ssize_t n = write(fd, line, bytes);
-    assert(n == (ssize_t)bytes);
+    record_file_put(fd, line, bytes);
     free(line);
 }
 
@@ -82,7 +35,7 @@ static void check_again(const struct mr_dossier *d)
     char *line;
     size_t bytes;
     struct mr_dossier again;
-    int fd = new_journal();
+    int fd = record_file_new();
     int r = mr_dossier_open_line(d, &line, &bytes);
     assert(r == 0);
     write_line(fd, line, bytes);
@@ -90,7 +43,7 @@ static void check_again(const struct mr_dossier *d)
     if (sealed)
         write_line(fd, line, bytes);
     close(fd);
-    r = mr_dossier_read(dir, "journal", &again, NULL);
+    r = mr_dossier_read(record_dir, "journal", &again, NULL);
     assert(r == 0 && again.is_sealed == sealed && again.damaged == 0);
     assert(again.generation == d->generation && strcmp(again.path, d->path) == 0);
     assert(!sealed || strcmp(again.sealed.event, d->sealed.event) == 0);
@@ -100,9 +53,9 @@ static void check_again(const struct mr_dossier *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct mr_dossier d;
-    make_folder();
+    record_folder_make("journal");
     write_lines((const char *)data, bytes);
-    if (mr_dossier_read(dir, "journal", &d, NULL) == 0) {
+    if (mr_dossier_read(record_dir, "journal", &d, NULL) == 0) {
         assert(d.durable <= d.slab_count);
         check_again(&d);
         mr_dossier_fini(&d);

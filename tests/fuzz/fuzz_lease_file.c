@@ -3,77 +3,28 @@
  * Any beat, and any lines behind it, each with an honest checksum, since that would keep a fuzzer
  * out, and the last one as it is: refused, or a lease that can be written and read again.
  */
-#include "base/recordlog.h"
 #include "lease_file.h"
-
-#include <assert.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "record_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 #define NAME "0000000007"
 
-static char folder[] = "/tmp/millrace-fuzz-XXXXXX";
-static int dir = -1;
-
-static void remove_folder(void)
-{
-    unlinkat(dir, NAME, 0);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    if (dir >= 0)
-        return;
-    char *made = mkdtemp(folder);
-    assert(made != NULL);
-    dir = open(folder, O_DIRECTORY | O_CLOEXEC);
-    assert(dir >= 0);
-    atexit(remove_folder);
-}
-
-static void put(int fd, const void *data, size_t bytes)
-{
-    ssize_t n = write(fd, data, bytes);
-    assert(n == (ssize_t)bytes);
-}
-
-static int new_file(void)
-{
-    int fd = openat(dir, NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert(fd >= 0);
-    return fd;
-}
-
-static void write_record(int fd, const char *text, size_t bytes)
-{
-    char *line = malloc(bytes + 32);
-    size_t line_bytes;
-    assert(line != NULL);
-    if (mr_recordlog_format(text, bytes, line, bytes + 32, &line_bytes) == 0)
-        put(fd, line, line_bytes);
-    free(line);
-}
-
 static void write_lines(const char *data, size_t bytes)
 {
-    int fd = new_file();
+    int fd = record_file_new();
     size_t beat = bytes < MR_LEASE_BEAT_BYTES ? bytes : MR_LEASE_BEAT_BYTES;
-    put(fd, data, beat);
+    record_file_put(fd, data, beat);
     data += beat;
     bytes -= beat;
     const char *end;
     while (bytes > 0 && (end = memchr(data, '\n', bytes)) != NULL) {
         size_t length = (size_t)(end - data);
-        write_record(fd, data, length);
+        record_file_append(fd, data, length);
         data += length + 1;
         bytes -= length + 1;
     }
-    put(fd, data, bytes);
+    record_file_put(fd, data, bytes);
     close(fd);
 }
 
@@ -81,11 +32,11 @@ static void write_lines(const char *data, size_t bytes)
 static void write_again(const struct mr_lease_file *f)
 {
     char line[MR_LEASE_LINE];
-    int fd = new_file();
-    put(fd, line, mr_lease_format_beat(1, f->released, line));
-    put(fd, line, mr_lease_format_holder(f, line));
+    int fd = record_file_new();
+    record_file_put(fd, line, mr_lease_format_beat(1, f->released, line));
+    record_file_put(fd, line, mr_lease_format_holder(f, line));
     for (size_t i = 0; i < f->epochs.count; i++)
-        put(fd, line, mr_lease_format_epoch(&f->epochs.list[i], line));
+        record_file_put(fd, line, mr_lease_format_epoch(&f->epochs.list[i], line));
     close(fd);
 }
 
@@ -103,13 +54,13 @@ static void check(const struct mr_lease_file *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static struct mr_lease_file first, again;
-    make_folder();
+    record_folder_make(NAME);
     write_lines((const char *)data, bytes);
-    if (mr_lease_read(dir, 7, &first, NULL) < 0)
+    if (mr_lease_read(record_dir, 7, &first, NULL) < 0)
         return 0;
     check(&first);
     write_again(&first);
-    int r = mr_lease_read(dir, 7, &again, NULL);
+    int r = mr_lease_read(record_dir, 7, &again, NULL);
     assert(r == 0 && again.released == first.released && again.epoch == first.epoch);
     assert(again.lease_ms == first.lease_ms && again.epochs.count == first.epochs.count);
     assert(memcmp(&again.holder, &first.holder, sizeof(first.holder)) == 0);
