@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +41,8 @@ struct mr_purge {
     bool refused;  /* a file could not be unlinked: this watch has a rest */
     int64_t not_before_ns[MR_AGENT_WATCHES_MAX]; /* per watch; monotonic */
     atomic_bool stopped;
-    pthread_mutex_t lock; /* of counts */
-    struct mr_purge_counts counts;
+    uint64_t freed, freed_bytes; /* of this run */
+    uint64_t stay; /* of the last walk that was told: due by time and space and not freed */
 };
 
 bool mr_purge_wanted(const char *state_dir, const struct mr_agent_watch *watches, size_t count)
@@ -141,7 +140,6 @@ int mr_purge_new(const struct mr_purge_config *config, struct mr_purge **ret, st
     if (p == NULL)
         return mr_err_errno(err, -ENOMEM, "purge");
     p->config = *config;
-    pthread_mutex_init(&p->lock, NULL);
     int r = mr_journal_share(config->state_dir, false, err, &p->journal);
     if (r == 0)
         r = mr_ledger_open(config->state_dir, &p->ledger, &p->pending, err);
@@ -160,7 +158,6 @@ void mr_purge_free(struct mr_purge *p)
     mr_ledger_pending_fini(&p->pending);
     mr_ledger_close(p->ledger);
     mr_journal_close(p->journal);
-    pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
@@ -169,13 +166,6 @@ void mr_purge_stop(struct mr_purge *p)
     atomic_store(&p->stopped, true);
     mr_queue_close(p->config.questions);
     mr_queue_close(p->config.answers);
-}
-
-void mr_purge_count(struct mr_purge *p, struct mr_purge_counts *ret)
-{
-    pthread_mutex_lock(&p->lock);
-    *ret = p->counts;
-    pthread_mutex_unlock(&p->lock);
 }
 
 /* ---- the server's word ---- */
@@ -272,10 +262,8 @@ static void settle(struct mr_purge *p, struct mr_journal_movie *m)
 
 static void count_freed(struct mr_purge *p, uint64_t bytes)
 {
-    pthread_mutex_lock(&p->lock);
-    p->counts.freed++;
-    p->counts.freed_bytes += bytes;
-    pthread_mutex_unlock(&p->lock);
+    p->freed++;
+    p->freed_bytes += bytes;
 }
 
 static int take(struct mr_purge *p, struct mr_journal_movie *m, struct mr_purge_file *f,
@@ -373,18 +361,15 @@ static void walk(struct mr_purge *p, const struct mr_agent_watch *w)
 static void publish(struct mr_purge *p)
 {
     char text[96], size[MR_QUANTITY_TEXT];
-    pthread_mutex_lock(&p->lock);
-    bool news = p->counts.kept != p->kept;
-    p->counts.kept = p->kept;
-    struct mr_purge_counts c = p->counts;
-    pthread_mutex_unlock(&p->lock);
-    if (news && c.kept > 0)
+    bool news = p->stay != p->kept;
+    p->stay = p->kept;
+    if (news && p->stay > 0)
         mr_log_seldom(MR_LOG_INFO, STAGE, "%llu files stay though they are due: --dry-run says why",
-                      (unsigned long long)c.kept);
-    if (c.freed == 0)
+                      (unsigned long long)p->stay);
+    if (p->freed == 0)
         return;
-    snprintf(text, sizeof(text), "watching; %llu sources, %s freed", (unsigned long long)c.freed,
-             mr_text_size_about(c.freed_bytes, size));
+    snprintf(text, sizeof(text), "watching; %llu sources, %s freed", (unsigned long long)p->freed,
+             mr_text_size_about(p->freed_bytes, size));
     (void)mr_notify_status(text);
 }
 
@@ -430,16 +415,15 @@ static void run(void *stage)
     char size[MR_QUANTITY_TEXT];
     for (int r = -EAGAIN; r != -EPIPE;) {
         int64_t began_ns = mr_clock_monotonic_ns();
-        uint64_t freed = p->counts.freed;
+        uint64_t freed = p->freed;
         walk_all(p);
         int64_t took_ns = mr_clock_monotonic_ns() - began_ns;
-        bool idle = p->counts.freed == freed && !p->unasked;
+        bool idle = p->freed == freed && !p->unasked;
         r = mr_queue_pop(p->config.answers, pause_ms(p, idle ? took_ns : 0), &p->answer);
     }
-    if (p->counts.freed > 0)
-        mr_info(STAGE, "%llu sources, %s were freed in this run",
-                (unsigned long long)p->counts.freed,
-                mr_text_size_about(p->counts.freed_bytes, size));
+    if (p->freed > 0)
+        mr_info(STAGE, "%llu sources, %s were freed in this run", (unsigned long long)p->freed,
+                mr_text_size_about(p->freed_bytes, size));
 }
 
 const struct mr_stage mr_purge_stage = {.name = STAGE, .run = run};

@@ -21,12 +21,6 @@ struct mr_purge_config {
     struct mr_queue *answers;   /* struct mr_confirmed, from tail; closed by _stop */
 };
 
-/* Of this run. */
-struct mr_purge_counts {
-    uint64_t freed, freed_bytes;
-    uint64_t kept; /* due by time and space and not freed, in the last walk */
-};
-
 struct mr_purge;
 
 bool mr_purge_wanted(const char *state_dir, const struct mr_agent_watch *watches, size_t count);
@@ -39,7 +33,6 @@ void mr_purge_free(struct mr_purge *p); /* NULL allowed */
 
 extern const struct mr_stage mr_purge_stage;
 
-void mr_purge_stop(struct mr_purge *p);                               /* any thread */
-void mr_purge_count(struct mr_purge *p, struct mr_purge_counts *ret); /* any thread */
+void mr_purge_stop(struct mr_purge *p); /* any thread */
 
 #endif
