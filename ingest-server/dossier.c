@@ -274,6 +274,8 @@ int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret, struct 
     struct reading reading = {.d = &d};
     struct mr_recordlog_scan scan;
     int r = mr_recordlog_scan(fd, 0, visit, &reading, &scan);
+    if (r == 0 && scan.torn_tail && mr_recordlog_tail_is_damage(fd, &scan))
+        scan.bad_records++; /* the last one, and it may have been acknowledged */
     if (r == 0 && !reading.opened)
         r = scan.records > 0 || scan.bad_records > 0 ? -EUCLEAN : -ENODATA;
     if (r < 0) {

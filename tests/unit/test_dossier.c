@@ -248,6 +248,27 @@ START_TEST(torn_end_is_told)
 }
 END_TEST
 
+START_TEST(damaged_last_record_is_not_taken_for_a_torn_one)
+{
+    struct scratch s = scratch_make();
+    struct mr_dossier d;
+    put_open(&s, "a.h5");
+    uint64_t good = scratch_size(&s, NAME);
+    put_slab(&s, 0, 4096);
+    scratch_flip(&s, NAME, good + 20);
+    ck_assert_int_eq(read_it(&s, &d), 0);
+    ck_assert_uint_eq(d.damaged, 1);
+    ck_assert_uint_eq(d.durable, 0);
+    ck_assert(d.torn);
+    ck_assert_uint_eq(d.good_bytes, good);
+    mr_dossier_fini(&d);
+    scratch_cut(&s, NAME, good);
+    scratch_flip(&s, NAME, 20);
+    ck_assert_int_eq(read_it(&s, &d), -EUCLEAN);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(without_an_open_there_is_no_movie)
 {
     struct scratch s = scratch_make();
@@ -295,5 +316,6 @@ END_TEST
 
 MR_SUITE("dossier", T(open_comes_back), T(longest_paths_come_back), T(slabs_come_back_by_index),
          T(sealed_comes_back_and_the_last_one_stands), T(damage_is_counted_not_believed),
-         T(torn_end_is_told), T(slab_far_ahead_of_all_others_is_not_believed),
-         T(without_an_open_there_is_no_movie), T(names_are_exact))
+         T(torn_end_is_told), T(damaged_last_record_is_not_taken_for_a_torn_one),
+         T(slab_far_ahead_of_all_others_is_not_believed), T(without_an_open_there_is_no_movie),
+         T(names_are_exact))
