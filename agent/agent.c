@@ -24,6 +24,8 @@
 #define ORDERS     4096
 #define REPORTS    4096
 #define QUESTIONS  4
+#define UNCACHE    64
+#define UNCACHE_NS (10 * MR_NS_PER_S) /* by then a disk that is not at its limit has written */
 #define FORGET_NS  (365LL * 86400 * MR_NS_PER_S)
 #define IO_THREADS 1
 
@@ -36,6 +38,7 @@ enum queue_name {
     REPORTS_Q,
     QUESTIONS_Q,
     ANSWERS_Q,
+    UNCACHE_Q,
     QUEUES
 };
 
@@ -52,9 +55,10 @@ struct mr_agent {
     struct mr_tail *tail;
     struct mr_pack *packers[MR_AGENT_PACKERS_MAX];
     struct mr_uplink *uplink;
-    struct mr_purge *purge; /* NULL: nothing is freed */
-    bool *frees;            /* per watch */
-    struct mr_thread *track_thread, *tail_thread, *uplink_thread, *purge_thread,
+    struct mr_purge *purge;     /* NULL: nothing is freed */
+    struct mr_uncache *uncache; /* NULL: not wanted */
+    bool *frees;                /* per watch */
+    struct mr_thread *track_thread, *tail_thread, *uplink_thread, *purge_thread, *uncache_thread,
         *pack_threads[MR_AGENT_PACKERS_MAX];
     struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
     const char *const *endpoints;
@@ -150,7 +154,8 @@ static int make_queues(struct mr_agent *a, struct mr_err *err)
                        [ORDERS_Q] = {sizeof(struct mr_order), ORDERS},
                        [REPORTS_Q] = {sizeof(struct mr_report), REPORTS},
                        [QUESTIONS_Q] = {sizeof(struct mr_confirm), QUESTIONS},
-                       [ANSWERS_Q] = {sizeof(struct mr_confirmed), QUESTIONS}};
+                       [ANSWERS_Q] = {sizeof(struct mr_confirmed), QUESTIONS},
+                       [UNCACHE_Q] = {sizeof(struct mr_uncache_job), UNCACHE}};
     for (int i = 0; i < QUEUES; i++) {
         int r = mr_queue_new(sizes[i].item_bytes, sizes[i].capacity, &a->queues[i]);
         if (r < 0)
@@ -181,6 +186,7 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
                     .frees = a->frees,
                     .questions = a->queues[QUESTIONS_Q],
                     .answers = a->queues[ANSWERS_Q],
+                    .uncache = job->config->host.uncache ? a->queues[UNCACHE_Q] : NULL,
                     .watches = job->watches,
                     .watch_count = job->push ? 0 : job->watch_count,
                     .codec = (enum mr_codec_wish)job->config->codec,
@@ -241,6 +247,8 @@ static int make_stages(struct mr_agent *a, struct mr_err *err)
         r = make_tail(a, err);
     for (uint32_t i = 0; r == 0 && i < job->plan->packers; i++)
         r = mr_pack_new(&pack, &a->packers[i]);
+    if (r == 0 && job->config->host.uncache)
+        r = mr_uncache_new(a->queues[UNCACHE_Q], UNCACHE_NS, &a->uncache);
     if (r == 0)
         r = mr_link_new(IO_THREADS, &a->link);
     const struct mr_uplink_config uplink = {.link = a->link,
@@ -271,6 +279,8 @@ static int start_threads(struct mr_agent *a, struct mr_err *err)
     int r = mr_thread_start(&mr_uplink_stage, a->uplink, err, &a->uplink_thread);
     for (uint32_t i = 0; r == 0 && i < a->job->plan->packers; i++)
         r = mr_thread_start(&mr_pack_stage, a->packers[i], err, &a->pack_threads[i]);
+    if (r == 0 && a->uncache != NULL)
+        r = mr_thread_start(&mr_uncache_stage, a->uncache, err, &a->uncache_thread);
     if (r == 0)
         r = mr_thread_start(&a->tail_stage, a, err, &a->tail_thread);
     if (r == 0)
@@ -366,9 +376,11 @@ static void join_threads(struct mr_agent *a)
     close_queue(a->queues[PARCELS_Q]);
     for (int i = 0; i < MR_AGENT_PACKERS_MAX; i++)
         mr_thread_join(a->pack_threads[i]);
+    close_queue(a->queues[UNCACHE_Q]);
     close_queue(a->queues[ORDERS_Q]);
     close_queue(a->queues[REPORTS_Q]);
     mr_thread_join(a->uplink_thread);
+    mr_thread_join(a->uncache_thread);
 }
 
 void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
@@ -383,6 +395,7 @@ void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
     mr_link_free(a->link); /* gives back the last buffers ZeroMQ held */
     for (int i = 0; i < MR_AGENT_PACKERS_MAX; i++)
         mr_pack_free(a->packers[i]);
+    mr_uncache_free(a->uncache);
     mr_purge_free(a->purge);
     free(a->frees);
     mr_tail_free(a->tail);

@@ -36,6 +36,9 @@ struct mr_agent_config {
     struct mr_config_strings endpoints;
     int codec; /* enum mr_codec_wish */
     uint64_t pool_bytes;
+    struct mr_agent_host { /* the camera's host, whose guest the agent is */
+        bool uncache;
+    } host;
     struct mr_config_maps watches; /* of struct mr_agent_watch */
 };
 

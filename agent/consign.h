@@ -24,6 +24,7 @@ struct mr_consign_config {
     const bool *frees;           /* per watch: sources are freed once committed; NULL: none */
     struct mr_queue *questions;  /* struct mr_confirm, of purge; borrowed; NULL: none */
     struct mr_queue *answers;    /* struct mr_confirmed, to purge; likewise */
+    struct mr_queue *uncache;    /* struct mr_uncache_job; likewise */
     enum mr_codec_wish codec;
     const struct mr_track_watch *watches; /* borrowed */
     size_t watch_count;                   /* 0: a push, which has no earlier run */
@@ -57,6 +58,9 @@ void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
 /* transfer's op: is the source still what it was when it was found complete? Where it is to be
  * freed one day, what it was is written down before END is said. */
 bool mr_consign_unchanged(void *ctx, void *owner, const struct mr_end *end);
+
+/* transfer's op: so much of the source is durable at the server. */
+void mr_consign_shipped(void *ctx, void *owner, uint64_t from, uint64_t to);
 
 /* transfer's op: the answer to a question of purge. */
 void mr_consign_confirmed(void *ctx, const struct mr_confirmed *answer);

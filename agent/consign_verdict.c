@@ -22,6 +22,8 @@ static void end(struct mr_consign *c, struct mr_shipment *s, enum mr_shipment_en
     if (how != MR_END_COMMITTED)
         c->counts.bytes -= s->counted_bytes;
     s->counted_bytes = 0;
+    if (c->config.uncache != NULL && s->fd >= 0)
+        mr_uncache_whole(&s->uncache, c->config.uncache, s->fd, s->facts.size);
     mr_shipment_close(s);
 }
 
@@ -184,6 +186,14 @@ static void on_opened(struct mr_shipment *s, const struct mr_opened *m)
                       "%s/%s resumes: %llu slabs are durable, the first missing one is %llu",
                       s->root, s->path, (unsigned long long)durable,
                       (unsigned long long)(first.first == 0 ? first.count : 0));
+}
+
+void mr_consign_shipped(void *ctx, void *owner, uint64_t from, uint64_t to)
+{
+    struct mr_consign *c = ctx;
+    struct mr_shipment *s = owner;
+    if (c->config.uncache != NULL && s->fd >= 0 && s->facts.size >= MR_UNCACHE_LEAST)
+        mr_uncache_note(&s->uncache, c->config.uncache, s->fd, from, to);
 }
 
 /* Purge asks one question at a time: where nobody takes answers, it stops. */

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "source.h"
 #include "track.h"
+#include "uncache.h"
 
 enum mr_shipment_state {
     MR_SHIPMENT_IDLE,    /* nothing to ship (yet): still unknown, or done */
@@ -60,7 +61,8 @@ struct mr_shipment {
     uint64_t counted_bytes; /* in the counts */
     int64_t not_before_ns;  /* WAITING: monotonic; a file that could not be opened */
     int fd;                 /* -1 unless it is being read */
-    uint8_t *head;          /* owned; source's header for STREAM and CHUNKS */
+    struct mr_uncache_run uncache;
+    uint8_t *head; /* owned; source's header for STREAM and CHUNKS */
     uint32_t head_bytes;
     bool identified; /* the journal was asked, or has nothing to say */
     bool again;      /* track said CHANGED or REPLACED since the last end */

@@ -69,6 +69,7 @@ int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret, struc
                 : mr_consign_new(&config->consign, config->journal, &t->consign, err);
     const struct mr_transfer_ops ops = {.verdict = mr_consign_verdict,
                                         .unchanged = mr_consign_unchanged,
+                                        .shipped = mr_consign_shipped,
                                         .confirmed = mr_consign_confirmed,
                                         .ctx = t->consign};
     if (r == 0) {

@@ -28,6 +28,8 @@ struct mr_transfer_ops {
     /* NULL, or asked before END is said: is the source still what mr_transfer_complete described?
      * False: the movie is abandoned. end: what is about to be said. */
     bool (*unchanged)(void *ctx, void *owner, const struct mr_end *end);
+    /* NULL, or: bytes [from, to) of the source need not be read again, unless something is lost. */
+    void (*shipped)(void *ctx, void *owner, uint64_t from, uint64_t to);
     /* NULL, or: the server's answer to mr_transfer_confirm. */
     void (*confirmed)(void *ctx, const struct mr_confirmed *answer);
     void *ctx;

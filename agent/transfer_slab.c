@@ -10,11 +10,24 @@ static struct lane_credit *lane_of(struct mr_transfer *t, uint64_t slab)
     return &t->lanes[slab % t->welcome.lanes];
 }
 
+/* Durable, and its checksum known: there is no more to be had of it. */
+static void say_shipped(struct mr_transfer *t, struct movie *m, uint64_t slab)
+{
+    struct mr_span span;
+    if (t->ops.shipped == NULL || !mr_window_finished(&m->window, slab))
+        return;
+    mr_slab_span(&m->open.geometry, NULL, slab, &span);
+    t->ops.shipped(t->ops.ctx, m->owner, span.source_offset,
+                   span.source_offset + span.source_bytes);
+}
+
 void mr_transfer_slab_durable(struct mr_transfer *t, struct movie *m, uint64_t slab)
 {
-    uint64_t before = m->window.in_flight;
+    uint64_t before = m->window.in_flight, durable = m->window.durable;
     mr_window_set_durable(&m->window, slab);
     lane_of(t, slab)->in_flight -= before - m->window.in_flight;
+    if (m->window.durable > durable)
+        say_shipped(t, m, slab);
 }
 
 void mr_transfer_slab_unpick(struct mr_transfer *t, struct movie *m, uint64_t slab)
@@ -184,7 +197,10 @@ static int sum(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_r
     struct movie *m = mr_transfer_find_id(t, &pick->movie);
     if (m == NULL || pick->slab >= m->window.capacity)
         return 0;
-    return mr_window_sum(&m->window, pick->slab, crc_raw, crc_pixels);
+    int r = mr_window_sum(&m->window, pick->slab, crc_raw, crc_pixels);
+    if (r == 0)
+        say_shipped(t, m, pick->slab);
+    return r;
 }
 
 int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Does what was shipped leave the page cache, is what was not shipped left in it, and does nothing
+ * of a file change by it, also where its pages have not been written back?
+ */
+#include "uncache.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "scratch.h"
+#include "suite.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
+#define MIB        (UINT64_C(1) << 20)
+#define TMPFS_TYPE 0x01021994
+#define WAIT_NS    (30 * MR_NS_PER_S)
+
+static struct scratch dir;
+static struct mr_queue *jobs;
+static struct mr_uncache *stage;
+static struct mr_thread *thread;
+static int fd;
+static uint8_t *seen; /* the file, mapped to see what of it is in memory */
+static uint64_t size;
+
+/* A file of `bytes`, read into the page cache; written back first where it says so. */
+static void set_up(uint64_t bytes, bool written_back, int64_t again_ns)
+{
+    struct mr_err err = {0};
+    size = bytes;
+    dir = scratch_make();
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_uncache_job), 4, &jobs), 0);
+    ck_assert_int_eq(mr_uncache_new(jobs, again_ns, &stage), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_uncache_stage, stage, &err, &thread), 0);
+    fd = openat(dir.fd, "movie", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    uint8_t *data = malloc(MIB);
+    for (uint64_t i = 0; i < bytes / MIB; i++) {
+        memset(data, (int)i + 1, MIB);
+        ck_assert_int_eq(mr_fs_pwrite_full(fd, data, MIB, i * MIB), 0);
+    }
+    free(data);
+    ck_assert(!written_back || fsync(fd) == 0);
+    seen = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+    ck_assert_ptr_ne(seen, MAP_FAILED);
+}
+
+static void tear_down(void)
+{
+    mr_queue_close(jobs);
+    mr_thread_join(thread);
+    mr_uncache_free(stage);
+    mr_queue_free(jobs);
+    munmap(seen, size);
+    close(fd);
+    scratch_remove(&dir);
+}
+
+/* MiB of it of which some page is in memory. */
+static uint64_t cached(uint64_t from_mib, uint64_t to_mib)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), per_mib = MIB / page;
+    unsigned char *map = malloc(size / page);
+    uint64_t count = 0;
+    ck_assert_int_eq(mincore(seen, size, map), 0);
+    for (uint64_t i = from_mib; i < to_mib; i++) {
+        bool any = false;
+        for (uint64_t p = i * per_mib; p < (i + 1) * per_mib; p++)
+            any |= map[p] & 1;
+        count += any;
+    }
+    free(map);
+    return count;
+}
+
+static void wait_until_cached(uint64_t from_mib, uint64_t to_mib, uint64_t most)
+{
+    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
+    while (cached(from_mib, to_mib) > most) {
+        ck_assert_msg(mr_clock_monotonic_ns() < end_ns, "%llu MiB stay in the page cache",
+                      (unsigned long long)cached(from_mib, to_mib));
+        usleep(1000);
+    }
+}
+
+/* tmpfs has no other place for its pages. */
+static bool has_disk(void)
+{
+    struct statfs fs;
+    ck_assert_int_eq(statfs("/tmp", &fs), 0);
+    if (fs.f_type == TMPFS_TYPE)
+        puts("skipped: /tmp is a tmpfs");
+    return fs.f_type != TMPFS_TYPE;
+}
+
+static void check_content(void)
+{
+    uint8_t *data = malloc(MIB);
+    for (uint64_t i = 0; i < size / MIB; i++) {
+        ck_assert_int_eq(mr_fs_pread_full(fd, data, MIB, i * MIB), 0);
+        ck_assert(data[0] == i + 1 && memcmp(data, data + 1, MIB - 1) == 0);
+    }
+    free(data);
+}
+
+START_TEST(a_batch_leaves_and_the_rest_stays)
+{
+    struct mr_uncache_run run = {0};
+    if (!has_disk())
+        return;
+    set_up(48 * MIB, true, MR_NS_PER_S);
+    for (uint64_t i = 0; i < 32; i += 4)
+        mr_uncache_note(&run, jobs, fd, i * MIB, (i + 4) * MIB);
+    ck_assert_uint_eq(run.bytes, 0); /* handed over */
+    wait_until_cached(0, 32, 0);
+    ck_assert_uint_gt(cached(33, 48), 0);
+    check_content();
+    tear_down();
+}
+END_TEST
+
+/* The writer's own pages, not written back: the first advice does not drop them and does not lose
+ * them; the kernel has begun with them, and the second finds them written. */
+START_TEST(what_is_not_written_back_leaves_later)
+{
+    struct mr_uncache_run run = {0};
+    if (!has_disk())
+        return;
+    set_up(32 * MIB, false, 20 * MR_NS_PER_MS);
+    mr_uncache_whole(&run, jobs, fd, size);
+    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
+    while (cached(0, 32) > 0 && mr_clock_monotonic_ns() < end_ns) {
+        mr_uncache_whole(&run, jobs, fd, size); /* a disk may take longer than one delay */
+        usleep(20000);
+    }
+    ck_assert_uint_eq(cached(0, 32), 0);
+    check_content();
+    tear_down();
+}
+END_TEST
+
+START_TEST(small_files_and_small_pieces_stay)
+{
+    struct mr_uncache_run run = {0};
+    set_up(MIB, true, MR_NS_PER_S);
+    mr_uncache_whole(&run, jobs, fd, size);
+    mr_uncache_note(&run, jobs, fd, 0, MIB);
+    ck_assert_uint_eq(mr_queue_count(jobs), 0);
+    ck_assert_uint_eq(cached(0, 1), 1);
+    tear_down();
+}
+END_TEST
+
+static int open_files(void)
+{
+    int count = 0;
+    for (int i = 0; i < 1024; i++)
+        count += fcntl(i, F_GETFD) >= 0;
+    return count;
+}
+
+/* Nobody takes the jobs: advice is dropped, and no descriptor with it. A file may also have been
+ * closed, or made shorter. */
+START_TEST(a_stage_that_is_behind_costs_nothing)
+{
+    struct mr_uncache_run run = {0};
+    struct mr_uncache_job job;
+    set_up(8 * MIB, true, MR_NS_PER_S);
+    int before = open_files();
+    struct mr_queue *full;
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_uncache_job), 2, &full), 0);
+    for (int i = 0; i < 10; i++)
+        mr_uncache_whole(&run, full, fd, size);
+    mr_uncache_whole(&run, full, -1, size);
+    ck_assert_int_eq(open_files(), before + 3); /* one of them the queue's */
+    ck_assert_int_eq(ftruncate(fd, 0), 0);
+    while (mr_queue_pop(full, 0, &job) == 0)
+        ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
+    mr_queue_free(full);
+    mr_queue_close(jobs);
+    mr_thread_join(thread);
+    thread = NULL;
+    ck_assert_int_eq(open_files(), before);
+    tear_down();
+}
+END_TEST
+
+/* More than wait for their second time: the oldest have it at once, none is kept open for ever. */
+START_TEST(descriptors_are_bounded)
+{
+    struct mr_uncache_run run = {0};
+    set_up(4 * MIB, true, 3600 * MR_NS_PER_S);
+    int before = open_files();
+    for (int i = 0; i < 1000; i++) {
+        struct mr_uncache_job job = {.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .to = 0};
+        ck_assert_int_ge(job.fd, 0);
+        ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
+    }
+    mr_uncache_whole(&run, jobs, fd, size);
+    ck_assert_int_le(open_files(), before + 256 + 8);
+    mr_queue_close(jobs);
+    mr_thread_join(thread);
+    thread = NULL;
+    ck_assert_int_eq(open_files(), before);
+    tear_down();
+}
+END_TEST
+
+MR_SUITE("uncache", T(a_batch_leaves_and_the_rest_stays), T(what_is_not_written_back_leaves_later),
+         T(small_files_and_small_pieces_stay), T(a_stage_that_is_behind_costs_nothing),
+         T(descriptors_are_bounded))
