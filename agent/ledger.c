@@ -59,7 +59,10 @@ static int read_ledger(struct mr_ledger *l, const char *dir, struct mr_ledger_pe
 {
     struct mr_recordlog_scan scan;
     int r = mr_recordlog_scan(l->fd, 0, visit, pending, &scan);
-    if (r == -EUCLEAN || (r == 0 && scan.bad_records > 0))
+    /* a line that was whole once may be an intent, and its file wear a hidden name */
+    bool damaged = r == 0 && (scan.bad_records > 0 ||
+                              (scan.torn_tail && mr_recordlog_tail_is_damage(l->fd, &scan)));
+    if (r == -EUCLEAN || damaged)
         return mr_err_set(err, -EUCLEAN,
                           "%s/" FILE_NAME " is damaged: nothing is freed until it is moved away",
                           dir);

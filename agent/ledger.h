@@ -38,7 +38,7 @@ struct mr_ledger;
 
 bool mr_ledger_exists(const char *state_dir);
 
-/* Opens or makes it; a torn last line, of a crash, is cut. -EUCLEAN: damaged elsewhere, err says
+/* Opens or makes it; a torn last line, of a crash, is cut. -EUCLEAN: damaged otherwise, err says
  * where; nothing is to be freed before somebody looked at it. Returns owned; ret_pending as well
  * (mr_ledger_pending_fini). */
 int mr_ledger_open(const char *state_dir, struct mr_ledger **ret,
