@@ -286,16 +286,18 @@ static void speak(struct mr_tail *t, int64_t now_ns)
     }
 }
 
-/* What purge asks; without a session there is nobody to ask, and it is told so at once. */
+/* What purge asks; where there is nobody to ask, it is told so at once. */
 static void take_questions(struct mr_tail *t)
 {
     struct mr_confirm question;
     if (t->config.consign.questions == NULL ||
         mr_queue_pop(t->config.consign.questions, 0, &question) < 0)
         return;
-    if (mr_transfer_ready(t->transfer))
-        mr_transfer_confirm(t->transfer, &question);
-    else
+    int r = mr_transfer_confirm(t->transfer, &question);
+    if (r == -EOPNOTSUPP)
+        mr_log_seldom(MR_LOG_WARN, STAGE,
+                      "the server cannot say whether sources may go, and none does: upgrade it");
+    if (r < 0)
         mr_consign_confirmed(t->consign, &(struct mr_confirmed){.movie = question.movie,
                                                                 .revision = question.revision});
 }

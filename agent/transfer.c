@@ -214,10 +214,15 @@ void mr_transfer_abandon(struct mr_transfer *t, void *owner)
         m->send_abandon = true;
 }
 
-void mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm)
+int mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm)
 {
+    if (t->state != READY)
+        return -ENOTCONN;
+    if ((t->welcome.abilities & MR_ABLE_CONFIRM) == 0)
+        return -EOPNOTSUPP;
     t->confirm = *confirm;
-    t->confirm_due = t->state == READY;
+    t->confirm_due = true;
+    return 0;
 }
 
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t)

@@ -83,8 +83,9 @@ size_t mr_transfer_count(const struct mr_transfer *t); /* movies inside */
 
 /* ---- sources to be freed ---- */
 /* Asks the server what it has of a committed movie. One question at a time: a further one takes the
- * place of one that is not said yet. May stay unanswered. */
-void mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm);
+ * place of one that is not said yet. May stay unanswered. -ENOTCONN: no session; -EOPNOTSUPP: the
+ * server is older than the question, and would end the session. */
+int mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm) MR_MUST_USE;
 
 /* ---- slabs ---- */
 struct mr_pick {

@@ -131,6 +131,7 @@ void mr_intake_welcome_if_drained(struct mr_intake *in, struct session *s)
     s->token = next_token(in);
     struct mr_message m = {.type = MR_WELCOME,
                            .welcome = {.version = MR_PROTOCOL_VERSION_MAX,
+                                       .abilities = in->ops.confirm != NULL ? MR_ABLE_CONFIRM : 0,
                                        .heartbeat_ms = in->config.heartbeat_ms,
                                        .lanes = in->config.lanes}};
     memcpy(m.welcome.ports, in->config.ports, sizeof(m.welcome.ports));

@@ -62,9 +62,13 @@ struct mr_hello {
     int64_t real_ns; /* agent's clock */
 };
 
+/* What of version 1 a server does that its first builds did not */
+#define MR_ABLE_CONFIRM 1u /* it answers CONFIRM, which ended the session before */
+
 /* The session is in the envelope */
 struct mr_welcome {
     uint16_t version;
+    uint32_t abilities; /* MR_ABLE_...; others are ignored */
     /* each side sends something at least so often; 3 missed end the session */
     uint32_t heartbeat_ms;
     uint16_t lanes;

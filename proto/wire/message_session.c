@@ -53,6 +53,7 @@ void mr_message_write_welcome(struct mr_writer *w, const struct mr_message *m)
     mr_write_str(w, c->server);
     mr_write_str(w, c->site);
     mr_write_str(w, c->software);
+    mr_write_u32(w, c->abilities);
 }
 
 void mr_message_read_welcome(struct mr_fields *f, struct mr_message *m)
@@ -67,6 +68,9 @@ void mr_message_read_welcome(struct mr_fields *f, struct mr_message *m)
     mr_field_str(f, "server", c->server, sizeof(c->server));
     mr_field_str(f, "site", c->site, sizeof(c->site));
     mr_field_str(f, "software", c->software, sizeof(c->software));
+    c->abilities = 0;
+    if (mr_reader_left(&f->reader) > 0) /* appended within version 1 */
+        c->abilities = mr_field_u32(f, "abilities", 0, UINT32_MAX);
 }
 
 void mr_message_write_refused(struct mr_writer *w, const struct mr_message *m)

@@ -61,7 +61,7 @@ def parse(kind, body):
         version, lanes, heartbeat = r.take("HHI")
         ports = [r.take("H") for _ in range(lanes)]
         return {"version": version, "heartbeat_ms": heartbeat, "ports": ports, "server": r.text(),
-                "site": r.text(), "software": r.text()}
+                "site": r.text(), "software": r.text(), "abilities": r.take("I")}
     if kind in ("REFUSED", "BYE"):
         return {"code": CODES[r.take("H")], "text": r.text()}
     if kind == "OPENED":

@@ -63,6 +63,7 @@ static inline void sample_session_message(struct mr_message *m)
                               .real_ns = 1795330800000000001};
     } else if (m->type == MR_WELCOME) {
         m->welcome = (struct mr_welcome){.version = 1,
+                                         .abilities = MR_ABLE_CONFIRM,
                                          .heartbeat_ms = 1000,
                                          .lanes = 2,
                                          .ports = {5571, 5572},

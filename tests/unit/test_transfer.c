@@ -47,6 +47,8 @@ static int hear(enum mr_message_type type)
     return mr_transfer_receive(t, &in, now, &err);
 }
 
+static uint32_t abilities; /* of the next server */
+
 static void welcome(uint16_t lanes)
 {
     const struct mr_transfer_config config = {
@@ -55,13 +57,15 @@ static void welcome(uint16_t lanes)
         .idle_credit_ns = 100 * MR_NS_PER_MS};
     const struct mr_transfer_ops ops = {.verdict = on_verdict};
     now = MR_NS_PER_S;
+    heard = 0;
     ck_assert_int_eq(mr_transfer_new(&config, &ops, &t), 0);
     mr_transfer_connected(t, 5, now);
     say(MR_HELLO);
     ck_assert_uint_eq(out.hello.epoch, 5);
     ck_assert_uint_eq(out.sequence, 1);
     memset(&in, 0, sizeof(in));
-    in.welcome = (struct mr_welcome){.version = 1, .heartbeat_ms = 400, .lanes = lanes};
+    in.welcome = (struct mr_welcome){
+        .version = 1, .abilities = abilities, .heartbeat_ms = 400, .lanes = lanes};
     ck_assert_int_eq(hear(MR_WELCOME), 0);
     ck_assert(mr_transfer_ready(t));
 }
@@ -328,10 +332,30 @@ START_TEST(test_other_sessions_are_ignored)
 }
 END_TEST
 
+/* A server of before there was CONFIRM would end the session. */
+START_TEST(test_only_who_announced_it_is_asked)
+{
+    const struct mr_confirm question = {.revision = 2};
+    welcome(1);
+    ck_assert_int_eq(mr_transfer_confirm(t, &question), -EOPNOTSUPP);
+    silent();
+    mr_transfer_disconnected(t);
+    ck_assert_int_eq(mr_transfer_confirm(t, &question), -ENOTCONN);
+    mr_transfer_free(t);
+    abilities = MR_ABLE_CONFIRM;
+    welcome(1);
+    abilities = 0;
+    ck_assert_int_eq(mr_transfer_confirm(t, &question), 0);
+    say(MR_CONFIRM);
+    ck_assert_uint_eq(out.confirm.revision, 2);
+    mr_transfer_free(t);
+}
+END_TEST
+
 MR_SUITE("transfer", T(test_ships_a_movie), T(test_backlog_is_told_while_slabs_are_sent),
          T(test_empty_movie_ends_at_once), T(test_durable_slabs_are_only_read),
          T(test_idle_credit_goes_back_and_needed_does_not),
          T(test_too_little_credit_goes_back_while_more_is_asked),
          T(test_pick_of_before_hold_is_void), T(test_resend_and_stale),
          T(test_higher_generation_begins_again), T(test_session_ends_where_it_must), T(test_fail),
-         T(test_other_sessions_are_ignored))
+         T(test_other_sessions_are_ignored), T(test_only_who_announced_it_is_asked))
