@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "lease_make.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -29,119 +30,25 @@
 #define BEATS       5  /* in a lease */
 #define LOOKS       20 /* of a challenger, likewise */
 #define CLAIM_TRIES 16
-#define SPARE       "spare" /* room for the next lease file */
-#define SPARE_BYTES 16384
 
 struct mr_lease {
     void (*lost)(void *ctx, const char *text);
     void *ctx;
     int64_t lease_ns;
     int dir, fd;         /* lease/, own file */
-    int stop;            /* eventfd: the thread is to end */
+    int stop, left;      /* eventfds: the thread, or the leaver, is to end */
     uint32_t generation; /* by which it was claimed */
     uint64_t counter;    /* of beats; the thread's */
-    struct mr_thread *thread;
+    struct mr_thread *thread, *leaver;
     _Atomic int64_t until_ns;   /* CLOCK_BOOTTIME: certain up to there */
     pthread_mutex_t lock;       /* of the rest */
     pthread_cond_t held;        /* until_ns has moved */
     struct mr_lease_file *file; /* owned; as on disk */
 };
 
-/* ---- making the file ---- */
-
 static bool is_complete(const struct mr_lease_file *f)
 {
     return f->epoch == 0 || mr_epochs_last(&f->epochs) == f->epoch;
-}
-
-static int write_file(int fd, struct mr_lease_file *f)
-{
-    size_t room = MR_LEASE_BEAT_BYTES + (f->epochs.count + 1) * MR_LEASE_LINE;
-    char *text = malloc(room);
-    if (text == NULL)
-        return -ENOMEM;
-    size_t bytes = mr_lease_format_beat(0, false, text);
-    bytes += mr_lease_format_holder(f, text + bytes);
-    for (size_t i = 0; i < f->epochs.count; i++)
-        bytes += mr_lease_format_epoch(&f->epochs.list[i], text + bytes);
-    int r = mr_fs_pwrite_full(fd, text, bytes, 0);
-    if (r == 0 && (ftruncate(fd, (off_t)bytes) < 0 || fsync(fd) < 0))
-        r = -errno;
-    f->bytes = bytes;
-    free(text);
-    return r;
-}
-
-/* A store that is full has to be served too: its next holder finds room that was kept for it. */
-static void keep_spare(int dir)
-{
-    MR_CLEANUP(mr_fs_close)
-    int fd = openat(dir, SPARE, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (fd >= 0)
-        mr_fs_reserve(fd, SPARE_BYTES);
-}
-
-static int open_new(int dir, const char *name)
-{
-    int r = renameat(dir, SPARE, dir, name);
-    (void)r;                                               /* none: then there has to be room */
-    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW; /* O_TRUNC would give the room back */
-    int fd = openat(dir, name, flags, 0640);
-    return fd < 0 ? -errno : fd;
-}
-
-/* The file appears under its name whole and durable, or not at all. -EEXIST: somebody has this
- * generation. */
-static int make_file(int dir, struct mr_lease_file *f, int *ret_fd)
-{
-    char temporary[32], name[MR_LEASE_NAME];
-    (void)snprintf(temporary, sizeof(temporary), "%016" PRIx64 ".new", f->holder.instance);
-    mr_lease_name(f->generation, name);
-    int fd = open_new(dir, temporary);
-    if (fd < 0)
-        return fd;
-    int r = write_file(fd, f);
-    if (r == 0)
-        r = mr_fs_rename_new(dir, temporary, dir, name);
-    if (r == -ENOENT) /* a new holder has tidied up meanwhile */
-        r = -EEXIST;
-    if (r < 0)
-        (void)unlinkat(dir, temporary, 0);
-    else
-        r = mr_fs_sync_dir(dir);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
-static void withdraw(int dir, uint32_t generation)
-{
-    char name[MR_LEASE_NAME];
-    mr_lease_name(generation, name);
-    (void)unlinkat(dir, name, 0);
-}
-
-/* What is needed of older files is in the newest; the one before stays for people to read. */
-static void tidy(int lease_dir, uint32_t generation)
-{
-    int fd = openat(lease_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        mr_fs_close(&fd);
-        return;
-    }
-    const char *name;
-    while (mr_fs_next_name(dir, &name) == 0 && name != NULL) {
-        uint32_t number = mr_lease_number(name);
-        const char *dot = strrchr(name, '.');
-        bool left_over = dot != NULL && strcmp(dot, ".new") == 0;
-        if (left_over || (number > 0 && number + 1 < generation))
-            (void)unlinkat(lease_dir, name, 0);
-    }
-    closedir(dir);
 }
 
 /* ---- claiming ---- */
@@ -260,10 +167,14 @@ static int take_next(struct claim *c, int *ret_fd)
                                     .holder = c->self,
                                     .epochs = c->before.epochs};
     mr_failpoint("lease-take");
-    int r = make_file(c->dir, &c->own, ret_fd);
+    int r = mr_lease_make(c->dir, &c->own, ret_fd);
     if (r == -ENOSPC || r == -EDQUOT) {
-        tidy(c->dir, c->own.generation); /* the last but one gives its room */
-        r = make_file(c->dir, &c->own, ret_fd);
+        mr_lease_tidy(c->dir, c->own.generation); /* the last but one gives its room */
+        r = mr_lease_make(c->dir, &c->own, ret_fd);
+    }
+    if (r == 0 && (r = mr_fs_sync_dir(c->dir)) < 0) {
+        mr_lease_withdraw(c->dir, c->own.generation);
+        mr_fs_close(ret_fd);
     }
     if (r < 0 && r != -EEXIST)
         mr_err_errno(c->err, r, MR_LEASE_DIR ": claiming the store");
@@ -287,7 +198,7 @@ static int look_again(struct claim *c)
     }
     free(now);
     if (r < 0)
-        withdraw(c->dir, c->own.generation);
+        mr_lease_withdraw(c->dir, c->own.generation);
     if (r < 0 && r != -EEXIST && c->err->code == 0)
         mr_err_errno(c->err, r, MR_LEASE_DIR);
     return r;
@@ -348,7 +259,8 @@ static int beat(struct mr_lease *l, bool released)
     return r == 0 && fdatasync(l->fd) < 0 ? -errno : r;
 }
 
-/* The lease has run out. That the next generation can be made shows that nobody has made it. */
+/* The lease has run out. That the next generation can be made shows that nobody has made it. Where
+ * its name cannot be made durable, it is ours all the same, and the one after it is tried next. */
 static int claim_again(struct mr_lease *l)
 {
     int fd = -1, r = look_out(l);
@@ -356,7 +268,7 @@ static int claim_again(struct mr_lease *l)
         return r;
     pthread_mutex_lock(&l->lock);
     l->file->generation++;
-    r = make_file(l->dir, l->file, &fd);
+    r = mr_lease_make(l->dir, l->file, &fd);
     if (r < 0) {
         l->file->generation--;
     } else {
@@ -366,9 +278,10 @@ static int claim_again(struct mr_lease *l)
     pthread_mutex_unlock(&l->lock);
     if (r == -EEXIST)
         lose(l, l->file->generation + 1);
-    if (r < 0)
-        return r;
-    r = look_out(l);
+    if (r == 0)
+        r = mr_fs_sync_dir(l->dir);
+    if (r == 0)
+        r = look_out(l);
     if (r == 0)
         mr_warn(STAGE,
                 "the lease had run out while this server or its store stood still; nobody had "
@@ -402,6 +315,24 @@ static void run(void *stage)
 
 static const struct mr_stage lease_stage = {.name = STAGE, .run = run};
 
+/* A thread of its own and no lock: the others may hang in a store that does. */
+static void run_out(void *stage)
+{
+    struct mr_lease *l = stage;
+    struct pollfd left = {.fd = l->left, .events = POLLIN};
+    int64_t held_ns = mr_clock_boottime_ns();
+    while (poll(&left, 1, (int)(l->lease_ns / BEATS / MR_NS_PER_MS)) <= 0) {
+        int64_t now_ns = mr_clock_boottime_ns();
+        if (now_ns < atomic_load(&l->until_ns))
+            held_ns = now_ns;
+        else if (now_ns - held_ns >= l->lease_ns)
+            l->lost(l->ctx, "told to stop, and the lease on the store cannot be renewed: this "
+                            "server ends at once; what was acknowledged is on disk");
+    }
+}
+
+static const struct mr_stage leave_stage = {.name = "lease-end", .run = run_out};
+
 /* ---- birth and death ---- */
 
 static void destroy(struct mr_lease *l)
@@ -409,6 +340,7 @@ static void destroy(struct mr_lease *l)
     mr_fs_close(&l->dir);
     mr_fs_close(&l->fd);
     mr_fs_close(&l->stop);
+    mr_fs_close(&l->left);
     pthread_cond_destroy(&l->held);
     pthread_mutex_destroy(&l->lock);
     free(l->file);
@@ -431,7 +363,8 @@ static struct mr_lease *create(const struct mr_lease_config *config)
     l->lease_ns = config->lease_ms * MR_NS_PER_MS;
     l->file = malloc(sizeof(*l->file));
     l->stop = eventfd(0, EFD_CLOEXEC);
-    if (l->file != NULL && l->stop >= 0)
+    l->left = eventfd(0, EFD_CLOEXEC);
+    if (l->file != NULL && l->stop >= 0 && l->left >= 0)
         return l;
     destroy(l);
     return NULL;
@@ -465,8 +398,8 @@ int mr_lease_claim(const struct mr_lease_config *config, struct mr_lease **ret, 
         *l->file = c->own;
         l->generation = c->own.generation;
         atomic_store(&l->until_ns, since_ns + l->lease_ns);
-        tidy(l->dir, l->generation);
-        keep_spare(l->dir);
+        mr_lease_tidy(l->dir, l->generation);
+        mr_lease_keep_spare(l->dir);
         r = mr_thread_start(&lease_stage, l, err, &l->thread);
     }
     free(c);
@@ -477,18 +410,33 @@ int mr_lease_claim(const struct mr_lease_config *config, struct mr_lease **ret, 
     return r;
 }
 
+void mr_lease_leave(struct mr_lease *l)
+{
+    struct mr_err err = {0};
+    if (l == NULL || l->leaver != NULL)
+        return;
+    if (mr_thread_start(&leave_stage, l, &err, &l->leaver) < 0)
+        mr_warn(STAGE, "%s: where the store hangs, a second signal is needed", err.text);
+}
+
+static void end_thread(int told, struct mr_thread *thread)
+{
+    uint64_t one = 1;
+    ssize_t n = write(told, &one, sizeof(one));
+    (void)n;
+    mr_thread_join(thread);
+}
+
 void mr_lease_release(struct mr_lease *l)
 {
     if (l == NULL)
         return;
-    uint64_t one = 1;
-    ssize_t n = write(l->stop, &one, sizeof(one));
-    (void)n;
-    mr_thread_join(l->thread);
+    end_thread(l->stop, l->thread);
     int r = beat(l, true);
     if (r < 0)
         mr_warn(STAGE, "the store could not be let go of, its next server waits: %s",
                 mr_err_name(r));
+    end_thread(l->left, l->leaver);
     destroy(l);
 }
 

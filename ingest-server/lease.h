@@ -32,7 +32,8 @@ struct mr_lease_config {
     /* While waiting, about ten times a lease: about whom, the first time; then NULL, for a sign of
      * life. May be NULL. */
     void (*waiting)(void *ctx, const char *text);
-    /* On the lease's thread: another server has the store. Must end the process, at once. */
+    /* On any thread: another server has the store, or see mr_lease_leave. Must end the process, at
+     * once. */
     void (*lost)(void *ctx, const char *text);
     void *ctx;
 };
@@ -42,6 +43,9 @@ struct mr_lease_config {
  * file is damaged; -ECANCELED; -errno of I/O; all with err. Returns owned. */
 int mr_lease_claim(const struct mr_lease_config *config, struct mr_lease **ret,
                    struct mr_err *err) MR_MUST_USE;
+/* The server is to stop: once the lease cannot be proved for as long as a lease, lost is called, so
+ * that nobody waits for a store that hangs or is read-only. Main thread; NULL allowed. */
+void mr_lease_leave(struct mr_lease *lease);
 /* Lets go of it, for a successor to take at once: after all else has stopped. NULL allowed. */
 void mr_lease_release(struct mr_lease *lease);
 

@@ -458,6 +458,7 @@ static void free_all(struct mr_server *s)
 void mr_server_stop(struct mr_server *s)
 {
     mr_http_stop(s->http);
+    mr_lease_leave(s->lease);
     if (s->seal != NULL)
         mr_seal_stop(s->seal);
     if (s->recheck != NULL)
