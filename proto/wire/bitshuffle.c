@@ -1,245 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bit transpose in portable C, 64 elements a step: each 8 bytes are an 8x8 bit matrix in one
- * 64-bit word, eight such words an 8x8 byte matrix, and both are turned by swaps on whole words.
- * The loops are over eight words with no branch, so that the compiler makes vectors of them; on
- * x86-64 the same code is compiled once more for AVX2 and taken where the CPU has it. Does not
- * compress: see codec.c.
+ * The bit transpose for elements of 1, 2 and 4 bytes out of kernels that know bytes only, and the
+ * choice of the kernel. Elements of several bytes are taken apart in pieces that stay in the L1
+ * cache. Does not compress: see codec.c.
  */
 #include "wire/bitshuffle.h"
 
+#include "wire/bitshuffle_kernel.h"
+
 #include <assert.h>
-#include <endian.h>
 #include <stdatomic.h>
-#include <string.h>
 
-#define STEP   64u /* elements of the fast path */
-#define INLINE static inline __attribute__((always_inline))
+/* Elements taken apart at a time: two stages of 4 x PIECE bytes are half of the usual L1 cache. */
+#define PIECE 2048u
 
-struct kernel {
-    const char *name;
-    void (*shuffle)(size_t element_bytes, const uint8_t *in, size_t elements, uint8_t *out);
-    void (*unshuffle)(size_t element_bytes, const uint8_t *in, size_t elements, uint8_t *out);
-};
-
-INLINE uint64_t load_64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return le64toh(v);
-}
-
-INLINE void store_64(uint8_t *p, uint64_t v)
-{
-    v = htole64(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-/* Swaps the bits of x under mask with those `shift` above them. */
-INLINE uint64_t swap_bits(uint64_t x, unsigned shift, uint64_t mask)
-{
-    uint64_t t = (x ^ (x >> shift)) & mask;
-    return x ^ t ^ (t << shift);
-}
-
-/* Bit k of byte i becomes bit i of byte k. Its own inverse. */
-INLINE uint64_t turn_bits(uint64_t x)
-{
-    x = swap_bits(x, 7, 0x00aa00aa00aa00aau);
-    x = swap_bits(x, 14, 0x0000cccc0000ccccu);
-    return swap_bits(x, 28, 0x00000000f0f0f0f0u);
-}
-
-/* Swaps the high half-fields of w[i] with the low ones of w[i + apart], for all pairs. */
-INLINE void swap_words(uint64_t w[8], size_t apart, uint64_t low)
-{
-    unsigned shift = (unsigned)apart * 8;
-    for (size_t i = 0; i < 8; i++) {
-        if ((i & apart) == 0) {
-            uint64_t t = ((w[i] >> shift) ^ w[i + apart]) & low;
-            w[i + apart] ^= t;
-            w[i] ^= t << shift;
-        }
-    }
-}
-
-/* Byte k of word i becomes byte i of word k. Its own inverse. */
-INLINE void turn_bytes(uint64_t w[8])
-{
-    swap_words(w, 4, 0x00000000ffffffffu);
-    swap_words(w, 2, 0x0000ffff0000ffffu);
-    swap_words(w, 1, 0x00ff00ff00ff00ffu);
-}
-
-/* 64 bytes to eight planes. */
-INLINE void spread_64(const uint8_t *in, uint8_t *planes, size_t plane_bytes)
-{
-    uint64_t w[8];
-    for (size_t i = 0; i < 8; i++) {
-        w[i] = turn_bits(load_64(in + 8 * i));
-    }
-    turn_bytes(w);
-    for (size_t k = 0; k < 8; k++) {
-        store_64(planes + k * plane_bytes, w[k]);
-    }
-}
-
-INLINE void gather_64(const uint8_t *planes, size_t plane_bytes, uint8_t *out)
-{
-    uint64_t w[8];
-    for (size_t k = 0; k < 8; k++) {
-        w[k] = load_64(planes + k * plane_bytes);
-    }
-    turn_bytes(w);
-    for (size_t i = 0; i < 8; i++) {
-        store_64(out + 8 * i, turn_bits(w[i]));
-    }
-}
-
-INLINE void spread_8(const uint8_t in[8], uint8_t *planes, size_t plane_bytes)
-{
-    uint8_t turned[8];
-    store_64(turned, turn_bits(load_64(in)));
-    for (size_t k = 0; k < 8; k++) {
-        planes[k * plane_bytes] = turned[k];
-    }
-}
-
-INLINE void gather_8(const uint8_t *planes, size_t plane_bytes, uint8_t out[8])
-{
-    uint8_t turned[8];
-    for (size_t k = 0; k < 8; k++) {
-        turned[k] = planes[k * plane_bytes];
-    }
-    store_64(out, turn_bits(load_64(turned)));
-}
-
-/* size is a constant at every call, so each becomes a loop of its own. */
-INLINE void shuffle_sized(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    size_t plane = elements / 8, i = 0;
-    uint8_t bytes[STEP];
-    for (; i + STEP <= elements; i += STEP) {
-        for (size_t j = 0; j < size; j++) {
-            const uint8_t *from = in + i * size;
-            if (size > 1) {
-                for (size_t k = 0; k < STEP; k++) {
-                    bytes[k] = in[(i + k) * size + j];
-                }
-                from = bytes;
-            }
-            spread_64(from, out + 8 * j * plane + i / 8, plane);
-        }
-    }
-    for (; i < elements; i += 8) {
-        for (size_t j = 0; j < size; j++) {
-            for (size_t k = 0; k < 8; k++) {
-                bytes[k] = in[(i + k) * size + j];
-            }
-            spread_8(bytes, out + 8 * j * plane + i / 8, plane);
-        }
-    }
-}
-
-INLINE void unshuffle_sized(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    size_t plane = elements / 8, i = 0;
-    uint8_t bytes[4][STEP];
-    for (; i + STEP <= elements; i += STEP) {
-        if (size == 1) {
-            gather_64(in + i / 8, plane, out + i);
-            continue;
-        }
-        for (size_t j = 0; j < size; j++) {
-            gather_64(in + 8 * j * plane + i / 8, plane, bytes[j]);
-        }
-        for (size_t k = 0; k < STEP; k++) {
-            for (size_t j = 0; j < size; j++) {
-                out[(i + k) * size + j] = bytes[j][k];
-            }
-        }
-    }
-    for (; i < elements; i += 8) {
-        for (size_t j = 0; j < size; j++) {
-            gather_8(in + 8 * j * plane + i / 8, plane, bytes[0]);
-            for (size_t k = 0; k < 8; k++) {
-                out[(i + k) * size + j] = bytes[0][k];
-            }
-        }
-    }
-}
-
-INLINE void shuffle_any(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    if (size == 1) {
-        shuffle_sized(1, in, elements, out);
-    } else if (size == 2) {
-        shuffle_sized(2, in, elements, out);
-    } else {
-        shuffle_sized(4, in, elements, out);
-    }
-}
-
-INLINE void unshuffle_any(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    if (size == 1) {
-        unshuffle_sized(1, in, elements, out);
-    } else if (size == 2) {
-        unshuffle_sized(2, in, elements, out);
-    } else {
-        unshuffle_sized(4, in, elements, out);
-    }
-}
-
-static void shuffle_portable(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    shuffle_any(size, in, elements, out);
-}
-
-static void unshuffle_portable(size_t size, const uint8_t *in, size_t elements, uint8_t *out)
-{
-    unshuffle_any(size, in, elements, out);
-}
-
+/* From what every CPU has to what few have, each better than those before it. */
+static const struct mr_bitshuffle_kernel *const kernels[] = {
+    &mr_bitshuffle_plain,
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static void shuffle_avx2(size_t size, const uint8_t *in,
-                                                         size_t elements, uint8_t *out)
-{
-    shuffle_any(size, in, elements, out);
-}
-
-__attribute__((target("avx2"))) static void unshuffle_avx2(size_t size, const uint8_t *in,
-                                                           size_t elements, uint8_t *out)
-{
-    unshuffle_any(size, in, elements, out);
-}
-#endif
-
-static const struct kernel kernels[] = {
-    {"portable", shuffle_portable, unshuffle_portable},
-#if defined(__x86_64__)
-    {"avx2", shuffle_avx2, unshuffle_avx2},
+    &mr_bitshuffle_avx2,
+    &mr_bitshuffle_avx512,
+    &mr_bitshuffle_gfni,
 #endif
 };
 
-/* How many of the table this CPU can run: they are ordered by what they ask for. */
-static size_t usable_kernels(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") ? 2 : 1;
-#else
-    return 1;
-#endif
-}
+#define KERNELS (sizeof(kernels) / sizeof(kernels[0]))
 
 /* Threads that race to choose find the same. */
-static const struct kernel *_Atomic chosen;
+static const struct mr_bitshuffle_kernel *_Atomic chosen;
 
-static const struct kernel *kernel(void)
+/* The nth of those that this CPU can run. */
+static const struct mr_bitshuffle_kernel *usable_kernel(size_t index)
 {
-    const struct kernel *k = atomic_load_explicit(&chosen, memory_order_relaxed);
+    for (size_t i = 0; i < KERNELS; i++) {
+        if (kernels[i]->usable() && index-- == 0) {
+            return kernels[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct mr_bitshuffle_kernel *best_kernel(void)
+{
+    size_t i = KERNELS;
+    while (!kernels[i - 1]->usable()) {
+        i--;
+    }
+    return kernels[i - 1];
+}
+
+static const struct mr_bitshuffle_kernel *kernel(void)
+{
+    const struct mr_bitshuffle_kernel *k = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (!k) {
-        k = &kernels[usable_kernels() - 1];
+        k = best_kernel();
         atomic_store_explicit(&chosen, k, memory_order_relaxed);
     }
     return k;
@@ -247,13 +61,63 @@ static const struct kernel *kernel(void)
 
 const char *mr_bitshuffle_kernel_name(size_t index)
 {
-    return index < usable_kernels() ? kernels[index].name : NULL;
+    const struct mr_bitshuffle_kernel *k = usable_kernel(index);
+    return k ? k->name : NULL;
 }
 
 void mr_bitshuffle_use_kernel(size_t index)
 {
-    assert(index < usable_kernels());
-    atomic_store_explicit(&chosen, &kernels[index], memory_order_relaxed);
+    const struct mr_bitshuffle_kernel *k = usable_kernel(index);
+    assert(k);
+    atomic_store_explicit(&chosen, k, memory_order_relaxed);
+}
+
+static void spread(const struct mr_bitshuffle_kernel *k, const uint8_t *in, size_t bytes,
+                   uint8_t *planes, size_t plane_bytes)
+{
+    size_t whole = bytes - bytes % k->step;
+    k->spread(in, whole, planes, plane_bytes);
+    mr_bitshuffle_plain.spread(in + whole, bytes - whole, planes + whole / 8, plane_bytes);
+}
+
+static void gather(const struct mr_bitshuffle_kernel *k, const uint8_t *planes, size_t plane_bytes,
+                   uint8_t *out, size_t bytes)
+{
+    size_t whole = bytes - bytes % k->step;
+    k->gather(planes, plane_bytes, out, whole);
+    mr_bitshuffle_plain.gather(planes + whole / 8, plane_bytes, out + whole, bytes - whole);
+}
+
+/* bytes[j] becomes byte j of each of `count` elements; and back. */
+static void take_apart(const struct mr_bitshuffle_kernel *k, size_t size, const uint8_t *in,
+                       size_t count, uint8_t bytes[4][PIECE])
+{
+    if (size == 2) {
+        k->split(in, count, bytes[0], bytes[1]);
+    } else {
+        uint8_t even[2 * PIECE], odd[2 * PIECE];
+        k->split(in, 2 * count, even, odd);
+        k->split(even, count, bytes[0], bytes[2]);
+        k->split(odd, count, bytes[1], bytes[3]);
+    }
+}
+
+static void put_together(const struct mr_bitshuffle_kernel *k, size_t size, uint8_t bytes[4][PIECE],
+                         size_t count, uint8_t *out)
+{
+    if (size == 2) {
+        k->join(bytes[0], bytes[1], count, out);
+    } else {
+        uint8_t even[2 * PIECE], odd[2 * PIECE];
+        k->join(bytes[0], bytes[2], count, even);
+        k->join(bytes[1], bytes[3], count, odd);
+        k->join(even, odd, 2 * count, out);
+    }
+}
+
+static size_t piece_of(size_t elements, size_t at)
+{
+    return elements - at < PIECE ? elements - at : PIECE;
 }
 
 static void check_arguments(uint32_t element_bytes, size_t elements)
@@ -264,12 +128,40 @@ static void check_arguments(uint32_t element_bytes, size_t elements)
 
 void mr_bitshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out)
 {
+    const struct mr_bitshuffle_kernel *k = kernel();
+    const uint8_t *from = in;
+    uint8_t *to = out, bytes[4][PIECE];
+    size_t plane = elements / 8;
     check_arguments(element_bytes, elements);
-    kernel()->shuffle(element_bytes, in, elements, out);
+    if (element_bytes == 1) {
+        spread(k, from, elements, to, plane);
+        return;
+    }
+    for (size_t at = 0; at < elements; at += PIECE) {
+        size_t count = piece_of(elements, at);
+        take_apart(k, element_bytes, from + at * element_bytes, count, bytes);
+        for (size_t j = 0; j < element_bytes; j++) {
+            spread(k, bytes[j], count, to + 8 * j * plane + at / 8, plane);
+        }
+    }
 }
 
 void mr_bitunshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out)
 {
+    const struct mr_bitshuffle_kernel *k = kernel();
+    const uint8_t *from = in;
+    uint8_t *to = out, bytes[4][PIECE];
+    size_t plane = elements / 8;
     check_arguments(element_bytes, elements);
-    kernel()->unshuffle(element_bytes, in, elements, out);
+    if (element_bytes == 1) {
+        gather(k, from, plane, to, elements);
+        return;
+    }
+    for (size_t at = 0; at < elements; at += PIECE) {
+        size_t count = piece_of(elements, at);
+        for (size_t j = 0; j < element_bytes; j++) {
+            gather(k, from + 8 * j * plane + at / 8, plane, bytes[j], count);
+        }
+        put_together(k, element_bytes, bytes, count, to + at * element_bytes);
+    }
 }

@@ -19,7 +19,7 @@
 void mr_bitshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out);
 void mr_bitunshuffle(uint32_t element_bytes, const void *in, size_t elements, void *out);
 
-/* Names of the kernels this CPU can run, the portable one first; NULL past the last. */
+/* Names of the kernels this CPU can run, the plain one first; NULL past the last. */
 const char *mr_bitshuffle_kernel_name(size_t index);
 
 /* Runs that kernel instead of the chosen one: for tests and benchmarks, before threads start. */

@@ -4,8 +4,9 @@
 
 usage: check_filter.py FILTER_PROBE
 Readers: HDF5 filter 32008 as installed (Debian's package bitshuffle has LZ4 inside, others zstd
-too), and a transcription of the format in numpy with the zstd command for the blocks. Status 77:
-something to check with is missing, and what could be checked is right.
+too), and a transcription of the format in numpy with the zstd command for the blocks. Each kernel
+of the bit transpose is compared with the filter's own library. Status 77: something to check with
+is missing, and what could be checked is right.
 """
 import os
 import shutil
@@ -20,6 +21,10 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 try:
+    import bitshuffle as reference
+except ImportError:
+    reference = None
+try:
     import hdf5plugin  # noqa: F401 (brings the filter in some distributions)
 except ImportError:
     pass
@@ -27,6 +32,7 @@ except ImportError:
 FILTER = 32008
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 INSIDE = {"bslz4": 2, "bszstd": 3}
+KERNELS = ["plain", "avx2", "avx512", "gfni"]
 SHAPES = [(683, 5760), (3, 17, 13), (64, 64), (1000, 1021)]
 DTYPES = ["u1", "i1", "<u2", "<i2", "<f2", "<f4"]
 
@@ -119,8 +125,38 @@ def check(program, codec, array, filtered, transcribe):
         assert transcribed(payload, array.itemsize) == array.tobytes(), f"{what}: not as documented"
 
 
+def shuffled(program, kernel, data, element_bytes):
+    """None where this CPU has no such kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = os.path.join(folder, "in"), os.path.join(folder, "out")
+        with open(source, "wb") as file:
+            file.write(data)
+        words = [program, "shuffle", kernel, str(element_bytes), source, result]
+        code = subprocess.run(words, check=False).returncode
+        assert code in (0, 69), f"{kernel}: status {code}"
+        return np.fromfile(result, "u1") if code == 0 else None
+
+
+def check_kernels(program):
+    noise = np.random.default_rng(11).integers(0, 256, 1 << 20, "u1")
+    for kernel in KERNELS:
+        for dtype in ("u1", "<u2", "<u4"):
+            for elements in (8, 512, 2040, 2048, 2056, 64000, 262144):
+                array = noise.view(dtype)[:elements]
+                ours = shuffled(program, kernel, array.tobytes(), array.itemsize)
+                if ours is not None:
+                    theirs = reference.bitshuffle(array, block_size=elements).view("u1")
+                    assert np.array_equal(ours, theirs), f"{kernel} {dtype} {elements}: not equal"
+        print(f"{kernel}: {'not on this CPU' if ours is None else 'as the filter has it'}")
+
+
 def main(program):
     status = 0
+    if reference is None:
+        print("kernels: skipped: no Python module bitshuffle (Debian: bitshuffle)")
+        status = 77
+    else:
+        check_kernels(program)
     for codec in INSIDE:
         filtered = filter_reads(codec)
         transcribe = codec == "bszstd" and shutil.which("zstd") is not None
