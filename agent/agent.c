@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/tally_sheet.h"
 #include "pack.h"
 #include "purge.h"
 
@@ -61,6 +62,7 @@ struct mr_agent {
     struct mr_thread *track_thread, *tail_thread, *uplink_thread, *purge_thread, *uncache_thread,
         *pack_threads[MR_AGENT_PACKERS_MAX];
     struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
+    struct mr_tally_sheet *sheet;
     const char *const *endpoints;
 };
 
@@ -273,10 +275,24 @@ static void run_tail(void *stage)
         a->ended(a->ctx);
 }
 
+static int open_sheet(struct mr_agent *a, struct mr_err *err)
+{
+    static const char *const names[QUEUES] = {
+        [GROWTH_Q] = "growth",       [PARCELS_Q] = "parcels", [PACKED_Q] = "packed",
+        [NOTES_Q] = "notes",         [ORDERS_Q] = "orders",   [REPORTS_Q] = "reports",
+        [QUESTIONS_Q] = "questions", [ANSWERS_Q] = "answers"};
+    struct mr_tally_level levels[QUEUES + 1] = {[QUEUES] = {.name = "buffers", .pool = a->pool}};
+    for (int i = 0; i < QUEUES; i++)
+        levels[i] = (struct mr_tally_level){.name = names[i], .queue = a->queues[i]};
+    return mr_tally_sheet_open("millrace-agent", levels, QUEUES + 1, err, &a->sheet);
+}
+
 static int start_threads(struct mr_agent *a, struct mr_err *err)
 {
     a->tail_stage = (struct mr_stage){.name = mr_tail_stage.name, .run = run_tail};
-    int r = mr_thread_start(&mr_uplink_stage, a->uplink, err, &a->uplink_thread);
+    int r = open_sheet(a, err);
+    if (r == 0)
+        r = mr_thread_start(&mr_uplink_stage, a->uplink, err, &a->uplink_thread);
     for (uint32_t i = 0; r == 0 && i < a->job->plan->packers; i++)
         r = mr_thread_start(&mr_pack_stage, a->packers[i], err, &a->pack_threads[i]);
     if (r == 0 && a->uncache != NULL)
@@ -386,6 +402,7 @@ static void join_threads(struct mr_agent *a)
 void mr_agent_stop(struct mr_agent *a, struct mr_tail_status *ret_status)
 {
     join_threads(a);
+    mr_tally_sheet_close(a->sheet, a->job->stats);
     if (ret_status != NULL)
         mr_tail_status(a->tail, ret_status);
     drop_reports(a->queues[REPORTS_Q]);

@@ -16,6 +16,7 @@ struct mr_agent_job {
     size_t watch_count;
     bool push;              /* no journal, any number of one name */
     int64_t unreachable_ns; /* ONCE, AS_IT_IS: give up without a server for so long */
+    bool stats;             /* what each thread did is told at the end */
 };
 
 struct mr_agent;

@@ -40,6 +40,7 @@ static const char usage[] =
     "    --output OUT       auto, keep, mrc or hdf5; default auto\n"
     "    --codec C          auto, none, bslz4 or bszstd; default auto\n"
     "  --set KEY=VALUE    set a key of the configuration, such as memory.pool=1GiB (repeatable)\n"
+    "  --stats            tell at the end what each thread did and waited for, as SIGUSR1 does\n"
     "  --verbose          say more on stderr\n"
     "  --help, --version\n"
     "SIGTERM and SIGINT stop reading, wait a little for what is under way and exit; a second one\n"
@@ -50,7 +51,7 @@ static const char usage[] =
 struct options {
     const char *file;
     struct mr_options_sets sets;
-    bool once, dry_run, check_config;
+    bool once, dry_run, check_config, stats;
     struct mr_push_options push;
 };
 
@@ -91,6 +92,9 @@ static int take_option(int letter, struct options *o)
         return MR_OPTIONS_GO_ON;
     case 'S':
         return mr_options_add_set(PROGRAM, &o->sets, optarg);
+    case 'T':
+        o->stats = o->push.stats = true;
+        return MR_OPTIONS_GO_ON;
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
         return MR_OPTIONS_GO_ON;
@@ -123,24 +127,18 @@ static int check_options(const struct options *o, bool push)
 /* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, bool push, struct options *o)
 {
-    static const struct option run_options[] = {{"config", required_argument, NULL, 'c'},
-                                                {"once", no_argument, NULL, 'o'},
-                                                {"dry-run", no_argument, NULL, 'd'},
-                                                {"check-config", no_argument, NULL, 'C'},
-                                                {"set", required_argument, NULL, 'S'},
-                                                {"verbose", no_argument, NULL, 'b'},
-                                                {"help", no_argument, NULL, 'h'},
-                                                {"version", no_argument, NULL, 'v'},
-                                                {NULL, 0, NULL, 0}};
-    static const struct option push_options[] = {{"server", required_argument, NULL, 's'},
-                                                 {"agent", required_argument, NULL, 'a'},
-                                                 {"output", required_argument, NULL, 'O'},
-                                                 {"codec", required_argument, NULL, 'k'},
-                                                 {"set", required_argument, NULL, 'S'},
-                                                 {"verbose", no_argument, NULL, 'b'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {"version", no_argument, NULL, 'v'},
-                                                 {NULL, 0, NULL, 0}};
+    static const struct option run_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"once", no_argument, NULL, 'o'},
+        {"dry-run", no_argument, NULL, 'd'},      {"check-config", no_argument, NULL, 'C'},
+        {"set", required_argument, NULL, 'S'},    {"stats", no_argument, NULL, 'T'},
+        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    static const struct option push_options[] = {
+        {"server", required_argument, NULL, 's'}, {"agent", required_argument, NULL, 'a'},
+        {"output", required_argument, NULL, 'O'}, {"codec", required_argument, NULL, 'k'},
+        {"set", required_argument, NULL, 'S'},    {"stats", no_argument, NULL, 'T'},
+        {"verbose", no_argument, NULL, 'b'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
     for (int letter;
          (letter = getopt_long(argc, argv, "", push ? push_options : run_options, NULL)) != -1;) {
         int status = take_option(letter, o);
@@ -220,7 +218,8 @@ static int run_service(const struct options *o, const struct setting *setting, i
                                      .plan = &setting->plan,
                                      .watches = watches,
                                      .outputs = outputs,
-                                     .watch_count = setting->config.watches.count};
+                                     .watch_count = setting->config.watches.count,
+                                     .stats = o->stats};
     int r = mr_agent_start(&job, NULL, NULL, &agent, &err);
     if (r == 0) {
         mr_notify_ready("watching");
@@ -249,7 +248,7 @@ static int run(const struct options *o, const struct setting *setting, bool push
     if (r < 0)
         mr_warn(STAGE, "the limit of open files stays: %s", mr_err_name(r));
     int status = push      ? mr_push(&o->push, &setting->config, &setting->plan, signals)
-                 : o->once ? mr_ship_once(&setting->config, &setting->plan, signals)
+                 : o->once ? mr_ship_once(&setting->config, &setting->plan, o->stats, signals)
                            : run_service(o, setting, signals);
     close(signals);
     return status;

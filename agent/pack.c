@@ -4,6 +4,7 @@
 
 #include "base/crc64.h"
 #include "base/log.h"
+#include "base/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -148,6 +149,7 @@ static void run(void *stage)
     struct mr_parcel parcel;
     while (mr_queue_pop(p->queues.in, -1, &parcel) == 0) {
         mr_pack_do(p, &parcel);
+        mr_tally_item(parcel.header.raw_bytes);
         const struct mr_packed note = {.pick = parcel.pick,
                                        .crc_raw = parcel.header.crc_raw,
                                        .crc_pixels = parcel.header.crc_pixels,

@@ -236,6 +236,7 @@ int mr_push(const struct mr_push_options *o, const struct mr_agent_config *confi
                                          .outputs = l.outputs,
                                          .watch_count = l.count,
                                          .push = true,
+                                         .stats = o->stats,
                                          .unreachable_ns = UNREACHABLE_NS};
         status = ship(&job, signals);
     }
@@ -247,13 +248,14 @@ int mr_push(const struct mr_push_options *o, const struct mr_agent_config *confi
 
 /* ---- --once ---- */
 
-int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan,
+int mr_ship_once(const struct mr_agent_config *config, const struct mr_agent_plan *plan, bool stats,
                  int signals)
 {
     struct mr_agent_job job = {.mode = MR_TRACK_ONCE,
                                .config = config,
                                .plan = plan,
                                .watch_count = config->watches.count,
+                               .stats = stats,
                                .unreachable_ns = UNREACHABLE_NS};
     struct mr_track_watch *watches;
     enum mr_wish *outputs;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -349,6 +350,7 @@ static bool read_one(struct mr_tail *t, int64_t now_ns)
         could_not_read(t, &parcel.pick, r, now_ns);
         return true;
     }
+    mr_tally_item(parcel.pick.span.source_bytes);
     s->read_failures = 0;
     s->read_early |= mr_shipment_growing(s);
     parcel.geometry = s->geometry;
@@ -420,7 +422,10 @@ static void wait_for_work(struct mr_tail *t)
         {.fd = t->growth_ended ? -1 : mr_queue_fd(t->config.growth), .events = POLLIN},
         {.fd = t->starved ? mr_pool_fd(t->config.pool) : -1, .events = POLLIN},
         {.fd = questions != NULL ? mr_queue_fd(questions) : -1, .events = POLLIN}};
-    poll(fds, 5, WAIT_MS);
+    enum mr_tally_wait what = t->starved                              ? MR_TALLY_ROOM
+                              : mr_transfer_lacks_credit(t->transfer) ? MR_TALLY_CREDIT
+                                                                      : MR_TALLY_INPUT;
+    mr_tally_poll(fds, 5, WAIT_MS, what);
 }
 
 static void run(void *stage)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "filetable.h"
 #include "peek.h"
 #include "watch.h"
@@ -15,7 +16,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -461,9 +461,9 @@ static void wait_until(struct mr_track *t, int64_t deadline_ns)
     fds[0] = (struct pollfd){.fd = t->wake, .events = POLLIN};
     for (size_t i = 0; i < t->config.watch_count; i++)
         fds[i + 1] = (struct pollfd){.fd = mr_watch_fd(t->roots[i].watch), .events = POLLIN};
-    int64_t wait_ns = deadline_ns == MR_SOURCE_NEVER ? MR_SOURCE_NEVER : deadline_ns - t->now_ns;
-    struct timespec wait = {.tv_sec = wait_ns / MR_NS_PER_S, .tv_nsec = wait_ns % MR_NS_PER_S};
-    (void)ppoll(fds, 1 + t->config.watch_count, wait_ns == MR_SOURCE_NEVER ? NULL : &wait, NULL);
+    const int64_t ns = deadline_ns - t->now_ns; /* never: in centuries */
+    const struct timespec wait = {.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
+    (void)mr_tally_ppoll(fds, 1 + t->config.watch_count, &wait, MR_TALLY_INPUT);
 }
 
 static void run(void *stage)

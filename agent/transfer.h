@@ -104,6 +104,8 @@ struct mr_pick {
 /* Picks the next slab that is settled, not yet durable, and has credit; false when there is none.
  * Growing movies go before complete ones. */
 bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret);
+/* The last mr_transfer_pick would have picked a slab, but for credit. */
+bool mr_transfer_lacks_credit(const struct mr_transfer *t);
 
 /* The slab was read and packed. -ESTALE: its checksum is not what it was at an earlier reading: the
  * source changed, abandon the movie; -ENOENT: session or movie is gone. Whatever the result, a slab

@@ -85,6 +85,7 @@ static bool take_credit(struct mr_transfer *t, struct mr_pick *pick, int64_t now
     lane->needed_ns = now_ns;
     if (lane->granted - lane->spent - lane->reserved - lane->returned < cost) {
         ask_for_credit(t, lane);
+        t->lacks_credit = true;
         return false;
     }
     lane->reserved += cost;
@@ -155,6 +156,7 @@ static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, stru
 
 bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret)
 {
+    t->lacks_credit = false;
     if (t->state != READY)
         return false;
     for (int growing = 1; growing >= 0; growing--)
@@ -162,6 +164,11 @@ bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret
             if (m->complete != growing && pick_of(t, m, now_ns, ret))
                 return true;
     return false;
+}
+
+bool mr_transfer_lacks_credit(const struct mr_transfer *t)
+{
+    return t->lacks_credit;
 }
 
 /* The movie as it was when the slab was picked; NULL: it has left, or was opened anew meanwhile. */

@@ -56,6 +56,7 @@ struct mr_transfer {
     struct mr_welcome welcome;
     struct lane_credit lanes[MR_LANES_MAX];
     bool demand_due, pong_due, bye_due, confirm_due;
+    bool lacks_credit; /* since the last pick */
     struct mr_confirm confirm;
     uint64_t pong_token, ping_token;
     uint64_t openings;    /* OPENED taken so far */

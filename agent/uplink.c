@@ -4,6 +4,7 @@
 #include "uplink.h"
 
 #include "base/log.h"
+#include "base/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -95,6 +96,7 @@ static int send_parcel(struct mr_uplink *u, struct mr_parcel *p)
     if (r < 0)
         return r;
     lane->sequence++;
+    mr_tally_item(p->header.wire_bytes);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "berth_answer.h"
 #include "dossier.h"
 #include "recheck.h"
@@ -424,9 +425,10 @@ static void run(void *stage)
         int r = mr_queue_pop(b->queues.jobs, wait_ms, &job);
         if (r == -EPIPE)
             return;
-        if (r == 0)
+        if (r == 0) {
             mr_berth_do(b, &job);
-        else if (mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
+            mr_tally_item(0);
+        } else if (mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
             discard_stray(b, &id);
     }
 }

@@ -10,6 +10,7 @@
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -320,6 +321,7 @@ static void take_messages(struct mr_control *c, int64_t now_ns, int64_t real_ns)
     struct mr_part part;
     for (int i = 0; i < BATCH && mr_router_receive(c->router, &from, &part) == 0; i++) {
         take_message(c, &from, &part, now_ns, real_ns);
+        mr_tally_item(mr_part_bytes(&part));
         mr_part_close(&part);
     }
 }

@@ -40,7 +40,7 @@ struct options {
     const char *file, *check_store;
     char store[PATH_MAX]; /* absolute; "" none */
     struct mr_options_sets sets;
-    bool check_config;
+    bool check_config, stats;
     bool verify, allow_missing;
     const char *verify_path; /* NULL: all */
     uint64_t verify_rate;
@@ -54,6 +54,7 @@ static const char usage[] =
     "  --config FILE      run as ingest.yaml says\n"
     "  --store DIR        run with built-in defaults on loopback, movies below DIR\n"
     "  --set KEY=VALUE    set a key of the configuration, such as memory.pool=1GiB (repeatable)\n"
+    "  --stats            tell at the end what each thread did and waited for, as SIGUSR1 does\n"
     "  --standby          wait for the store while another server has it (store.standby)\n"
     "  --check-config     print the configuration with all sums and ports, and exit\n"
     "  --check-store DIR  try out whether DIR is fit to be a store, and exit\n"
@@ -127,6 +128,9 @@ static int read_option(int letter, struct options *o)
     case 'm':
         o->allow_missing = true;
         return MR_OPTIONS_GO_ON;
+    case 'T':
+        o->stats = true;
+        return MR_OPTIONS_GO_ON;
     case 'b':
         mr_log_set_level(MR_LOG_DEBUG);
         return MR_OPTIONS_GO_ON;
@@ -144,19 +148,14 @@ static int read_option(int letter, struct options *o)
 /* MR_OPTIONS_GO_ON to go on, else the exit status. */
 static int read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
-                                          {"store", required_argument, NULL, 's'},
-                                          {"set", required_argument, NULL, 'k'},
-                                          {"standby", no_argument, NULL, 'y'},
-                                          {"check-config", no_argument, NULL, 'C'},
-                                          {"check-store", required_argument, NULL, 'S'},
-                                          {"verify", optional_argument, NULL, 'V'},
-                                          {"rate", required_argument, NULL, 'r'},
-                                          {"allow-missing", no_argument, NULL, 'm'},
-                                          {"verbose", no_argument, NULL, 'b'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"config", required_argument, NULL, 'c'},      {"store", required_argument, NULL, 's'},
+        {"set", required_argument, NULL, 'k'},         {"stats", no_argument, NULL, 'T'},
+        {"standby", no_argument, NULL, 'y'},           {"check-config", no_argument, NULL, 'C'},
+        {"check-store", required_argument, NULL, 'S'}, {"verify", optional_argument, NULL, 'V'},
+        {"rate", required_argument, NULL, 'r'},        {"allow-missing", no_argument, NULL, 'm'},
+        {"verbose", no_argument, NULL, 'b'},           {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0}};
     for (int letter; (letter = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         int status = read_option(letter, o);
         if (status != MR_OPTIONS_GO_ON)
@@ -343,7 +342,7 @@ static int run(const struct options *o, const struct setting *setting)
     serve(signals, o, setting);
     mr_notify_stopping("finishing what has begun");
     mr_process_allow_end("main: ends at once; what was acknowledged is on disk\n");
-    mr_server_stop(server);
+    mr_server_stop(server, o->stats);
     mr_info(STAGE, "stopped");
     close(signals);
     return EX_OK;

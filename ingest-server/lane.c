@@ -10,6 +10,7 @@
 #include "base/counter.h"
 #include "base/crc64.h"
 #include "base/log.h"
+#include "base/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -320,6 +321,7 @@ static void receive(struct mr_lane *lane, const uint8_t *header, const uint8_t *
     mr_counter_add(&lane->counters[SLABS], 1);
     mr_counter_add(&lane->counters[BYTES], h.wire_bytes);
     mr_counter_add(&lane->counters[RAW_BYTES], h.raw_bytes);
+    mr_tally_item(h.wire_bytes);
     land(lane, movie, &h, payload, buffer);
 }
 
@@ -362,7 +364,7 @@ static void wait_for_work(struct mr_lane *lane, bool starved)
         return;
     }
     struct pollfd polled[2] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
-    poll(polled, 2, wait_ms(lane));
+    mr_tally_poll(polled, 2, wait_ms(lane), MR_TALLY_ROOM);
 }
 
 static void run(void *stage)
@@ -467,6 +469,11 @@ const char *mr_lane_engine(const struct mr_lane *lane)
 struct mr_queue *mr_lane_commands(struct mr_lane *lane)
 {
     return lane->commands;
+}
+
+struct mr_pool *mr_lane_pool(const struct mr_lane *lane)
+{
+    return lane->pool;
 }
 
 void mr_lane_count(struct mr_lane *lane, struct mr_lane_counts *ret)

@@ -63,6 +63,7 @@ void mr_lane_free(struct mr_lane *lane); /* after its thread is joined; NULL all
 
 uint16_t mr_lane_port(const struct mr_lane *lane);
 const char *mr_lane_engine(const struct mr_lane *lane);
+struct mr_pool *mr_lane_pool(const struct mr_lane *lane); /* borrowed */
 /* struct mr_lane_command; close it to stop */
 struct mr_queue *mr_lane_commands(struct mr_lane *lane);
 

@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "base/thread.h"
 #include "lease_make.h"
 
@@ -309,7 +310,8 @@ static void run(void *stage)
 {
     struct mr_lease *l = stage;
     struct pollfd stop = {.fd = l->stop, .events = POLLIN};
-    while (poll(&stop, 1, (int)(l->lease_ns / BEATS / MR_NS_PER_MS)) <= 0)
+    const int beat_ms = (int)(l->lease_ns / BEATS / MR_NS_PER_MS);
+    while (mr_tally_poll(&stop, 1, beat_ms, MR_TALLY_INPUT) <= 0)
         renew(l);
 }
 

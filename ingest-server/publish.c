@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/tally.h"
 #include "replay.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ static int send_event(void *ctx, const struct mr_eventlog_record *record)
     if (r < 0) /* the doorbell is lost, the event is not: replay has it */
         mr_warn(STAGE, "event %" PRIu64 " could not be sent: %s", record->sequence, mr_err_name(r));
     atomic_store(&p->last, record->sequence);
+    mr_tally_item(record->json_bytes);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "base/tally.h"
 #include "failed_place.h"
 #include "revisions.h"
 #include "seal_answer.h"
@@ -258,6 +259,7 @@ static void run(void *stage)
         r = mr_queue_pop(s->jobs, RETRY_MS, &job);
         const int64_t close_ns = mr_clock_monotonic_ns() + BATCH_NS;
         for (; r == 0; r = next_job(s, close_ns, &job)) {
+            mr_tally_item(0);
             if (job.kind == MR_SEAL_LOG) {
                 log_event(s, &job);
                 continue;

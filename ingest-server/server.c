@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/tally_sheet.h"
 #include "control.h"
 #include "http.h"
 #include "publish.h"
@@ -57,6 +58,7 @@ struct mr_server {
     struct mr_thread *berth_thread, *recheck_thread, *seal_thread, *control_thread;
     struct mr_thread *publish_thread, *space_thread;
     struct mr_thread *lane_threads[MR_LANES_MAX];
+    struct mr_tally_sheet *sheet;
 };
 
 /* ---- status ---- */
@@ -373,10 +375,30 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     return r;
 }
 
+static int open_sheet(struct mr_server *s, struct mr_err *err)
+{
+    static const char *const names[QUEUES] = {
+        [NEWS_Q] = "news",       [BERTH_JOBS] = "berth-jobs", [BERTH_ANSWERS] = "berth-answers",
+        [RECHECKS] = "rechecks", [SEAL_JOBS] = "seal-jobs",   [SEAL_ANSWERS] = "seal-answers"};
+    struct mr_tally_level levels[QUEUES + MR_LANES_MAX] = {0};
+    char buffers[MR_LANES_MAX][MR_TALLY_NAME];
+    size_t count = 0;
+    for (; count < QUEUES; count++)
+        levels[count] = (struct mr_tally_level){.name = names[count], .queue = s->queues[count]};
+    for (uint16_t i = 0; i < s->plan->lanes; i++) {
+        snprintf(buffers[i], sizeof(buffers[i]), "buffers-%u", i);
+        levels[count++] =
+            (struct mr_tally_level){.name = buffers[i], .pool = mr_lane_pool(s->lanes[i])};
+    }
+    return mr_tally_sheet_open("millrace-ingest", levels, count, err, &s->sheet);
+}
+
 static int start_threads(struct mr_server *s, struct mr_err *err)
 {
     const struct mr_http_provider provider = {.ctx = s, .status = status, .ready = ready};
-    int r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
+    int r = open_sheet(s, err);
+    if (r == 0)
+        r = mr_thread_start(&mr_publish_stage, s->publish, err, &s->publish_thread);
     if (r == 0)
         r = mr_thread_start(&mr_space_stage, s->space, err, &s->space_thread);
     if (r == 0)
@@ -416,7 +438,7 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
     if (r < 0) {
         if (err->code == 0)
             mr_err_errno(err, r, "start");
-        mr_server_stop(s);
+        mr_server_stop(s, false);
         return r;
     }
     mr_info(STAGE, "%s: store %s (generation %u), %u lanes (%s), control %s, events %s, http %s",
@@ -455,7 +477,7 @@ static void free_all(struct mr_server *s)
     free(s);
 }
 
-void mr_server_stop(struct mr_server *s)
+void mr_server_stop(struct mr_server *s, bool stats)
 {
     mr_http_stop(s->http);
     mr_lease_leave(s->lease);
@@ -484,5 +506,6 @@ void mr_server_stop(struct mr_server *s)
     if (s->publish_thread != NULL)
         mr_publish_stop(s->publish);
     mr_thread_join(s->publish_thread);
+    mr_tally_sheet_close(s->sheet, stats);
     free_all(s);
 }

@@ -18,7 +18,7 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
                     struct mr_err *err) MR_MUST_USE;
 
 /* Drains and frees: agents are told, what is being sealed is committed, the rest is resumed by the
- * next server. */
-void mr_server_stop(struct mr_server *server);
+ * next server. stats: tells at the end what each thread did. */
+void mr_server_stop(struct mr_server *server, bool stats);
 
 #endif

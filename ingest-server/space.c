@@ -8,6 +8,7 @@
 #include "base/counter.h"
 #include "base/err.h"
 #include "base/fs.h"
+#include "base/tally.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -135,7 +136,7 @@ static void run(void *stage)
     for (;;) {
         const struct mr_space_view *v = &s->view;
         bool near = v->paused || v->free_bytes < v->keep_bytes + NEAR;
-        if (poll(&stop, 1, near ? NEAR_MS : EVERY_MS) > 0)
+        if (mr_tally_poll(&stop, 1, near ? NEAR_MS : EVERY_MS, MR_TALLY_INPUT) > 0)
             return;
         mr_space_look(s);
     }

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 
 #include "base/clock.h"
+#include "base/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,8 +34,8 @@ struct mr_pool {
     int fd;
     struct slot *slots;
     struct slot **free_slots; /* a stack; under mutex, as all below */
-    size_t available;
-    bool readable; /* the eventfd's counter is 1, else 0 */
+    size_t available, fewest; /* fewest: the smallest available */
+    bool readable;            /* the eventfd's counter is 1, else 0 */
 };
 
 static void set_readable(struct mr_pool *pool)
@@ -106,7 +107,7 @@ static void fill_slots(struct mr_pool *pool, size_t buffer_bytes, size_t stride)
             .data = pool->memory + i * stride, .capacity = buffer_bytes, .pool = pool};
         pool->free_slots[pool->count - 1 - i] = &pool->slots[i];
     }
-    pool->available = pool->count;
+    pool->available = pool->fewest = pool->count;
     set_readable(pool);
 }
 
@@ -188,19 +189,22 @@ static void wait_returned(struct mr_pool *pool, int timeout_ms)
         until = (struct timespec){.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
     }
     int r = 0;
+    mr_tally_wait(MR_TALLY_ROOM);
     while (pool->available == 0 && r != ETIMEDOUT)
         r = timeout_ms < 0 ? pthread_cond_wait(&pool->returned, &pool->mutex)
                            : pthread_cond_timedwait(&pool->returned, &pool->mutex, &until);
+    mr_tally_go_on();
 }
 
 struct mr_buffer *mr_pool_get(struct mr_pool *pool, int timeout_ms)
 {
     struct mr_buffer *buffer = NULL;
     pthread_mutex_lock(&pool->mutex);
-    if (timeout_ms != 0)
+    if (timeout_ms != 0 && pool->available == 0)
         wait_returned(pool, timeout_ms);
     if (pool->available > 0) {
         struct slot *slot = pool->free_slots[--pool->available];
+        pool->fewest = pool->available < pool->fewest ? pool->available : pool->fewest;
         slot->lent = true;
         buffer = &slot->buffer;
         set_readable(pool);
@@ -238,6 +242,15 @@ size_t mr_pool_available(struct mr_pool *pool)
     size_t available = pool->available;
     pthread_mutex_unlock(&pool->mutex);
     return available;
+}
+
+size_t mr_pool_take_high(struct mr_pool *pool)
+{
+    pthread_mutex_lock(&pool->mutex);
+    size_t high = pool->count - pool->fewest;
+    pool->fewest = pool->available;
+    pthread_mutex_unlock(&pool->mutex);
+    return high;
 }
 
 int mr_pool_fd(const struct mr_pool *pool)

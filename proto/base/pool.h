@@ -30,6 +30,8 @@ void mr_pool_put(struct mr_buffer *buffer);
 
 size_t mr_pool_count(const struct mr_pool *pool);
 size_t mr_pool_available(struct mr_pool *pool);
+/* The most that were ever out, or since mr_pool_take_high, which begins anew. */
+size_t mr_pool_take_high(struct mr_pool *pool);
 int mr_pool_fd(const struct mr_pool *pool); /* eventfd: readable while a buffer is available */
 
 #endif

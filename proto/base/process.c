@@ -23,7 +23,9 @@ int mr_process_take_signals(void)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
-    int r = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigset_t blocked = set;
+    sigaddset(&blocked, SIGUSR1);
+    int r = pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     if (r != 0)
         return -r;
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

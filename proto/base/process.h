@@ -8,8 +8,9 @@
 
 #include "base/err.h"
 
-/* Blocks SIGTERM, SIGINT and SIGHUP, also for threads started from now on, and ignores SIGPIPE.
- * Returns a descriptor that reads as signalfd (owned, not blocking); -errno. */
+/* Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR1, also for threads started from now on, and ignores
+ * SIGPIPE. SIGUSR1 is for tally_sheet; for the others returns a descriptor that reads as signalfd
+ * (owned, not blocking); -errno. */
 int mr_process_take_signals(void) MR_MUST_USE;
 
 /* Waits for the next signal, telling systemd's watchdog meanwhile; returns its number. */

@@ -7,6 +7,7 @@
 #include "base/queue.h"
 
 #include "base/clock.h"
+#include "base/tally.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ struct mr_queue {
     pthread_cond_t not_empty, not_full;
     size_t item_bytes, capacity;
     size_t first, count; /* under mutex, as all below */
+    size_t high;         /* the largest count */
     bool closed;
     bool readable; /* the eventfd's counter is 1, else 0 */
     int fd;
@@ -85,10 +87,20 @@ void mr_queue_free(struct mr_queue *q)
     free(q);
 }
 
+static void wait_not_full(struct mr_queue *q)
+{
+    if (q->count < q->capacity || q->closed)
+        return;
+    mr_tally_wait(MR_TALLY_ROOM);
+    while (q->count == q->capacity && !q->closed)
+        pthread_cond_wait(&q->not_full, &q->mutex);
+    mr_tally_go_on();
+}
+
 static int push_locked(struct mr_queue *q, const void *item, bool wait)
 {
-    while (wait && q->count == q->capacity && !q->closed)
-        pthread_cond_wait(&q->not_full, &q->mutex);
+    if (wait)
+        wait_not_full(q);
     if (q->closed)
         return -EPIPE;
     if (q->count == q->capacity)
@@ -96,6 +108,7 @@ static int push_locked(struct mr_queue *q, const void *item, bool wait)
     size_t slot = (q->first + q->count) % q->capacity;
     memcpy(q->items + slot * q->item_bytes, item, q->item_bytes);
     q->count++;
+    q->high = q->count > q->high ? q->count : q->high;
     set_readable(q);
     pthread_cond_signal(&q->not_empty);
     return 0;
@@ -127,14 +140,16 @@ static void wait_not_empty(struct mr_queue *q, int timeout_ms)
         until = (struct timespec){.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
     }
     int r = 0;
+    mr_tally_wait(MR_TALLY_INPUT);
     while (q->count == 0 && !q->closed && r != ETIMEDOUT)
         r = timeout_ms < 0 ? pthread_cond_wait(&q->not_empty, &q->mutex)
                            : pthread_cond_timedwait(&q->not_empty, &q->mutex, &until);
+    mr_tally_go_on();
 }
 
 static int pop_locked(struct mr_queue *q, int timeout_ms, void *ret_item)
 {
-    if (timeout_ms != 0)
+    if (timeout_ms != 0 && q->count == 0 && !q->closed)
         wait_not_empty(q, timeout_ms);
     if (q->count == 0)
         return q->closed ? -EPIPE : -EAGAIN;
@@ -170,6 +185,20 @@ size_t mr_queue_count(struct mr_queue *q)
     size_t count = q->count;
     pthread_mutex_unlock(&q->mutex);
     return count;
+}
+
+size_t mr_queue_capacity(const struct mr_queue *q)
+{
+    return q->capacity;
+}
+
+size_t mr_queue_take_high(struct mr_queue *q)
+{
+    pthread_mutex_lock(&q->mutex);
+    size_t high = q->high;
+    q->high = q->count;
+    pthread_mutex_unlock(&q->mutex);
+    return high;
 }
 
 int mr_queue_fd(const struct mr_queue *q)

@@ -30,6 +30,9 @@ int mr_queue_pop(struct mr_queue *q, int timeout_ms, void *ret_item) MR_MUST_USE
 
 void mr_queue_close(struct mr_queue *q); /* pushes fail from now on; what is inside can be popped */
 size_t mr_queue_count(struct mr_queue *q);
+size_t mr_queue_capacity(const struct mr_queue *q);
+/* The most that was ever in it, or since mr_queue_take_high, which begins anew. */
+size_t mr_queue_take_high(struct mr_queue *q);
 int mr_queue_fd(const struct mr_queue *q);
 
 #endif

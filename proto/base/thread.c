@@ -2,6 +2,8 @@
 /* Threads around stages. Does not stop a thread: a stage ends when its input is closed. */
 #include "base/thread.h"
 
+#include "base/tally.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -36,10 +38,12 @@ static void *body(void *arg)
 {
     struct mr_thread *t = arg;
     (void)pthread_setname_np(pthread_self(), t->ops.name);
+    mr_tally_begin(t->ops.name);
     int r = t->ops.start == NULL ? 0 : t->ops.start(t->stage, t->err);
     tell_starter(t, r);
     if (r >= 0)
         t->ops.run(t->stage);
+    mr_tally_end();
     return NULL;
 }
 

@@ -343,11 +343,16 @@ int mr_link_socket_bind(struct mr_link *link, const struct mr_socket_options *op
 }
 
 int mr_link_poll(zmq_pollitem_t *items, size_t sockets, const int *fds, size_t fd_count,
-                 int timeout_ms)
+                 int timeout_ms, enum mr_tally_wait what)
 {
     assert(fd_count <= MR_LINK_FDS_MAX);
     for (size_t i = 0; i < fd_count; i++) {
         items[sockets + i] = (zmq_pollitem_t){.fd = fds[i], .events = ZMQ_POLLIN};
     }
-    return zmq_poll(items, (int)(sockets + fd_count), timeout_ms) < 0 ? mr_link_errno() : 0;
+    if (timeout_ms != 0)
+        mr_tally_wait(what);
+    int ready = zmq_poll(items, (int)(sockets + fd_count), timeout_ms);
+    int r = ready < 0 ? mr_link_errno() : 0;
+    mr_tally_go_on();
+    return r;
 }

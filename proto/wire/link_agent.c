@@ -363,5 +363,6 @@ int mr_peer_wait(struct mr_peer *peer, const int *fds, size_t fd_count, uint64_t
         bool room = (want_room >> i & 1) != 0;
         count = add_channel(items, count, &peer->lanes[i], room ? ZMQ_POLLOUT : 0);
     }
-    return mr_link_poll(items, count, fds, fd_count, bounded_timeout(peer, timeout_ms));
+    return mr_link_poll(items, count, fds, fd_count, bounded_timeout(peer, timeout_ms),
+                        want_room != 0 ? MR_TALLY_ROOM : MR_TALLY_INPUT);
 }

@@ -155,7 +155,7 @@ int mr_publisher_wait(struct mr_publisher *p, const int *fds, size_t fd_count, i
 {
     zmq_pollitem_t items[2 + MR_LINK_FDS_MAX] = {{.socket = p->replay, .events = ZMQ_POLLIN},
                                                  {.socket = p->events, .events = ZMQ_POLLIN}};
-    return mr_link_poll(items, 2, fds, fd_count, timeout_ms);
+    return mr_link_poll(items, 2, fds, fd_count, timeout_ms, MR_TALLY_INPUT);
 }
 
 static int connect_client(struct mr_link *link, const struct mr_socket_options *options,

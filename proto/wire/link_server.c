@@ -76,7 +76,7 @@ int mr_router_send(struct mr_router *router, const struct mr_route *to, const vo
 static int wait_readable(void *socket, const int *fds, size_t fd_count, int timeout_ms)
 {
     zmq_pollitem_t items[1 + MR_LINK_FDS_MAX] = {{.socket = socket, .events = ZMQ_POLLIN}};
-    return mr_link_poll(items, 1, fds, fd_count, timeout_ms);
+    return mr_link_poll(items, 1, fds, fd_count, timeout_ms, MR_TALLY_INPUT);
 }
 
 int mr_router_wait(struct mr_router *router, const int *fds, size_t fd_count, int timeout_ms)

@@ -5,6 +5,7 @@
 #ifndef MR_WIRE_LINK_SOCKET_H
 #define MR_WIRE_LINK_SOCKET_H
 
+#include "base/tally.h"
 #include "wire/link.h"
 #include "wire/message.h"
 
@@ -80,9 +81,10 @@ int mr_link_route_receive(void *socket, struct mr_route *ret) MR_MUST_USE;
 void mr_link_drain(void *socket, bool more); /* the rest of a message of too many parts */
 int mr_link_part_send(void *socket, const void *data, size_t bytes, bool more) MR_MUST_USE;
 
-/* zmq_poll over `items`, whose last fd_count are filled from fds. 0, also on timeout; -EINTR. */
+/* zmq_poll over `items`, whose last fd_count are filled from fds. 0, also on timeout; -EINTR. what:
+ * it waits for, as the thread's account is to say. */
 int mr_link_poll(zmq_pollitem_t *items, size_t sockets, const int *fds, size_t fd_count,
-                 int timeout_ms) MR_MUST_USE;
+                 int timeout_ms, enum mr_tally_wait what) MR_MUST_USE;
 
 static inline zmq_msg_t *mr_link_message(struct mr_part *part)
 {

@@ -132,6 +132,29 @@ def files_below(folder):
     return sorted(found)
 
 
+Stages = collections.namedtuple("Stages", "program seconds threads queues most_mib")
+
+
+def stage_tables(text):
+    """The tables that --stats and SIGUSR1 left in a log: threads and queues as dicts of columns."""
+    tables = []
+    for piece in re.split(r"^-- (?=millrace-)", text, flags=re.M)[1:]:
+        head = re.match(r"(\S+): ([\d.]+) s, since", piece)
+        end = re.search(r"^process: .*most memory ([\d.]+) MiB$", piece, flags=re.M)
+        if not head or not end:
+            continue
+        parts, columns = {"thread": {}, "queue": {}}, None
+        for line in piece[:end.start()].splitlines()[1:]:
+            name, *values = line.split()
+            if name in parts:
+                rows, columns = parts[name], values
+            else:
+                rows[name] = {c: float(v) for c, v in zip(columns, values) if v != "-"}
+        tables.append(Stages(head[1], float(head[2]), parts["thread"], parts["queue"],
+                             float(end[1])))
+    return tables
+
+
 def yaml(value):
     """YAML in flow style; keys stay plain words."""
     if isinstance(value, dict):
@@ -208,6 +231,17 @@ class Program:
     def rss_bytes(self):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
             return int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1]) * 1024
+
+    def peak_bytes(self):
+        """The most memory it had at a time."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) * 1024
+
+    def blocks(self, number):
+        """Has it blocked that signal?"""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            mask = int(re.search(r"SigBlk:\s+([0-9a-f]+)", f.read())[1], 16)
+        return bool(mask >> (number - 1) & 1)
 
     def messages(self):
         """All it has said on stderr, over all runs."""

@@ -12,7 +12,8 @@ set(sim_wrapped
   mr_clock_boottime_ns mr_clock_monotonic_ns mr_clock_real_ns mr_codec_free mr_codec_new mr_counter_register
   mr_counter_unregister mr_failpoint mr_intake_free mr_intake_new
   mr_intake_tick mr_json_dump mr_landing_new mr_lease_is_gone
-  mr_lease_self mr_log mr_log_seldom mr_publish_new mr_queue_new)
+  mr_lease_self mr_log mr_log_seldom mr_publish_new mr_queue_new mr_tally_begin mr_tally_end
+  mr_tally_sheet_close mr_tally_sheet_open)
 # what needs libzmq, libhdf5 or libmicrohttpd is made differently here, or not at all
 set(sim_left_out "(link|link_[a-z]+|h5out|placed_driver|seal_hdf5|http|http_page|probe|probe_[a-z]+)\\.c$")
 

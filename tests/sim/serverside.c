@@ -272,7 +272,7 @@ static void *life(void *arg)
     fibre_alone(-1);
     while (__wrap_poll(&stop, 1, -1) == 0)
         ;
-    mr_server_stop(server);
+    mr_server_stop(server, false);
     __wrap_close(s->stop_fd);
     s->ending = SERVER_LEAVES;
     return NULL;

@@ -6,6 +6,7 @@
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/tally_sheet.h"
 #include "control.h"
 #include "landing.h"
 #include "lease_file.h"
@@ -115,6 +116,11 @@ void __wrap_mr_log_seldom(enum mr_log_level level, const char *stage, const char
     MR_PRINTF(3, 4);
 void __wrap_mr_counter_register(struct mr_counter *counter);
 void __wrap_mr_counter_unregister(struct mr_counter *counter);
+void __wrap_mr_tally_begin(const char *name);
+void __wrap_mr_tally_end(void);
+int __wrap_mr_tally_sheet_open(const char *program, const struct mr_tally_level *levels,
+                               size_t count, struct mr_err *err, struct mr_tally_sheet **ret);
+void __wrap_mr_tally_sheet_close(struct mr_tally_sheet *sheet, bool at_end);
 int __wrap_mr_codec_new(size_t bytes, struct mr_codec **ret);
 void __wrap_mr_codec_free(struct mr_codec *codec);
 int __wrap_mr_intake_new(const struct mr_intake_config *config, const struct mr_intake_ops *ops,
