@@ -3,6 +3,7 @@
 #include "agent_config.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "consign.h"
 #include "pack.h"
@@ -21,10 +22,14 @@
 #define SECOND   INT64_C(1000000000)
 #define DAY      (86400 * SECOND)
 
+#define PACKERS_USUAL 2
+
 #define BUFFERS_MIN 4 /* one read, one packed, one sent, one in ZeroMQ's hands */
 
 static const char *const outputs[] = {"auto", "keep", "mrc", "hdf5", NULL};
 static const char *const codecs[] = {"auto", "none", "bslz4", "bszstd", NULL};
+static const char *const nices[] = {"inherit", NULL}; /* MR_GUEST_NICE_INHERIT */
+static const char *const autos[] = {"auto", NULL};    /* MR_AGENT_PACKERS_AUTO */
 static const char *const afters[] = {"keep", "delete", NULL};
 
 static const char *refuse_zone(const char *text)
@@ -166,6 +171,37 @@ const struct mr_config_key mr_agent_config_table[] = {
      .min = 16 * MIB,
      .max = 1024 * 1024 * MIB,
      .help = "slabs on their way through the agent"},
+    {.path = "host.cpus",
+     .type = MR_CONFIG_STRING,
+     .offset = F(host.cpus),
+     .default_text = "all",
+     .min = 1,
+     .max = 1024,
+     .refuse = mr_guest_refuse_cpus,
+     .help = "CPUs it runs on: all that it may, or a list such as \"2-5,8\""},
+    {.path = "host.nice",
+     .type = MR_CONFIG_INT,
+     .offset = F(host.nice),
+     .default_text = "inherit",
+     .max = 19,
+     .names = nices,
+     .help = "nice value: inherit, or 0 to 19"},
+    {.path = "host.io",
+     .type = MR_CONFIG_STRING,
+     .offset = F(host.io),
+     .default_text = "inherit",
+     .min = 1,
+     .max = 64,
+     .refuse = mr_guest_refuse_io,
+     .help = "class of I/O: inherit, idle, best-effort or best-effort:0 to :7"},
+    {.path = "host.pack_threads",
+     .type = MR_CONFIG_INT,
+     .offset = F(host.pack_threads),
+     .default_text = "auto",
+     .min = 1,
+     .max = MR_AGENT_PACKERS_MAX,
+     .names = autos,
+     .help = "threads that checksum and compress; never more than CPUs. auto: up to 2"},
     {.path = "host.uncache",
      .type = MR_CONFIG_BOOL,
      .offset = F(host.uncache),
@@ -183,15 +219,35 @@ const struct mr_config_key mr_agent_config_table[] = {
     {.path = NULL},
 };
 
+/* More threads than CPUs only wait for each other. */
+static uint32_t packers(const struct mr_agent_config *c, size_t cpus)
+{
+    size_t wanted = c->host.pack_threads == MR_AGENT_PACKERS_AUTO ? PACKERS_USUAL
+                                                                  : (size_t)c->host.pack_threads;
+    return (uint32_t)(wanted < cpus ? wanted : cpus);
+}
+
+static int plan_cpus(const struct mr_config_places *places, const struct mr_agent_config *c,
+                     struct mr_agent_plan *ret, struct mr_err *err)
+{
+    struct mr_guest_cpus inherited;
+    struct mr_err why = {0};
+    int r = mr_guest_cpus_inherited(&inherited);
+    if (r < 0)
+        return mr_err_errno(err, r, "the CPUs of this process");
+    if (mr_guest_cpus_parse(c->host.cpus, &inherited, &ret->cpus, &why) < 0)
+        return mr_config_error(places, err, "host.cpus", "%s", why.text);
+    ret->packers = packers(c, mr_guest_cpus_count(&ret->cpus));
+    return 0;
+}
+
 static void plan(const struct mr_agent_config *c, struct mr_agent_plan *ret)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     ret->buffer_bytes = MR_PARCEL_BYTES;
     ret->buffers = (uint32_t)(c->pool_bytes / MR_PARCEL_BYTES);
     if (ret->buffers < BUFFERS_MIN)
         ret->buffers = BUFFERS_MIN;
     ret->pool_used = ret->buffers * ret->buffer_bytes;
-    ret->packers = cores < MR_AGENT_PACKERS_MAX ? 1 : MR_AGENT_PACKERS_MAX;
 }
 
 static int check_watch(const struct mr_config_places *places, const struct mr_agent_watch *watches,
@@ -333,6 +389,8 @@ int mr_agent_config_load(const struct mr_agent_source *from, struct mr_agent_con
         r = check_watch(places, c.watches.items, i, err);
     for (size_t i = 0; r == 0 && i < c.watches.count; i++)
         r = check_delete(places, &c, i, err);
+    if (r == 0)
+        r = plan_cpus(places, &c, ret_plan, err);
     mr_config_places_free(places);
     if (r < 0) {
         mr_agent_config_free(&c);
@@ -348,15 +406,43 @@ void mr_agent_config_free(struct mr_agent_config *c)
     mr_config_free(mr_agent_config_table, c);
 }
 
+int mr_agent_config_apply(const struct mr_agent_config *c, const struct mr_agent_plan *p,
+                          struct mr_err *err)
+{
+    char cpus[MR_GUEST_CPUS_TEXT];
+    struct mr_err why = {0};
+    if (strcmp(c->host.cpus, "all") != 0) {
+        int r = mr_guest_use_cpus(&p->cpus, err);
+        if (r < 0)
+            return r;
+        mr_info("agent", "host.cpus: %s", mr_guest_cpus_text(&p->cpus, cpus));
+    }
+    if (mr_guest_use_nice((int)c->host.nice, &why) < 0)
+        mr_warn("agent", "%s", why.text);
+    else if (c->host.nice != MR_GUEST_NICE_INHERIT)
+        mr_info("agent", "host.nice: %d", (int)c->host.nice);
+    if (mr_guest_use_io(c->host.io, &why) < 0)
+        mr_warn("agent", "%s", why.text);
+    else if (strcmp(c->host.io, "inherit") != 0)
+        mr_info("agent", "host.io: %s", c->host.io);
+    if ((int64_t)p->packers < c->host.pack_threads)
+        mr_warn("agent", "host.pack_threads: %lld, but there are %u CPUs: so many threads",
+                (long long)c->host.pack_threads, p->packers);
+    return 0;
+}
+
 void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agent_plan *p,
                            FILE *out)
 {
     char a[MR_QUANTITY_TEXT], b[MR_QUANTITY_TEXT], d[MR_QUANTITY_TEXT];
+    char cpus[MR_GUEST_CPUS_TEXT];
     mr_config_print(mr_agent_config_table, c, out);
     fprintf(out, "\n# memory: %u slabs x %s = %s of memory.pool %s\n", p->buffers,
             mr_text_size(p->buffer_bytes, a), mr_text_size(p->pool_used, b),
             mr_text_size(c->pool_bytes, d));
-    fprintf(out, "# threads: watch, tail, uplink, %u x pack\n", p->packers);
+    fprintf(out, "# threads: watch, tail, uplink, %u x pack%s, on %zu CPUs: %s\n", p->packers,
+            c->host.uncache ? ", uncache" : "", mr_guest_cpus_count(&p->cpus),
+            mr_guest_cpus_text(&p->cpus, cpus));
     fprintf(out, "# limits: %u movies under way, %s a slab\n", MR_AGENT_MOVIES_MAX,
             mr_text_size(p->buffer_bytes, a));
     for (size_t i = 0; i < c->endpoints.count; i++)

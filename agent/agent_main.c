@@ -272,6 +272,8 @@ int main(int argc, char **argv)
     } else if (options.check_config) {
         mr_agent_config_print(&setting.config, &setting.plan, stdout);
         status = mr_options_printed();
+    } else if (mr_agent_config_apply(&setting.config, &setting.plan, &err) < 0) {
+        status = fail(&err, EX_CONFIG);
     } else {
         status = run(&options, &setting, push);
     }

@@ -121,6 +121,40 @@ START_TEST(mistakes_have_their_place)
     refused("watch:\n  - path: /a\n    purge: {after: -1h}\n", ":3:", "after");
     refused("watch:\n  - path: /a\n    purge: {when_free_below: 101%}\n", ":3:", "when_free_below");
     refused("agent: { name: ab }\n", "watch", "");
+    refused("host: { cpus: 0-x }\nwatch: [{path: /a}]\n", ":1:15:", "must be all, or a list");
+    refused("host: { cpus: \"0,8191\" }\nwatch: [{path: /a}]\n",
+            ":1:15:", "CPU 8191 is not one of those this process may use");
+    refused("host: { nice: -1 }\nwatch: [{path: /a}]\n", ":1:15:", "host.nice");
+    refused("host: { nice: 20 }\nwatch: [{path: /a}]\n", ":1:15:", "host.nice");
+    refused("host: { io: \"realtime:0\" }\nwatch: [{path: /a}]\n", ":1:13:", "not for a guest");
+    refused("host: { io: slow }\nwatch: [{path: /a}]\n", ":1:13:", "best-effort");
+    refused("host: { pack_threads: 0 }\nwatch: [{path: /a}]\n", ":1:23:", "pack_threads");
+    refused("host: { pack_threads: 17 }\nwatch: [{path: /a}]\n", ":1:23:", "pack_threads");
+    refused("host: { uncache: maybe }\nwatch: [{path: /a}]\n", ":1:18:", "uncache");
+}
+END_TEST
+
+/* More packing threads than CPUs are not made, whoever says how many. */
+START_TEST(the_host_bounds_the_plan)
+{
+    struct mr_guest_cpus all;
+    ck_assert_int_eq(mr_guest_cpus_inherited(&all), 0);
+    size_t first = 0, count = mr_guest_cpus_count(&all);
+    while (!mr_guest_cpus_has(&all, first))
+        first++;
+    char set[64];
+    snprintf(set, sizeof(set), "host.cpus=%zu", first);
+    ck_assert_int_eq(load("host: { pack_threads: 16 }\nwatch: [{path: /a}]\n", set), 0);
+    ck_assert_uint_eq(plan.packers, 1);
+    ck_assert_uint_eq(mr_guest_cpus_count(&plan.cpus), 1);
+    mr_agent_config_free(&config);
+    ck_assert_int_eq(load("watch: [{path: /a}]\n", "host.pack_threads=16"), 0);
+    ck_assert_uint_eq(plan.packers, count < 16 ? count : 16);
+    mr_agent_config_free(&config);
+    ck_assert_int_eq(load("watch: [{path: /a}]\n", NULL), 0);
+    ck_assert_uint_eq(plan.packers, count < 2 ? 1 : 2);
+    ck_assert_int_eq(config.host.nice, MR_GUEST_NICE_INHERIT);
+    mr_agent_config_free(&config);
 }
 END_TEST
 
@@ -163,5 +197,5 @@ START_TEST(words_of_outputs)
 END_TEST
 
 MR_SUITE("agent_config", T(shipped_file_is_complete), T(examples_load), T(least_file_has_defaults),
-         T(lists_and_overrides), T(mistakes_have_their_place), T(push_needs_no_file),
-         T(words_of_outputs))
+         T(lists_and_overrides), T(mistakes_have_their_place), T(the_host_bounds_the_plan),
+         T(push_needs_no_file), T(words_of_outputs))
