@@ -47,6 +47,24 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
     return -EIO; /* not ENOSPC: the record is there, but not to be relied on */
 }
 
+int mr_commit_mend(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+{
+    char name[64];
+    if (!d->unmended)
+        return 0;
+    mr_dossier_name(&d->open.movie, d->generation, "journal", name);
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0))
+        return mr_err_errno(err, -errno, "journal %s", name);
+    if (fdatasync(fd) < 0) {
+        mr_err_errno(err, -errno, "journal %s: fdatasync", name);
+        return -EUCLEAN;
+    }
+    d->unmended = d->torn = false;
+    return 0;
+}
+
 /* ---- placing ---- */
 
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret)
@@ -239,7 +257,10 @@ static int place_once(const struct mr_commit *c, struct mr_dossier *d)
 
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
-    int r = place_once(c, d);
+    int r = mr_commit_mend(c, d, err);
+    if (r < 0)
+        return r;
+    r = place_once(c, d);
     while (r == -EEXIST) { /* somebody else made a file of that name since it was chosen */
         r = seal_elsewhere(c, d, err);
         if (r == 0)
@@ -330,15 +351,19 @@ static void remove_strays(const struct mr_store *store, const struct mr_dossier 
         mr_fs_close(&list);
 }
 
-static void remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
+static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
 {
     char name[64];
+    int r = 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
     if (unlinkat(c->store->journal_fd, name, 0) < 0 && errno != ENOENT)
-        mr_warn(STAGE, "journal %s cannot be removed: %s", name, mr_err_name(errno));
+        r = -errno;
+    if (r < 0)
+        mr_log_seldom(MR_LOG_WARN, STAGE, "journal %s cannot be removed: %s", name, mr_err_name(r));
     if (c->store->epoch > 0)
         remove_strays(c->store, d);
     mr_store_tidy(c->store, d->path);
+    return r;
 }
 
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
@@ -357,7 +382,7 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)
-        remove_journal(c, movies[i]);
+        (void)!remove_journal(c, movies[i]); /* the next start finds its event logged */
     mr_failpoint("journal-removed");
     r = mr_fs_sync_dir(c->store->journal_fd);
     mr_lease_prove_by_sight(c->store->lease); /* now the agents are told, and may free the source */
@@ -396,17 +421,19 @@ int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d
 static int take_back_names(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
 {
     int r = unplace(c, d, p);
-    if (r == 0)
-        r = mr_fs_sync_dir(p->final_dir);
+    if (r == 0 && mr_fs_sync_dir(p->final_dir) < 0)
+        r = -EUCLEAN;
     mr_lease_prove_by_sight(c->store->lease);
     if (r == 0)
         r = is_inode(p->part_dir, p->part, d->sealed.inode);
     if (r > 0)
-        r = unlinkat(p->part_dir, p->part, 0) < 0 ? -errno : mr_fs_sync_dir(p->part_dir);
+        r = unlinkat(p->part_dir, p->part, 0) < 0 ? -errno
+            : mr_fs_sync_dir(p->part_dir) < 0     ? -EUCLEAN
+                                                  : 0;
     return r;
 }
 
-void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
+int mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(c->store, d, &p);
@@ -415,15 +442,21 @@ void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d)
         r = take_back_names(c, d, &p);
     places_close(&p);
     if (r == 0 || r == -ENOENT)
-        remove_journal(c, d);
+        return remove_journal(c, d);
+    if (r == -EUCLEAN)
+        mr_error(STAGE,
+                 "%s cannot be taken back, that is left to the next start: its folder does "
+                 "not sync",
+                 d->sealed.path);
     else
-        mr_error(STAGE, "%s cannot be taken back, that is left to the next start: %s",
-                 d->sealed.path, mr_err_name(r));
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "%s cannot be taken back yet: %s", d->sealed.path,
+                      mr_err_name(r));
+    return r;
 }
 
-void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
+int mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d)
 {
     mr_error(STAGE, "%s was sealed, but neither its part nor the file is there: it begins again",
              d->sealed.path);
-    remove_journal(c, d);
+    return remove_journal(c, d);
 }

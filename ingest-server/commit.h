@@ -25,10 +25,16 @@ struct mr_commit {
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d,
                    struct mr_err *err) MR_MUST_USE;
 
-/* Gives the part its final name: d->sealed.path, or where that is taken meanwhile the next free
- * _dup, sealed anew. Directories are fsynced. -ENOENT: neither part nor final file is there.
- * -EUCLEAN: the journal's sync failed, so that it is not to be relied on, nor to be tried again: to
- * be taken back. Not for a movie whose event is logged: nothing may be moved then. */
+/* Where d->unmended: a line that a crash cut short would swallow the next one, and what was read
+ * may be in memory only. Cuts the one, makes the other durable. -EUCLEAN: the journal's sync
+ * failed, it is not to be relied on; after other errors to be tried again. */
+int mr_commit_mend(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err) MR_MUST_USE;
+
+/* Mends where that is due, then gives the part its final name: d->sealed.path, or where that is
+ * taken meanwhile the next free _dup, sealed anew. Directories are fsynced. -ENOENT: neither part
+ * nor final file is there. -EUCLEAN: the journal's sync failed, so that it is not to be relied on,
+ * nor to be tried again: to be taken back. Not for a movie whose event is logged: nothing may be
+ * moved then. */
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
                     struct mr_err *err) MR_MUST_USE;
 
@@ -39,21 +45,23 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
                      uint64_t *ret_sequences, struct mr_err *err) MR_MUST_USE;
 
 /* A sealed movie that recovery does not finish. DOUBTED: nobody was told of it, so it is read back
- * first; TRUSTED: failed, and kept as it is; TOLD: placed, its event is logged. */
-enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD };
+ * first; TRUSTED: failed, and kept as it is; TOLD: placed, its event is logged; VOID: to be taken
+ * back. */
+enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD, MR_COMMIT_VOID };
 
 /* The file of a sealed movie, under whichever of its names it has by now; an fd or -errno. -ENOENT:
  * under neither. */
 int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
 
 /* Of a sealed movie that nobody was told of: file and journal are removed, it begins again. What it
- * replaced has its place again, or is kept where old revisions are. Where that fails all of it is
- * left to the next start. */
-void mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d);
+ * replaced has its place again, or is kept where old revisions are. Says why it cannot. -EUCLEAN: a
+ * folder's sync failed, which is not tried again: left to the next start. Other errors: to be tried
+ * again. */
+int mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d) MR_MUST_USE;
 
 /* The same where mr_commit_place finds nothing to be placed: the agent still has the source, or its
- * journal would be gone. */
-void mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d);
+ * journal would be gone. After an error it is mr_commit_take_back that is tried again. */
+int mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d) MR_MUST_USE;
 
 /* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1 bytes).
  * Any thread: berth asks for a first candidate, commit takes what is free then. */

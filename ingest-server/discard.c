@@ -55,6 +55,15 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     return r;
 }
 
+/* It may be gone from memory alone, after a sync that failed, and another sync would not tell. */
+static bool remove_anew(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 || unlinkat(dir, name, 0) == 0;
+}
+
 int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
                    const char *path)
 {
@@ -64,7 +73,7 @@ int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint3
         return dir;
     /* durably before its journal: no part is ever without one that names it */
     mr_dossier_name(id, generation, "part", name);
-    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && (errno != ENOENT || !remove_anew(dir, name)))
         return -errno;
     int r = dir < 0 ? 0 : mr_fs_sync_dir(dir);
     mr_dossier_name(id, generation, "journal", name);

@@ -40,6 +40,7 @@ struct mr_dossier {
     uint64_t damaged;    /* journal lines that did not verify; their slabs count as not durable */
     uint64_t good_bytes; /* of the journal, to the end of its last good line */
     bool torn;           /* there is more behind it: cut it before the next line is appended */
+    bool unmended;       /* of an earlier life, and sealed: mr_commit_mend first */
 };
 
 /* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so nothing of it was ever

@@ -30,22 +30,23 @@ static int place_again(const struct mr_commit *c, struct mr_dossier *d, bool tol
     return fd < 0 ? mr_err_errno(err, fd, "%s", d->sealed.path) : 0;
 }
 
-/* -EAGAIN: not yet, and said so; any other error is of log or catalogue. */
-static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool told,
+/* -EAGAIN: not yet, and said so; *ret_void: it is to be taken back; any other error is of log or
+ * catalogue. */
+static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool told, bool *ret_void,
                          struct mr_err *err)
 {
     uint64_t sequence;
     struct mr_err trouble = {0};
     int r = place_again(c, d, told, &trouble);
     if (r == -ENOENT) {
-        mr_commit_vanished(c, d);
+        *ret_void = mr_commit_vanished(c, d) < 0;
         return 0;
     }
     if (r == 0)
         r = mr_commit_record(c, &d, 1, &sequence, &trouble);
     else if (r == -EUCLEAN) {
         mr_error(STAGE, "%s: it begins again", trouble.text);
-        mr_commit_take_back(c, d);
+        *ret_void = true;
         return 0;
     } else
         r = -EAGAIN;
@@ -61,19 +62,6 @@ static int finish_sealed(const struct mr_commit *c, struct mr_dossier *d, bool t
     return r;
 }
 
-/* A line that a crash cut short would swallow the next one; what was read may be in memory only.
- * *ret_unsynced: it cannot be made durable, so it is not to be relied on; other errors may pass. */
-static int mend_journal(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
-                        bool *ret_unsynced, struct mr_err *err)
-{
-    MR_CLEANUP(mr_fs_close)
-    int fd = openat(c->store->journal_fd, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || (d->torn && ftruncate(fd, (off_t)d->good_bytes) < 0))
-        return mr_err_errno(err, -errno, "journal %s", name);
-    *ret_unsynced = fdatasync(fd) < 0;
-    return *ret_unsynced ? mr_err_errno(err, -errno, "journal %s: fdatasync", name) : 0;
-}
-
 static void free_dossier(struct mr_dossier **d)
 {
     if (*d != NULL)
@@ -82,14 +70,14 @@ static void free_dossier(struct mr_dossier **d)
 }
 
 /* Takes d. Trouble with one movie is not the server's: that one is tried again while it runs. */
-static int recover_sealed(const struct mr_commit *c, const char *name, struct mr_dossier *d,
+static int recover_sealed(const struct mr_commit *c, struct mr_dossier *d,
                           const struct mr_recovery_found *found, struct mr_err *err)
 {
     MR_CLEANUP(free_dossier) struct mr_dossier *own = d;
     char event[64];
     uint64_t sequence = 0;
     struct mr_err trouble = {0};
-    bool failed = d->sealed.failed, unsynced = false;
+    bool failed = d->sealed.failed;
     mr_announce_id(&d->open.movie, failed ? "failed" : "ready", d->open.revision, event);
     int r = mr_eventlog_find(c->eventlog, event, &sequence, err);
     if (r < 0)
@@ -98,18 +86,22 @@ static int recover_sealed(const struct mr_commit *c, const char *name, struct mr
                                  : failed     ? MR_COMMIT_TRUSTED
                                               : MR_COMMIT_DOUBTED;
     bool told = state == MR_COMMIT_TOLD;
-    r = mend_journal(c, name, d, &unsynced, &trouble);
+    d->unmended = !told; /* else nothing more is written to it */
+    r = mr_commit_mend(c, d, &trouble);
     if (r < 0)
         mr_error(STAGE, "%s: %s%s", d->sealed.path, trouble.text,
-                 unsynced && !told ? ": it begins again" : "");
-    if (unsynced && !told) {
-        mr_commit_take_back(c, d);
-        return 0;
-    }
-    if (state != MR_COMMIT_DOUBTED && (r == 0 || told)) {
-        r = finish_sealed(c, d, told, err);
-        if (r != -EAGAIN)
+                 r == -EUCLEAN ? ": it begins again" : "");
+    bool is_void = r == -EUCLEAN;
+    if (state != MR_COMMIT_DOUBTED && r == 0) {
+        r = finish_sealed(c, d, told, &is_void, err);
+        if (r != -EAGAIN && !is_void)
             return r;
+    }
+    if (is_void) {
+        r = mr_commit_take_back(c, d);
+        if (r == 0 || r == -EUCLEAN)
+            return 0;
+        state = MR_COMMIT_VOID;
     }
     own = NULL;
     found->sealed(found->ctx, d, state);
@@ -190,7 +182,7 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     }
     struct mr_dossier *sealed = d;
     d = NULL;
-    return recover_sealed(c, name, sealed, found, err);
+    return recover_sealed(c, sealed, found, err);
 }
 
 int mr_recovery_run(const struct mr_commit *c, const struct mr_recovery_found *found,

@@ -183,7 +183,8 @@ static void deliver(struct mr_seal *s, struct work *w)
         s->stuck[s->stuck_count++] = *w;
         return;
     }
-    if (w->stuck && !recovered) { /* it is sealed: the next start finishes it */
+    if (w->stuck && !recovered) { /* it is sealed: the next start finishes or undoes it */
+        free(w->message);
         w->message = mr_seal_answer_new(MR_HOLD, &w->job.id);
         w->message->hold.code = MR_REASON_STOPPING;
     }
@@ -214,6 +215,8 @@ static void retry_stuck(struct mr_seal *s)
     for (size_t i = 0; i < count; i++)
         if (works[i].placed)
             works[i].stuck = false;
+        else if (works[i].undo != UNDO_NOTHING)
+            mr_seal_undo(s, &works[i]);
         else
             mr_seal_place(s, &works[i]);
     finish(s, works, count);

@@ -207,19 +207,32 @@ static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
     discard(s, w);
 }
 
+/* Where its journal says SEALED and cannot be removed, it would be "being committed" for ever. */
+void mr_seal_undo(struct mr_seal *s, struct work *w)
+{
+    int r = w->undo == UNDO_TAKE_BACK ? mr_commit_take_back(s->commit, w->d)
+                                      : mr_discard_all(s->commit->store, &w->job.id);
+    bool again = w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN
+                                           : mr_discard_is_sealed(s->commit->store, &w->job.id);
+    w->stuck = again;
+    if (!again)
+        w->undo = UNDO_NOTHING;
+}
+
 /* A failed fsync is never tried again: a new generation begins with nothing. */
 static void distrust(struct mr_seal *s, struct work *w)
 {
-    discard(s, w);
-    free(w->message);
-    w->message = NULL;
+    w->undo = UNDO_DISCARD;
+    mr_seal_undo(s, w);
+    mr_counter_add(&s->counters[DISCARDED], 1);
 }
 
 /* Its journal cannot be relied on any more, and nobody was told of it. */
 static void begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     mr_error(STAGE, "%s: it begins again", err->text);
-    mr_commit_take_back(s->commit, w->d);
+    w->undo = UNDO_TAKE_BACK;
+    mr_seal_undo(s, w);
     err->code = -EIO;
     if (w->job.kind != MR_SEAL_RECOVERED)
         answer_hold(w, err);
@@ -248,8 +261,8 @@ void mr_seal_place(struct mr_seal *s, struct work *w)
     if (r == -EUCLEAN)
         begin_again(s, w, &err);
     else if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
-        mr_commit_vanished(s->commit, w->d);
-        w->stuck = false;
+        w->stuck = mr_commit_vanished(s->commit, w->d) < 0;
+        w->undo = w->stuck ? UNDO_TAKE_BACK : UNDO_NOTHING;
     } else if (r < 0)
         mr_log_seldom(MR_LOG_ERROR, STAGE, "a finished movie cannot be given its name yet: %s",
                       err.text);
@@ -264,13 +277,15 @@ static void prepare_recovered(struct mr_seal *s, struct work *w)
         w->placed = true;
         return;
     }
-    if (!w->job.bad) {
+    if (!w->job.bad && w->job.state != MR_COMMIT_VOID) {
         mr_seal_place(s, w);
         return;
     }
-    mr_error(STAGE, "%s was sealed, but does not read back as written: it begins again",
-             w->d->sealed.path);
-    mr_commit_take_back(s->commit, w->d);
+    if (w->job.bad)
+        mr_error(STAGE, "%s was sealed, but does not read back as written: it begins again",
+                 w->d->sealed.path);
+    w->undo = UNDO_TAKE_BACK;
+    mr_seal_undo(s, w);
 }
 
 static void conclude(struct mr_seal *s, struct work *w, int r, const struct mr_err *err)

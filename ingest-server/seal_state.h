@@ -19,12 +19,16 @@
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 
+/* What a movie that is given up still needs: its journal says SEALED, so that nobody resumes it */
+enum undo { UNDO_NOTHING, UNDO_DISCARD, UNDO_TAKE_BACK };
+
 /* One movie on its way through the batch */
 struct work {
     struct mr_seal_job job;
     struct mr_dossier *d; /* owned; NULL: nothing to record */
     struct mr_message *message;
     bool placed, stuck;
+    enum undo undo; /* stuck by that; its message waits */
     int64_t began_ns;
 };
 
@@ -37,7 +41,7 @@ struct mr_seal {
     bool dead;
     struct work *batch; /* prepared, not yet recorded; of the loop's turn */
     size_t batch_count;
-    struct work stuck[STUCK_MAX]; /* sealed, but they could not be placed: tried again */
+    struct work stuck[STUCK_MAX]; /* sealed, but not to be placed or undone yet: tried again */
     size_t stuck_count;
     int64_t stuck_ns; /* when they were last tried */
     struct mr_unlogged unlogged;
@@ -51,6 +55,8 @@ struct mr_seal {
 void mr_seal_prepare(struct mr_seal *s, struct work *w);
 /* Gives a sealed movie its name: placed, stuck, or answered. */
 void mr_seal_place(struct mr_seal *s, struct work *w);
+/* Tries again to undo what could not be undone. */
+void mr_seal_undo(struct mr_seal *s, struct work *w);
 /* Logs and answers those of works that are placed (seal.c). */
 void mr_seal_record(struct mr_seal *s, struct work *works, size_t count);
 

@@ -22,10 +22,12 @@ static struct {
     int fdatasyncs;                     /* seen */
     void (*after_fdatasync)(void *ctx); /* once */
     void *ctx;
-    _Atomic int no_room; /* errno of every write to a file, behind room_bytes more; 0: none */
-    size_t room_bytes;   /* that still fit */
-    int no_files;        /* errno of every attempt to make a file; 0: none */
-    int no_exchange;     /* errno of every RENAME_EXCHANGE; 0: none */
+    _Atomic int no_room;    /* errno of every write to a file, behind room_bytes more; 0: none */
+    size_t room_bytes;      /* that still fit */
+    int no_files;           /* errno of every attempt to make a file; 0: none */
+    int no_exchange;        /* errno of every RENAME_EXCHANGE; 0: none */
+    _Atomic int no_unlinks; /* errno of every unlink; 0: none */
+    _Atomic unsigned unlinks_failed; /* by that */
 } sick_disk;
 
 static int sick_disk_result(long number, int fd, int *fail)
@@ -92,6 +94,16 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
         return -1;
     }
     return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    if (sick_disk.no_unlinks != 0) {
+        errno = sick_disk.no_unlinks;
+        sick_disk.unlinks_failed++;
+        return -1;
+    }
+    return (int)syscall(SYS_unlinkat, dir, path, flags);
 }
 
 #endif

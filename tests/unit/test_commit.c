@@ -139,7 +139,7 @@ static void sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
     if (r == 0)
         ck_assert_int_eq(mr_commit_record(&rig->commit, &d, 1, &sequence, &err), 0);
     if (r == -ENOENT)
-        mr_commit_vanished(&rig->commit, d);
+        ck_assert_int_eq(mr_commit_vanished(&rig->commit, d), 0);
     drop(d);
 }
 

@@ -128,7 +128,7 @@ START_TEST(journal_that_did_not_sync_is_not_sealed_again)
     scratch_append(&rig.scratch, "k3/a.log", "mine"); /* so it has to be sealed elsewhere */
     sick_disk.fail_fdatasync = 1;
     ck_assert_int_eq(mr_commit_place(&rig.commit, &l.d, &err), -EUCLEAN);
-    mr_commit_take_back(&rig.commit, &l.d);
+    ck_assert_int_eq(mr_commit_take_back(&rig.commit, &l.d), 0);
     ck_assert(!rig_has(&rig, l.part));
     ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 4);
     drop(&l);

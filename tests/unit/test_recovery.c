@@ -180,6 +180,59 @@ START_TEST(journal_that_cannot_be_opened_is_not_void)
 }
 END_TEST
 
+/* What a crash cut short would swallow the name that it gets instead. */
+START_TEST(journal_that_could_not_be_mended_is_mended_before_it_is_written)
+{
+    struct rig rig;
+    struct mr_dossier again = {0};
+    struct mr_err err = {0};
+    char journal[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    leave_sealed(&rig, &open, 5000, 1, false);
+    snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
+             mr_ulid_text(&open.movie, id));
+    scratch_append(&rig.scratch, journal, "0123456789ABCDEF SEALED {\"pa");
+    scratch_append(&rig.scratch, "k3/a.log", "mine");
+    sick_disk.fail_rewrite = 1;
+    struct mr_seal_job job = recovered(&rig);
+    ck_assert_int_eq(sick_disk.fail_rewrite, 0);
+    ck_assert(job.dossier->unmended);
+    ck_assert_int_eq(mr_commit_place(&rig.commit, job.dossier, &err), 0);
+    const char *name = strrchr(journal, '/') + 1;
+    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, name, &again, &err), 0);
+    ck_assert_str_eq(again.sealed.path, "k3/a_dup2.log");
+    ck_assert_uint_eq(again.damaged, 0);
+    mr_dossier_fini(&again);
+    run_unanswered(&rig, &job);
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a_dup2.log"), 5000);
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 4);
+    rig_end(&rig);
+}
+END_TEST
+
+/* Nor may it be placed where its journal did not sync and it cannot be taken back at once. */
+START_TEST(journal_that_did_not_sync_is_taken_back_later)
+{
+    struct rig rig;
+    char part[128];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    leave_sealed(&rig, &open, 5000, 1, false);
+    part_of(&open, part);
+    sick_disk.fail_fdatasync = 1;
+    sick_disk.no_unlinks = EIO;
+    struct mr_seal_job job = recovered(&rig);
+    ck_assert_int_eq(job.state, MR_COMMIT_VOID);
+    ck_assert(rig_has(&rig, part));
+    sick_disk.no_unlinks = 0;
+    run_unanswered(&rig, &job);
+    ck_assert(!rig_has(&rig, part) && !rig_has(&rig, "k3/a.log"));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    rig_end(&rig);
+}
+END_TEST
+
 /* Between the exchange and putting the old one away: it is in the part's place, which is reused. */
 START_TEST(revision_before_outlives_a_take_back)
 {
@@ -251,4 +304,6 @@ MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
          T(revision_that_does_not_read_back_leaves_the_one_before),
          T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
-         T(sealed_movie_is_not_abandoned))
+         T(sealed_movie_is_not_abandoned),
+         T(journal_that_could_not_be_mended_is_mended_before_it_is_written),
+         T(journal_that_did_not_sync_is_taken_back_later))

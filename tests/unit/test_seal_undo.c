@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sealed movies that are given up on a disk that lets nothing go: undone once it does. */
+#include "announce.h"
+#include "seal_rig.h"
+#include "sick_disk.h"
+#include "suite.h"
+
+/* The seal stage on a thread of its own, for it waits between two tries */
+struct sealing {
+    struct mr_queue *in, *out;
+    struct mr_seal *seal;
+    struct mr_thread *thread;
+};
+
+static void begin(struct rig *rig, struct sealing *s)
+{
+    struct mr_err err = {0};
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &s->in), 0);
+    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &s->out), 0);
+    ck_assert_int_eq(mr_seal_new(&rig->commit, s->in, s->out, fatal, NULL, &s->seal), 0);
+    ck_assert_int_eq(mr_thread_start(&mr_seal_stage, s->seal, &err, &s->thread), 0);
+}
+
+static void end(struct sealing *s)
+{
+    mr_queue_close(s->in);
+    mr_thread_join(s->thread);
+    mr_seal_free(s->seal);
+    mr_queue_free(s->in);
+    mr_queue_free(s->out);
+    ck_assert_int_eq(deaths, 0);
+}
+
+static void wait_until_nothing_goes(void)
+{
+    int64_t until_ns = mr_clock_monotonic_ns() + 60 * MR_NS_PER_S;
+    while (sick_disk.unlinks_failed == 0) {
+        ck_assert(mr_clock_monotonic_ns() < until_ns);
+        usleep(1000);
+    }
+}
+
+/* Its OPEN was answered "it is being committed" until the next start. */
+START_TEST(movie_whose_sealed_did_not_sync_goes_when_it_can)
+{
+    struct rig rig;
+    struct shipment s;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    sick_disk.fail_fdatasync = 2; /* the first is the catalogue's, for old revisions */
+    sick_disk.no_unlinks = EIO;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    wait_until_nothing_goes();
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
+    sick_disk.no_unlinks = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_HOLD);
+    ck_assert_int_eq(said.message->hold.code, MR_REASON_IO);
+    free(said.message);
+    end(&sealing);
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert_ptr_nonnull(answer.movie);
+    ck_assert(!answer.resumed);
+    ck_assert_uint_eq(answer.durable_count, 0);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
+/* Placed under another name than the first: that record does not sync, and the file does not go. */
+static void take_the_name(void *ctx)
+{
+    const struct rig *rig = ctx;
+    if (sick_disk.fdatasyncs == 2) { /* of SEALED; the first is the catalogue's */
+        scratch_append(&rig->scratch, "k3/a.log", "mine");
+        sick_disk.fail_fdatasync = 1;
+        sick_disk.no_unlinks = EIO;
+    } else {
+        sick_disk.after_fdatasync = take_the_name;
+    }
+}
+
+START_TEST(movie_that_cannot_be_taken_back_is_when_it_can)
+{
+    struct rig rig;
+    struct shipment s;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    sick_disk.fdatasyncs = 0;
+    sick_disk.ctx = &rig;
+    sick_disk.after_fdatasync = take_the_name;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    wait_until_nothing_goes();
+    sick_disk.no_unlinks = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_HOLD);
+    free(said.message);
+    end(&sealing);
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 4);
+    ck_assert(!rig_has(&rig, "k3/a_dup2.log"));
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert_ptr_nonnull(answer.movie);
+    ck_assert(!answer.resumed);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
+/* A server that ends meanwhile says so, and the next one has it read back again. */
+START_TEST(what_is_not_undone_is_left_to_the_next_start)
+{
+    struct rig rig;
+    struct shipment s;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    sick_disk.fail_fdatasync = 2;
+    sick_disk.no_unlinks = EIO;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    wait_until_nothing_goes();
+    mr_seal_stop(sealing.seal);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_HOLD);
+    ck_assert_int_eq(said.message->hold.code, MR_REASON_STOPPING);
+    free(said.message);
+    end(&sealing);
+    sick_disk.no_unlinks = 0;
+    rig_end(&rig);
+}
+END_TEST
+
+MR_SUITE("seal_undo", T(movie_whose_sealed_did_not_sync_goes_when_it_can),
+         T(movie_that_cannot_be_taken_back_is_when_it_can),
+         T(what_is_not_undone_is_left_to_the_next_start))
