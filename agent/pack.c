@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From bytes as read to a slab as it travels. Reads no file and sends nothing. */
+/* From a piece of the source to a slab as it travels. Decides nothing and sends nothing. */
 #include "pack.h"
 
 #include "base/crc64.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/tally.h"
 
@@ -11,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGE   "pack"
-#define SCRATCH (MR_SLAB_BYTES + 4096)
+#define STAGE     "pack"
+#define SCRATCH   (MR_SLAB_BYTES + 4096)
+#define READ_STEP (256u * 1024) /* read and summed while still in the L2 cache */
 
 struct mr_pack {
     struct mr_pack_queues queues;
@@ -44,6 +46,24 @@ void mr_pack_free(struct mr_pack *p)
     free(p);
 }
 
+/* ---- the source ---- */
+
+static int read_and_sum(const struct mr_parcel *parcel, uint64_t *ret_crc)
+{
+    const struct mr_span *span = &parcel->pick.span;
+    uint8_t *to = parcel->buffer->data;
+    uint64_t crc = 0;
+    for (size_t at = 0; at < span->source_bytes; at += READ_STEP) {
+        size_t left = span->source_bytes - at, step = left < READ_STEP ? left : READ_STEP;
+        int r = mr_fs_pread_full(parcel->fd, to + at, step, span->source_offset + at);
+        if (r < 0)
+            return r;
+        crc = mr_crc64(crc, to + at, step);
+    }
+    *ret_crc = crc;
+    return 0;
+}
+
 /* ---- the pixels as they are to lie in the store ---- */
 
 static void swap_bytes(const uint8_t *from, uint8_t *to, size_t bytes, uint32_t element)
@@ -63,22 +83,29 @@ static void unpack_nibbles(const uint8_t *from, uint8_t *to, size_t bytes)
     }
 }
 
-/* Makes buffer hold span.raw_bytes as the layout wants them: little-endian, unpacked, padded. */
-static void arrange(struct mr_pack *p, struct mr_parcel *parcel)
+/* Makes buffer hold span.raw_bytes as the layout wants them: little-endian, unpacked, padded.
+ * crc: of the bytes as read; returns that of the bytes as arranged. */
+static uint64_t arrange(struct mr_pack *p, struct mr_parcel *parcel, uint64_t crc)
 {
     const struct mr_geometry *g = &parcel->geometry;
     const struct mr_span *span = &parcel->pick.span;
     uint8_t *data = parcel->buffer->data;
+    bool as_read = false;
     if (g->layout == MR_LAYOUT_BYTES)
-        return;
+        return crc;
     if (g->source_pixel == MR_PIXEL_U4 && g->pixel == MR_PIXEL_U8) {
         memcpy(p->scratch, data, span->source_bytes);
         unpack_nibbles(p->scratch, data, span->source_bytes);
     } else if (g->swap_bytes && mr_pixel_bytes(g->pixel) > 1) {
         memcpy(p->scratch, data, span->source_bytes);
         swap_bytes(p->scratch, data, span->source_bytes, mr_pixel_bytes(g->pixel));
+    } else {
+        as_read = true;
     }
-    memset(data + span->pixel_bytes, 0, span->raw_bytes - span->pixel_bytes);
+    size_t padding = span->raw_bytes - span->pixel_bytes;
+    memset(data + span->pixel_bytes, 0, padding);
+    return as_read ? mr_crc64(crc, data + span->pixel_bytes, padding)
+                   : mr_crc64(0, data, span->raw_bytes);
 }
 
 /* A kept big-endian movie stays as it is; its pixels' digest is that of the little-endian ones. A
@@ -123,19 +150,20 @@ static void compress(struct mr_pack *p, struct mr_parcel *parcel)
     h->crc_wire = mr_crc64(0, parcel->buffer->data, bytes);
 }
 
-void mr_pack_do(struct mr_pack *p, struct mr_parcel *parcel)
+/* crc_read: of the span.source_bytes in the buffer. */
+static void pack(struct mr_pack *p, struct mr_parcel *parcel, uint64_t crc_read)
 {
     const struct mr_span *span = &parcel->pick.span;
     struct mr_slab_header *h = &parcel->header;
     assert(span->raw_bytes <= parcel->buffer->capacity);
-    arrange(p, parcel);
+    uint64_t crc_raw = arrange(p, parcel, crc_read);
     *h = (struct mr_slab_header){.movie = parcel->pick.movie,
                                  .generation = parcel->pick.generation,
                                  .slab = parcel->pick.slab,
                                  .raw_bytes = span->raw_bytes,
                                  .pixel_offset = span->pixel_offset,
                                  .pixel_bytes = span->pixel_bytes};
-    h->crc_raw = mr_crc64(0, parcel->buffer->data, span->raw_bytes);
+    h->crc_raw = crc_raw;
     h->crc_pixels = crc_of_pixels(p, parcel, h->crc_raw);
     if (parcel->geometry.layout == MR_LAYOUT_STREAM)
         mr_stats_of(parcel->geometry.pixel, parcel->geometry.width, parcel->buffer->data,
@@ -143,20 +171,36 @@ void mr_pack_do(struct mr_pack *p, struct mr_parcel *parcel)
     compress(p, parcel);
 }
 
+void mr_pack_do(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    pack(p, parcel, mr_crc64(0, parcel->buffer->data, parcel->pick.span.source_bytes));
+}
+
+int mr_pack_read(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    uint64_t crc;
+    int r = read_and_sum(parcel, &crc);
+    mr_fs_close(&parcel->fd);
+    if (r == 0)
+        pack(p, parcel, crc);
+    return r;
+}
+
 static void run(void *stage)
 {
     struct mr_pack *p = stage;
     struct mr_parcel parcel;
     while (mr_queue_pop(p->queues.in, -1, &parcel) == 0) {
-        mr_pack_do(p, &parcel);
+        int r = mr_pack_read(p, &parcel);
         mr_tally_item(parcel.header.raw_bytes);
         const struct mr_packed note = {.pick = parcel.pick,
+                                       .error = r,
                                        .crc_raw = parcel.header.crc_raw,
                                        .crc_pixels = parcel.header.crc_pixels,
                                        .wire_bytes = parcel.header.wire_bytes};
         if (mr_queue_push(p->queues.notes, &note) < 0)
             mr_debug(STAGE, "a slab was packed while the agent stops");
-        if (!parcel.pick.send || mr_queue_push(p->queues.out, &parcel) < 0)
+        if (r < 0 || !parcel.pick.send || mr_queue_push(p->queues.out, &parcel) < 0)
             mr_pool_put(parcel.buffer);
     }
 }

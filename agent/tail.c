@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tail's loop: take in what others say, keep the session, read what may be read. Packs nothing
- * and touches no socket.
+ * The tail's loop: take in what others say, keep the session, pick what may be read. Reads and
+ * packs nothing and touches no socket.
  */
 #include "tail.h"
 
@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,7 +22,7 @@
 
 #define STAGE          "tail"
 #define BATCH          256
-#define READS          8 /* before the loop looks at its queues again */
+#define PICKS          8 /* before the loop looks at its queues again */
 #define WAIT_MS        50
 #define BACKOFF_MIN_NS (100 * MR_NS_PER_MS)
 #define BACKOFF_MAX_NS MR_NS_PER_S /* with the link's limit on connecting: 2 s after an outage */
@@ -305,33 +306,55 @@ static void take_questions(struct mr_tail *t)
 
 /* ---- slabs ---- */
 
-static void take_notes(struct mr_tail *t, int64_t now_ns)
-{
-    struct mr_packed n;
-    while (mr_queue_pop(t->config.notes, 0, &n) == 0) {
-        int r =
-            mr_transfer_packed(t->transfer, &n.pick, n.crc_raw, n.crc_pixels, n.wire_bytes, now_ns);
-        if (r == -ESTALE)
-            mr_consign_changed(t->consign, n.pick.owner, "it reads back with another checksum");
-    }
-}
-
+/* Several slabs of a file may be read at once: what fails before the next try is one failure. */
 static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code, int64_t now_ns)
 {
     struct mr_shipment *s = pick->owner;
-    mr_transfer_unpick(t->transfer, pick);
-    if (code == -ENODATA)
+    if (!mr_transfer_unpick(t->transfer, pick))
+        return;
+    if (code == -ENODATA) {
         mr_consign_changed(t->consign, s, "it shrank while it was read");
-    else if (++s->read_failures >= READ_TRIES)
+        return;
+    }
+    if (now_ns < t->read_after_ns)
+        return;
+    t->read_after_ns = now_ns + READ_PAUSE_NS;
+    if (++s->read_failures >= READ_TRIES)
         mr_consign_unreadable(t->consign, s, mr_err_name(code));
-    else
-        t->read_after_ns = now_ns + READ_PAUSE_NS;
+}
+
+static void take_note(struct mr_tail *t, const struct mr_packed *n, int64_t now_ns)
+{
+    struct mr_shipment *s = n->pick.owner;
+    if (n->error < 0) {
+        could_not_read(t, &n->pick, n->error, now_ns);
+        return;
+    }
+    int r =
+        mr_transfer_packed(t->transfer, &n->pick, n->crc_raw, n->crc_pixels, n->wire_bytes, now_ns);
+    if (r == 0)
+        s->read_failures = 0;
+    else if (r == -ESTALE)
+        mr_consign_changed(t->consign, s, "it reads back with another checksum");
+}
+
+static void take_notes(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_packed n;
+    while (mr_queue_pop(t->config.notes, 0, &n) == 0)
+        take_note(t, &n, now_ns);
+}
+
+static void drop(struct mr_parcel *parcel)
+{
+    mr_fs_close(&parcel->fd);
+    mr_pool_put(parcel->buffer);
 }
 
 /* False: nothing can be read now. */
-static bool read_one(struct mr_tail *t, int64_t now_ns)
+static bool pick_one(struct mr_tail *t, int64_t now_ns)
 {
-    struct mr_parcel parcel = {0};
+    struct mr_parcel parcel = {.fd = -1};
     if (now_ns < t->read_after_ns)
         return false;
     parcel.buffer = mr_pool_try_get(t->config.pool);
@@ -339,24 +362,22 @@ static bool read_one(struct mr_tail *t, int64_t now_ns)
     if (parcel.buffer == NULL)
         return false;
     if (!mr_transfer_pick(t->transfer, now_ns, &parcel.pick)) {
-        mr_pool_put(parcel.buffer);
+        drop(&parcel);
         return false;
     }
     struct mr_shipment *s = parcel.pick.owner;
-    int r = mr_fs_pread_full(s->fd, parcel.buffer->data, parcel.pick.span.source_bytes,
-                             parcel.pick.span.source_offset);
-    if (r < 0) {
-        mr_pool_put(parcel.buffer);
-        could_not_read(t, &parcel.pick, r, now_ns);
+    parcel.fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+    if (parcel.fd < 0) {
+        could_not_read(t, &parcel.pick, -errno, now_ns);
+        drop(&parcel);
         return true;
     }
     mr_tally_item(parcel.pick.span.source_bytes);
-    s->read_failures = 0;
     s->read_early |= mr_shipment_growing(s);
     parcel.geometry = s->geometry;
     parcel.codec = s->codec;
     if (mr_queue_push(t->config.parcels, &parcel) < 0)
-        mr_pool_put(parcel.buffer);
+        drop(&parcel);
     return true;
 }
 
@@ -442,8 +463,8 @@ static void run(void *stage)
         take_questions(t);
         mr_consign_fill(t->consign, now_ns, mr_clock_real_ns());
         bool more = true;
-        for (int i = 0; i < READS && more && t->drain_until_ns == 0; i++)
-            more = read_one(t, now_ns);
+        for (int i = 0; i < PICKS && more && t->drain_until_ns == 0; i++)
+            more = pick_one(t, now_ns);
         speak(t, now_ns);
         update_status(t, now_ns);
         if (finished(t, now_ns))

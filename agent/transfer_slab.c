@@ -224,10 +224,11 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
     return r;
 }
 
-void mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick)
+bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick)
 {
     struct movie *m = movie_of_pick(t, pick);
     give_back(t, pick);
     if (m != NULL)
         mr_transfer_slab_unpick(t, m, pick->slab);
+    return m != NULL;
 }

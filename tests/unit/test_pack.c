@@ -4,10 +4,15 @@
  * that shrinks it, with sums and statistics of the right bytes?
  */
 #include "base/crc64.h"
+#include "base/fs.h"
 #include "pack.h"
 #include "suite.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct mr_pack *pack;
 static struct mr_pool *pool;
@@ -244,8 +249,74 @@ START_TEST(only_summed_where_it_is_not_sent)
 }
 END_TEST
 
+/* An unlinked file of so many bytes, no two steps of reading alike. */
+static int source_of(size_t bytes)
+{
+    int fd = memfd_create("source", MFD_CLOEXEC);
+    uint32_t words[4096];
+    for (size_t at = 0; at < bytes; at += sizeof(words)) {
+        size_t left = bytes - at;
+        for (uint32_t i = 0; i < 4096; i++)
+            words[i] = ((uint32_t)at + i) * 2654435761u;
+        ck_assert_int_gt(write(fd, words, left < sizeof(words) ? left : sizeof(words)), 0);
+    }
+    return fd;
+}
+
+static void same_as_in_memory(enum mr_layout layout, bool swap, size_t frames)
+{
+    static uint8_t in[MR_SLAB_BYTES];
+    begin(layout, MR_PIXEL_U16, swap, 641, 479, 1024);
+    for (uint64_t slab = 0; slab < 2; slab++) {
+        pick(slab, frames, 1024 + frames * 2 * 641 * 479);
+        parcel.fd = source_of(1024 + frames * 2 * 641 * 479);
+        const struct mr_span *span = &parcel.pick.span;
+        ck_assert_int_eq(mr_fs_pread_full(parcel.fd, in, span->source_bytes, span->source_offset),
+                         0);
+        ck_assert_int_eq(mr_pack_read(pack, &parcel), 0);
+        ck_assert_int_eq(parcel.fd, -1);
+        check_wire(MR_CODEC_NONE);
+        const struct mr_slab_header read = parcel.header;
+        ck_assert_uint_eq(read.crc_raw, read.crc_wire);
+        memset(parcel.buffer->data, 0xEE, MR_PARCEL_BYTES);
+        memcpy(parcel.buffer->data, in, span->source_bytes);
+        mr_pack_do(pack, &parcel);
+        check_wire(MR_CODEC_NONE);
+        ck_assert_uint_eq(parcel.header.crc_raw, read.crc_raw);
+        ck_assert_uint_eq(parcel.header.crc_pixels, read.crc_pixels);
+        ck_assert(parcel.header.stats.sum == read.stats.sum);
+    }
+    end();
+}
+
+START_TEST(what_is_read_is_summed_on_the_way)
+{
+    for (int layout = MR_LAYOUT_BYTES; layout <= MR_LAYOUT_CHUNKS; layout++) {
+        same_as_in_memory((enum mr_layout)layout, false, 15); /* the last slab ends within a step */
+        same_as_in_memory((enum mr_layout)layout, true, 15);
+    }
+}
+END_TEST
+
+START_TEST(source_that_ends_early_is_told)
+{
+    begin(MR_LAYOUT_BYTES, MR_PIXEL_NONE, false, 0, 0, 0);
+    pick(0, 0, 300000);
+    parcel.fd = source_of(299999);
+    ck_assert_int_eq(mr_pack_read(pack, &parcel), -ENODATA);
+    ck_assert_int_eq(parcel.fd, -1);
+    parcel.fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(mr_pack_read(pack, &parcel), -EISDIR);
+    parcel.fd = source_of(300000);
+    ck_assert_int_eq(mr_pack_read(pack, &parcel), 0);
+    check_wire(MR_CODEC_NONE);
+    end();
+}
+END_TEST
+
 MR_SUITE("pack", T(opaque_travels_as_it_is), T(header_is_no_pixel),
          T(big_endian_kept_is_digested_as_little), T(stream_is_little_endian_with_statistics),
          T(nan_makes_statistics_unknown), T(nibbles_are_counted_where_they_stay),
          T(nibbles_become_bytes_in_chunks), T(short_chunk_is_padded), T(codecs_restore),
-         T(noise_and_crumbs_travel_raw), T(only_summed_where_it_is_not_sent))
+         T(noise_and_crumbs_travel_raw), T(only_summed_where_it_is_not_sent),
+         T(what_is_read_is_summed_on_the_way), T(source_that_ends_early_is_told))
