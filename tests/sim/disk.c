@@ -148,6 +148,14 @@ void disk_close(struct disk *d, struct inode *inode)
 
 /* ---- changes ---- */
 
+static void trace(const struct disk *d, const struct change *c, const char *what)
+{
+    for (size_t i = 0; i < c->count; i++)
+        TRACE_DISK(d->world, "disk: %s of directory %llu: %s is %llu", what,
+                   (unsigned long long)c->steps[i].dir->number, c->steps[i].name,
+                   c->steps[i].inode == NULL ? 0 : (unsigned long long)c->steps[i].inode->number);
+}
+
 static void seen(const struct assignment *a)
 {
     const struct name *before = find_name(&a->dir->entries, a->name);
@@ -170,6 +178,7 @@ static void change(struct disk *d, const struct assignment *steps, size_t count)
     c->count = count;
     *d->last = c;
     d->last = &c->next;
+    trace(d, c, "a name");
     for (size_t i = 0; i < count; i++)
         seen(&steps[i]);
 }
@@ -181,8 +190,9 @@ static struct assignment assignment(struct inode *dir, const char *name, struct 
     return a;
 }
 
-static void make_safe(const struct change *c)
+static void make_safe(const struct disk *d, const struct change *c)
 {
+    trace(d, c, "a safe name");
     for (size_t i = 0; i < c->count; i++)
         set_name(&c->steps[i].dir->safe_entries, c->steps[i].name, c->steps[i].inode);
 }
@@ -335,7 +345,7 @@ static void settle_marked(struct disk *d)
             at = &c->next;
             continue;
         }
-        make_safe(c);
+        make_safe(d, c);
         *at = c->next;
         free(c);
     }
@@ -369,6 +379,7 @@ static void leave(struct disk *d, struct disk_sync *s)
 
 void disk_sync_end(struct disk *d, struct disk_sync *s, bool data_only)
 {
+    TRACE_DISK(d->world, "disk: %llu is synced", (unsigned long long)s->inode->number);
     if (s->file != NULL) {
         disk_file_sync_end(s->inode, s->file, data_only);
     } else if (s->until != NULL && is_pending(d, s->until)) {
@@ -383,6 +394,7 @@ void disk_sync_end(struct disk *d, struct disk_sync *s, bool data_only)
 
 void disk_sync_fail(struct disk *d, struct disk_sync *s)
 {
+    TRACE_DISK(d->world, "disk: %llu is not synced", (unsigned long long)s->inode->number);
     if (s->file != NULL) {
         disk_file_sync_fail(d, s->inode, s->file);
         s->inode->write_errors++;
@@ -421,7 +433,7 @@ static void keep_some(struct disk *d)
         for (size_t i = 0; lost && i < ch->count && blocked_count < 510; i++)
             blocked[blocked_count++] = ch->steps[i].dir;
         if (!lost)
-            make_safe(ch);
+            make_safe(d, ch);
     }
     while (d->first != NULL) {
         struct change *next = d->first->next;

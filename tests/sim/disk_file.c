@@ -100,6 +100,9 @@ void disk_write(struct disk *d, struct inode *file, const void *data, size_t byt
     if (bytes == 0)
         return;
     d->writes++;
+    TRACE_DISK(d->world, "disk: %llu: %zu bytes are written at %llu, of %llu",
+               (unsigned long long)file->number, bytes, (unsigned long long)offset,
+               (unsigned long long)file->now.size);
     if (offset + bytes > file->now.size) {
         set_size(&file->now, offset + bytes);
         file->size.dirty = ++d->stamp;
@@ -112,6 +115,8 @@ void disk_write(struct disk *d, struct inode *file, const void *data, size_t byt
 void disk_truncate(struct disk *d, struct inode *file, uint64_t size)
 {
     uint64_t before = file->now.size;
+    TRACE_DISK(d->world, "disk: %llu: %llu bytes are cut to %llu", (unsigned long long)file->number,
+               (unsigned long long)before, (unsigned long long)size);
     set_size(&file->now, size);
     make_pages(file, size > before ? size : before);
     if (size != before)
@@ -329,6 +334,10 @@ void disk_file_cut(struct disk *d, struct inode *file)
 {
     uint64_t size = size_after_cut(d, file);
     cut_pages(d, file, &size);
+    if (size != file->now.size || file->size.dirty != 0)
+        TRACE_DISK(d->world, "disk: %llu: of %llu bytes, %llu of them safe, %llu are left",
+                   (unsigned long long)file->number, (unsigned long long)file->now.size,
+                   (unsigned long long)file->safe.size, (unsigned long long)size);
     save_size(file, size);
     see_what_is_safe(file);
 }

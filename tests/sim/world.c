@@ -328,7 +328,7 @@ static void run_down(struct world *w)
         ; /* what is still planned finds nobody */
 }
 
-void world_run(uint64_t seed, bool verbose, struct world_result *ret)
+void world_run(uint64_t seed, int verbose, struct world_result *ret)
 {
     struct world w = {.seed = seed, .verbose = verbose, .chance = {.state = chance_mix(seed)}};
     current = &w;

@@ -24,7 +24,7 @@ struct rogue;
 
 struct world {
     uint64_t seed;
-    bool verbose;
+    int verbose;     /* 1: what happens; 2: every change of the disk, too */
     bool faults;     /* things may go wrong now */
     int64_t calm_ns; /* since when nothing does; INT64_MAX: it still may */
     uint16_t lanes;
@@ -56,7 +56,7 @@ struct world_result {
     int64_t simulated_ns;
 };
 
-void world_run(uint64_t seed, bool verbose, struct world_result *ret);
+void world_run(uint64_t seed, int verbose, struct world_result *ret);
 struct world *world_current(void); /* the one that runs */
 void world_new_fuse(struct world *w);
 
@@ -66,6 +66,11 @@ void world_trace(const struct world *w, const char *fmt, ...) MR_PRINTF(2, 3);
 #define TRACE(w, ...)                    \
     do {                                 \
         if ((w)->verbose)                \
+            world_trace(w, __VA_ARGS__); \
+    } while (0)
+#define TRACE_DISK(w, ...)               \
+    do {                                 \
+        if ((w)->verbose > 1)            \
             world_trace(w, __VA_ARGS__); \
     } while (0)
 #define PROMISE(w, condition, ...)        \
