@@ -237,6 +237,8 @@ static void remove_old_catalogues(const struct mr_store *s)
     const char *name = "";
     int fd = openat(s->millrace_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL)
+        mr_fs_close(&fd);
     mr_catalogue_name(s->epoch, current);
     while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL)
         if (strncmp(name, "catalogue.", 10) == 0 && strcmp(name, current) != 0)
