@@ -241,17 +241,29 @@ int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
 
 /* ---- names ---- */
 
+/* NFS and others refuse the flag (EINVAL); a link never replaces either. Between the two calls the
+ * file has both names, which recovery understands. No file system has to keep changes of two
+ * directories in their order: the new name is safe before the old one goes, or a power cut could
+ * leave none. */
+static int link_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+    if (linkat(from_dir, from, to_dir, to, 0) < 0)
+        return -errno;
+    int r = mr_fs_sync_dir(to_dir);
+    if (r < 0) {
+        (void)unlinkat(to_dir, to, 0);
+        return r;
+    }
+    return unlinkat(from_dir, from, 0) < 0 ? -errno : 0;
+}
+
 int mr_fs_rename_new(int from_dir, const char *from, int to_dir, const char *to)
 {
     if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return -errno;
-    /* NFS and others refuse the flag (EINVAL); a link never replaces either. Between the two calls
-     * the file has both names, which recovery understands. */
-    if (linkat(from_dir, from, to_dir, to, 0) < 0)
-        return -errno;
-    return unlinkat(from_dir, from, 0) < 0 ? -errno : 0;
+    return link_new(from_dir, from, to_dir, to);
 }
 
 int mr_fs_exchange(int a_dir, const char *a, int b_dir, const char *b)

@@ -56,8 +56,8 @@ int mr_fs_open_straight(int root, const char *path, int flags) MR_MUST_USE;
  * that is not permitted. */
 int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid) MR_MUST_USE;
 
-/* renameat2 RENAME_NOREPLACE; -EEXIST. Falls back to linkat+unlinkat where the file system has no
- * flag. */
+/* renameat2 RENAME_NOREPLACE; -EEXIST. Where the file system has no flag: linkat, fsync of to_dir,
+ * unlinkat; so both are to be open for reading. */
 int mr_fs_rename_new(int from_dir, const char *from, int to_dir, const char *to) MR_MUST_USE;
 /* renameat2 RENAME_EXCHANGE. */
 int mr_fs_exchange(int a_dir, const char *a, int b_dir, const char *b) MR_MUST_USE;

@@ -26,6 +26,7 @@ static struct {
     size_t room_bytes;      /* that still fit */
     int no_files;           /* errno of every attempt to make a file; 0: none */
     int no_exchange;        /* errno of every RENAME_EXCHANGE; 0: none */
+    int no_noreplace;       /* likewise of RENAME_NOREPLACE */
     _Atomic int no_unlinks; /* errno of every unlink; 0: none */
     _Atomic unsigned unlinks_failed; /* by that */
 } sick_disk;
@@ -89,8 +90,11 @@ int openat(int dir, const char *path, int flags, ...)
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
-    if ((flags & RENAME_EXCHANGE) != 0 && sick_disk.no_exchange != 0) {
-        errno = sick_disk.no_exchange;
+    int no = (flags & RENAME_EXCHANGE) != 0    ? sick_disk.no_exchange
+             : (flags & RENAME_NOREPLACE) != 0 ? sick_disk.no_noreplace
+                                               : 0;
+    if (no != 0) {
+        errno = no;
         return -1;
     }
     return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);

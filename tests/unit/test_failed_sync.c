@@ -72,6 +72,31 @@ START_TEST(name_is_given_anew_where_its_directory_did_not_sync)
 }
 END_TEST
 
+/* As on NFS: it is linked, and a power cut may keep either directory's change without the other's.
+ * So the old name stays until the new one is safe. */
+START_TEST(linked_name_is_safe_before_the_other_goes)
+{
+    struct rig rig;
+    struct landed l;
+    struct mr_err err = {0};
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    land(&rig, &open, 5000, &l);
+    seal(&rig, &open, &l);
+    sick_disk.no_noreplace = EINVAL;
+    sick_disk.fail_fsync = 1;
+    ck_assert_int_eq(mr_commit_place(&rig.commit, &l.d, &err), -EIO);
+    ck_assert_int_eq(sick_disk.fail_fsync, 0);
+    ck_assert(rig_has(&rig, l.part));
+    ck_assert(!rig_has(&rig, "k3/a.log"));
+    ck_assert_int_eq(mr_commit_place(&rig.commit, &l.d, &err), 0);
+    ck_assert(!rig_has(&rig, l.part));
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
+    drop(&l);
+    rig_end(&rig);
+}
+END_TEST
+
 static void commit(struct rig *rig, const struct mr_open *open, uint64_t size)
 {
     struct landed l;
@@ -219,7 +244,8 @@ START_TEST(directories_that_are_there_are_synced_once_in_a_life)
 END_TEST
 
 MR_SUITE("failed_sync", T(name_is_given_anew_where_its_directory_did_not_sync),
-         T(revision_takes_its_place_anew), T(journal_that_did_not_sync_is_not_sealed_again),
+         T(linked_name_is_safe_before_the_other_goes), T(revision_takes_its_place_anew),
+         T(journal_that_did_not_sync_is_not_sealed_again),
          T(tainted_part_is_neither_committed_nor_synced),
          T(tainted_part_of_a_failed_movie_is_copied),
          T(directories_that_are_there_are_synced_once_in_a_life))
