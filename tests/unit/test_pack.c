@@ -179,8 +179,10 @@ START_TEST(short_chunk_is_padded)
     const struct mr_slab_header *h = &parcel.header;
     ck_assert_uint_eq(h->pixel_bytes, 64 * 32);
     ck_assert_uint_eq(h->raw_bytes, 64 * 32 * parcel.geometry.frames_per_slab);
+    size_t filled = 0; /* an assert for each byte takes minutes where calls are slow */
     for (size_t i = h->pixel_bytes; i < h->raw_bytes; i++)
-        ck_assert_uint_eq(parcel.buffer->data[i], 0);
+        filled += parcel.buffer->data[i] != 0;
+    ck_assert_uint_eq(filled, 0);
     ck_assert_uint_eq(h->crc_pixels, mr_crc64(0, parcel.buffer->data, 64 * 32));
     end();
 }
