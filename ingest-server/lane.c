@@ -22,8 +22,7 @@
 #define MOVIES_MAX    4096 /* attached at once; control's own limit is lower */
 #define SESSIONS_KEPT 512
 #define COMMANDS      (4 * MOVIES_MAX)
-#define COPY_STEP     (128u * 1024) /* copied and summed while still in the L2 cache */
-#define BATCH         16            /* slabs received before landing gets its step */
+#define BATCH         16 /* slabs received before landing gets its step */
 #define STAGE         "lane"
 
 enum counter { SLABS, BYTES, RAW_BYTES, DURABLE, STALE, DAMAGED, COUNTERS };
@@ -227,17 +226,6 @@ static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
     return h->raw_bytes <= span.raw_bytes && h->pixel_bytes <= span.pixel_bytes;
 }
 
-static uint64_t copy_and_sum(uint8_t *to, const uint8_t *from, size_t bytes)
-{
-    uint64_t crc = 0;
-    for (size_t at = 0; at < bytes; at += COPY_STEP) {
-        size_t step = bytes - at < COPY_STEP ? bytes - at : COPY_STEP;
-        memcpy(to + at, from + at, step);
-        crc = mr_crc64(crc, to + at, step);
-    }
-    return crc;
-}
-
 static uint32_t element_bytes(const struct mr_movie *movie)
 {
     return mr_pixel_bytes(movie->geometry.pixel);
@@ -249,7 +237,7 @@ static bool restore(struct mr_lane *lane, const struct mr_movie *movie,
 {
     bool stored_as_sent = movie->geometry.layout == MR_LAYOUT_CHUNKS || h->codec == MR_CODEC_NONE;
     if (stored_as_sent) {
-        uint64_t crc = copy_and_sum(to, payload, h->wire_bytes);
+        uint64_t crc = mr_crc64_copy(0, to, payload, h->wire_bytes);
         return crc == h->crc_wire && (h->codec != MR_CODEC_NONE || crc == h->crc_raw);
     }
     return mr_crc64(0, payload, h->wire_bytes) == h->crc_wire &&

@@ -9,10 +9,18 @@
 #include <isa-l.h>
 #include <isa-l/crc64.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define POLYNOMIAL 0xC96C5795D7870F42u
 #define ONE        ((uint64_t)1 << 63)
 #define X_TO_8     ((uint64_t)1 << 55)
+#define COPY_STEP \
+    (128u * 1024) /* read once for the sum, and again for the copy from the L2 cache */
+#define LINE 64u
 
 static uint64_t table[256]; /* remainder of each byte */
 static uint64_t powers[64]; /* powers[k] = x^(8 * 2^k): a factor appends 2^k zero bytes */
@@ -60,6 +68,52 @@ uint64_t mr_crc64(uint64_t crc, const void *data, size_t bytes)
 {
     /* ISA-L inverts at both ends itself, so its seed is the CRC so far */
     return bytes == 0 ? crc : crc64_ecma_refl(crc, data, bytes);
+}
+
+#if defined(__x86_64__)
+/* Stores that do not first read what they overwrite: a third of an ordinary copy's traffic. `to` is
+ * a multiple of LINE, and so is bytes. */
+__attribute__((target("avx2"))) static void stream(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += LINE) {
+        __m256i low = _mm256_loadu_si256((const void *)(from + i));
+        __m256i high = _mm256_loadu_si256((const void *)(from + i + LINE / 2));
+        _mm256_stream_si256((void *)(to + i), low);
+        _mm256_stream_si256((void *)(to + i + LINE / 2), high);
+    }
+    _mm_sfence(); /* before another thread, or a device, is told of it */
+}
+
+static bool can_stream(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+#else
+static void stream(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+static bool can_stream(void)
+{
+    return false;
+}
+#endif
+
+uint64_t mr_crc64_copy(uint64_t crc, void *to, const void *from, size_t bytes)
+{
+    bool streams = (uintptr_t)to % LINE == 0 && can_stream();
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    for (size_t at = 0; at < bytes; at += COPY_STEP) {
+        size_t left = bytes - at, step = left < COPY_STEP ? left : COPY_STEP;
+        size_t lines = streams ? step / LINE * LINE : 0;
+        crc = mr_crc64(crc, in + at, step);
+        if (lines > 0)
+            stream(out + at, in + at, lines);
+        memcpy(out + at + lines, in + at + lines, step - lines);
+    }
+    return crc;
 }
 
 uint64_t mr_crc64_plain(uint64_t crc, const void *data, size_t bytes)

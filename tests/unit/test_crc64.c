@@ -85,6 +85,30 @@ START_TEST(zeros_are_appended)
 }
 END_TEST
 
+/* Every edge of the steps and lines, wherever it begins: the sum is right, and nothing else is
+ * written. */
+START_TEST(copies_what_it_sums)
+{
+    static const size_t sizes[] = {0,    1,      63,     64,     65,         200,
+                                   4096, 131071, 131072, 131073, 262144 + 70};
+    static _Alignas(64) uint8_t from[300000], to[300000 + 128];
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+        for (size_t skew = 0; skew < 64; skew += 21) {
+            size_t bytes = sizes[s];
+            memset(to, 0xEE, sizeof(to));
+            ck_assert_uint_eq(mr_crc64_copy(7, to + skew, from + skew / 3, bytes),
+                              mr_crc64(7, from + skew / 3, bytes));
+            ck_assert(memcmp(to + skew, from + skew / 3, bytes) == 0);
+            for (size_t i = 0; i < 64; i++)
+                ck_assert_uint_eq(to[skew + bytes + i], 0xEE);
+            ck_assert(skew == 0 || to[skew - 1] == 0xEE);
+        }
+}
+END_TEST
+
 MR_SUITE("crc64", T(known_values), T(fast_and_plain_agree_at_every_length_and_alignment),
          T(it_continues), T(parts_combine_to_the_whole),
-         T(combining_is_associative_beyond_any_memory), T(zeros_are_appended))
+         T(combining_is_associative_beyond_any_memory), T(zeros_are_appended),
+         T(copies_what_it_sums))
