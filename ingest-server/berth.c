@@ -88,6 +88,8 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
     /* what may be known better the second time is no difference */
     left.pixel_size_angstrom = right.pixel_size_angstrom = 0;
     left.source_bytes_expected = right.source_bytes_expected = 0;
+    if (left.geometry.layout != MR_LAYOUT_CHUNKS) /* of the link only */
+        left.codec = right.codec;
     return mr_open_equal(&left, &right);
 }
 
@@ -151,14 +153,16 @@ static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr
 {
     struct mr_movie *movie;
     int r = 0;
-    if (d->is_sealed) /* seal has it, and does not let go before it is committed */
+    if (d->is_sealed) { /* seal has it, and does not let go before it is committed */
         r = mr_err_set(err, -EBUSY, "%s is being committed", open->path);
-    else if (!same_movie(&d->open, open)) {
+    } else if (!same_movie(&d->open, open)) {
         mr_slipway_remove(b->store, &open->movie, d->generation, d->path);
         r = -ENOENT;
-    } else if (mr_dossier_is_foreign(d->generation))
+    }
+    d->open.codec = open->codec; /* what slabs may come in from now on */
+    if (r == 0 && mr_dossier_is_foreign(d->generation))
         return carry_over(b, d, next, err);
-    else
+    if (r == 0)
         r = mr_slipway_reopen(b->store, d, mr_roster_has(&b->doubts, &open->movie), &movie, err);
     if (r == 0 && mr_roster_has(&b->doubts, &open->movie))
         return recheck(b, movie, d, 0);

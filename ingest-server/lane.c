@@ -208,6 +208,14 @@ static struct mr_movie *movie_of(struct mr_lane *lane, const struct mr_slab_head
     return a->movie;
 }
 
+/* What is stored as it travels is of one kind; what is restored may come as it likes, up to what
+ * was named. */
+static bool codec_fits(const struct mr_movie *movie, enum mr_codec_id codec)
+{
+    return codec == MR_CODEC_NONE || codec == movie->codec ||
+           (movie->geometry.layout != MR_LAYOUT_CHUNKS && codec < movie->codec);
+}
+
 /* Does the header agree with the movie's geometry? A slab may be short only at the end of a
  * movie. */
 static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
@@ -216,7 +224,7 @@ static bool fits(const struct mr_lane *lane, const struct mr_movie *movie,
     struct mr_span span;
     if (h->slab >= MR_SLABS_MAX || h->slab % lane->lanes != lane->index)
         return false;
-    if (h->codec != MR_CODEC_NONE && h->codec != movie->codec)
+    if (!codec_fits(movie, h->codec))
         return false;
     mr_slab_span(&movie->geometry, NULL, h->slab, &span);
     if (movie->geometry.layout == MR_LAYOUT_CHUNKS && h->raw_bytes != span.raw_bytes)

@@ -243,6 +243,22 @@ def test_slabs_that_do_not_fit_fail_the_movie(work):
     assert files_below(server.store).count("wire/pixels.bin") == 0
 
 
+def test_codecs_up_to_the_one_of_open(work):
+    """What cannot be restored is asked for again; a codec beyond OPEN's fails the movie."""
+    server = work.server()
+    with bystander(server), Client(server) as c:
+        assert c.hello()[1]["abilities"] & 2
+        movie, generation = opened(c, "lower.bin", codec=2)
+        c.send_slab(movie, generation, 0, b"no bslz4" * 10, codec=1, raw=4000)
+        assert c.hear("RESEND", "FAILED")[0] == "RESEND"
+        c.send_slab(movie, generation, 0, b"as it is")
+        c.end(movie, generation, b"as it is")
+        assert c.verdict()[0] == "COMMITTED"
+        movie, generation = opened(c, "higher.bin", codec=1)
+        c.send_slab(movie, generation, 0, b"no bszstd" * 10, codec=2, raw=4000)
+        refused(c.verdict(), "FAILED", "MISMATCH")
+
+
 def test_totals_that_disagree(work):
     """It is never COMMITTED, and nothing lies at the final name."""
     server = work.server()

@@ -188,6 +188,34 @@ START_TEST(another_geometry_is_another_generation)
 }
 END_TEST
 
+/* Of keep and mrc it is the link's alone: what is durable stays so, and slabs come as was said
+ * last.
+ */
+START_TEST(another_codec_is_the_same_movie)
+{
+    static const enum mr_output outputs[] = {MR_OUTPUT_KEEP, MR_OUTPUT_MRC, MR_OUTPUT_HDF5};
+    struct rig rig;
+    rig_make(&rig);
+    for (size_t i = 0; i < 3; i++) {
+        char name[] = "a.mrc";
+        name[0] = (char)('a' + i);
+        struct mr_open open = rig_movie(outputs[i], 2000, 2000, name);
+        struct mr_extent extent = rig_extent(&open, 5);
+        struct mr_movie *movie = rig_begin(&rig, &open);
+        rig_land(movie, &extent, 0, 1);
+        mr_movie_release(movie);
+        open.codec = MR_CODEC_BSZSTD;
+        struct mr_berth_answer answer = rig_ask(&rig, &open);
+        ck_assert_ptr_nonnull(answer.movie);
+        ck_assert(answer.resumed == (outputs[i] != MR_OUTPUT_HDF5));
+        ck_assert_uint_eq(answer.durable_count, outputs[i] != MR_OUTPUT_HDF5);
+        ck_assert_int_eq(answer.movie->codec, MR_CODEC_BSZSTD);
+        rig_forget(&answer);
+    }
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(lost_part_voids_its_journal)
 {
     struct rig rig;
@@ -479,10 +507,10 @@ END_TEST
 MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_durable_set),
          T(doubted_slabs_that_do_not_read_back_are_dropped),
          T(damaged_record_counts_as_not_durable), T(torn_record_does_not_swallow_the_next),
-         T(another_geometry_is_another_generation), T(lost_part_voids_its_journal),
-         T(unreadable_open_record_begins_again), T(tainted_movie_leaves_nothing),
-         T(committed_movie_is_answered_from_the_catalogue), T(sealed_movie_is_not_touched),
-         T(failed_movie_stays_failed), T(quota_and_group_fail_one_movie),
-         T(full_store_lets_agents_wait), T(bad_names_are_refused_for_good),
-         T(links_out_of_the_store_are_not_followed), T(directory_that_is_tidied_away_is_made_again),
-         T(durable_set_is_synced_before_it_is_told))
+         T(another_geometry_is_another_generation), T(another_codec_is_the_same_movie),
+         T(lost_part_voids_its_journal), T(unreadable_open_record_begins_again),
+         T(tainted_movie_leaves_nothing), T(committed_movie_is_answered_from_the_catalogue),
+         T(sealed_movie_is_not_touched), T(failed_movie_stays_failed),
+         T(quota_and_group_fail_one_movie), T(full_store_lets_agents_wait),
+         T(bad_names_are_refused_for_good), T(links_out_of_the_store_are_not_followed),
+         T(directory_that_is_tidied_away_is_made_again), T(durable_set_is_synced_before_it_is_told))

@@ -427,7 +427,7 @@ START_TEST(test_confirm_is_answered_to_who_asked)
     begin();
     hello(0, 1, 1, true);
     told(0, MR_WELCOME);
-    ck_assert_uint_eq(sent.welcome.abilities, MR_ABLE_CONFIRM);
+    ck_assert_uint_eq(sent.welcome.abilities, MR_ABLE_CONFIRM | MR_ABLE_CODECS);
     hello(1, 2, 1, true);
     memset(&m, 0, sizeof(m));
     m.type = MR_CONFIRM;
