@@ -93,6 +93,14 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
     return mr_open_equal(&left, &right);
 }
 
+/* A sync of it failed, perhaps, and it is there all the same: nothing of it is told as durable
+ * unread. */
+static void doubt(struct mr_berth *b, const struct mr_ulid *id)
+{
+    int r = mr_roster_add(&b->doubts, id, 0);
+    (void)r; /* out of memory: so is the OPEN that would come here again */
+}
+
 /* Its slabs are read back before anything is said of them: then it comes again, as RECHECKED. Takes
  * movie, and what dossier owns, also on failure. carry_from: mr_recheck_job's. */
 static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier *d,
@@ -164,6 +172,8 @@ static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr
         return carry_over(b, d, next, err);
     if (r == 0)
         r = mr_slipway_reopen(b->store, d, mr_roster_has(&b->doubts, &open->movie), &movie, err);
+    if (r < 0 && r != -ENOENT && r != -EBUSY)
+        doubt(b, &open->movie);
     if (r == 0 && mr_roster_has(&b->doubts, &open->movie))
         return recheck(b, movie, d, 0);
     if (r == 0)
@@ -246,7 +256,8 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
         why->final = true; /* this movie's trouble, and not for a while */
     }
     if (r < 0 && movie != NULL) {
-        mr_slipway_remove(b->store, &movie->id, generation, d->path);
+        if (!mr_slipway_remove(b->store, &movie->id, generation, d->path))
+            doubt(b, &movie->id);
         mr_movie_release(movie);
     } else if (r == 0) {
         answer->movie = movie;

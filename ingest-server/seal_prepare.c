@@ -207,13 +207,22 @@ static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
     discard(s, w);
 }
 
-/* Where its journal says SEALED and cannot be removed, it would be "being committed" for ever. */
+/* Of the generation that is given up */
+static bool has_journal(const struct mr_seal *s, const struct work *w)
+{
+    char name[64];
+    struct mr_fs_facts facts;
+    mr_dossier_name(&w->job.id, w->d->generation, "journal", name);
+    return mr_fs_stat(s->commit->store->journal_fd, name, &facts) != -ENOENT;
+}
+
+/* Where its journal cannot be removed, it would be "being committed" for ever if that says SEALED;
+ * else its slabs would be told as durable, and the fsync that failed be tried again. */
 void mr_seal_undo(struct mr_seal *s, struct work *w)
 {
     int r = w->undo == UNDO_TAKE_BACK ? mr_commit_take_back(s->commit, w->d)
                                       : mr_discard_all(s->commit->store, &w->job.id);
-    bool again = w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN
-                                           : mr_discard_is_sealed(s->commit->store, &w->job.id);
+    bool again = w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN : has_journal(s, w);
     w->stuck = again;
     if (!again)
         w->undo = UNDO_NOTHING;

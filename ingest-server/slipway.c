@@ -92,7 +92,7 @@ static int open_journal(const struct mr_store *store, struct mr_movie *movie, in
     return movie->journal_fd < 0 ? mr_err_errno(err, -errno, "journal %s", movie->journal_name) : 0;
 }
 
-void mr_slipway_remove(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
+bool mr_slipway_remove(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
                        const char *path)
 {
     char text[MR_ULID_TEXT];
@@ -100,6 +100,7 @@ void mr_slipway_remove(const struct mr_store *store, const struct mr_ulid *id, u
     if (r < 0)
         mr_error(STAGE, "%s.g%" PRIu32 " is of no use and cannot be removed: %s",
                  mr_ulid_text(id, text), generation, mr_err_name(r));
+    return r == 0;
 }
 
 /* A line that a crash cut short would swallow the next one. What was read may be in memory only:
@@ -175,18 +176,22 @@ int mr_slipway_make(const struct mr_store *store, struct mr_movie *movie,
 
 /* Writes that a dead server had begun may still be under way, to space that no journal tells of and
  * that is given out again. Making the file shorter waits for them: the file system could not give
- * blocks away that are being written. First longer, so that it gets shorter. */
+ * blocks away that are being written. First longer, so that it gets shorter. Where a sync failed,
+ * memory may also know a size that the disk does not, and take it for written: so it is set anew,
+ * and made durable before slabs are read back from behind the size that the disk knows. */
 static int settle(const struct mr_movie *movie, struct mr_err *err)
 {
     struct stat st;
-    off_t end = (off_t)atomic_load(&movie->space_end);
-    if (movie->geometry.layout != MR_LAYOUT_CHUNKS)
-        return 0; /* a place is one slab's for ever, and that has the same bytes each time */
     int r = fstat(movie->part_fd, &st);
+    off_t end = r < 0 ? 0 : st.st_size, size = end;
+    if (movie->geometry.layout == MR_LAYOUT_CHUNKS)
+        end = (off_t)atomic_load(&movie->space_end);
     if (r == 0)
-        r = ftruncate(movie->part_fd, (st.st_size > end ? st.st_size : end) + MR_MOVIE_SLACK);
+        r = ftruncate(movie->part_fd, (size > end ? size : end) + MR_MOVIE_SLACK);
     if (r == 0)
         r = ftruncate(movie->part_fd, end);
+    if (r == 0)
+        r = fsync(movie->part_fd);
     return r < 0 ? mr_err_errno(err, -errno, "part %s", movie->part_name) : 0;
 }
 

@@ -504,6 +504,69 @@ START_TEST(durable_set_is_synced_before_it_is_told)
 }
 END_TEST
 
+/* A sync of it failed, and it could not be removed: what memory says of it is not to be believed.
+ */
+START_TEST(tainted_movie_that_stays_is_read_back)
+{
+    for (int journal = 0; journal <= 1; journal++) {
+        struct rig rig;
+        char part[256];
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        struct mr_extent extent = rig_extent(&open, 5000);
+        struct mr_movie *movie = rig_begin(&rig, &open);
+        rig_land_all(movie, &extent, 1);
+        part_path(movie, "k3", part);
+        sick_disk.no_unlinks = EIO;
+        struct mr_berth_job job = {
+            .kind = MR_BERTH_RELEASE, .movie = movie, .tainted = journal == 0};
+        mr_berth_do(rig.berth, &job);
+        if (journal) {
+            sick_disk.fail_fdatasync = 1;
+            struct mr_berth_answer answer = rig_ask(&rig, &open);
+            ck_assert_int_eq(answer.message->type, MR_HOLD);
+            rig_forget(&answer);
+        }
+        sick_disk.no_unlinks = 0;
+        ck_assert(rig_has(&rig, part));
+        scratch_flip(&rig.scratch, part, 7);
+        struct mr_berth_answer answer = rig_ask(&rig, &open);
+        ck_assert_ptr_nonnull(answer.movie);
+        ck_assert_uint_eq(answer.durable_count, 0);
+        rig_forget(&answer);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+/* Memory may have one that a sync which failed kept from the disk. */
+START_TEST(size_of_a_part_of_an_earlier_life_is_set_anew)
+{
+    struct rig rig;
+    char part[256];
+    struct mr_fs_facts after;
+    const struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    struct mr_extent extent = rig_extent(&open, 5000);
+    struct mr_movie *movie = rig_begin(&rig, &open);
+    rig_land_all(movie, &extent, 1);
+    part_path(movie, "k3", part);
+    mr_movie_release(movie);
+    ck_assert_int_eq(utimensat(rig.store.root_fd, part, long_ago, 0), 0);
+    rig_restart(&rig);
+    ck_assert_int_eq(mr_berth_doubt(rig.berth, &open.movie), 0);
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert(answer.resumed);
+    ck_assert_uint_eq(answer.durable_count, 1);
+    ck_assert_int_eq(mr_fs_stat(rig.store.root_fd, part, &after), 0);
+    ck_assert_uint_eq(after.size, 5000);
+    ck_assert_int_gt(after.mtime_ns, 2 * MR_NS_PER_S); /* changed, and back */
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_durable_set),
          T(doubted_slabs_that_do_not_read_back_are_dropped),
          T(damaged_record_counts_as_not_durable), T(torn_record_does_not_swallow_the_next),
@@ -513,4 +576,5 @@ MR_SUITE("berth", T(new_movie_has_part_and_journal), T(resumed_movie_brings_its_
          T(sealed_movie_is_not_touched), T(failed_movie_stays_failed),
          T(quota_and_group_fail_one_movie), T(full_store_lets_agents_wait),
          T(bad_names_are_refused_for_good), T(links_out_of_the_store_are_not_followed),
-         T(directory_that_is_tidied_away_is_made_again), T(durable_set_is_synced_before_it_is_told))
+         T(directory_that_is_tidied_away_is_made_again), T(durable_set_is_synced_before_it_is_told),
+         T(tainted_movie_that_stays_is_read_back), T(size_of_a_part_of_an_earlier_life_is_set_anew))

@@ -71,6 +71,36 @@ START_TEST(movie_whose_sealed_did_not_sync_goes_when_it_can)
 }
 END_TEST
 
+/* Its slabs would be told as durable, and what the fsync lost would be missed by no further one. */
+START_TEST(part_that_did_not_sync_goes_when_it_can)
+{
+    struct rig rig;
+    struct shipment s;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    sick_disk.fail_fsync = 1;
+    sick_disk.no_unlinks = EIO;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    wait_until_nothing_goes();
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
+    sick_disk.no_unlinks = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_HOLD);
+    free(said.message);
+    end(&sealing);
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert_ptr_nonnull(answer.movie);
+    ck_assert(!answer.resumed);
+    ck_assert_uint_eq(answer.durable_count, 0);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
 /* Placed under another name than the first: that record does not sync, and the file does not go. */
 static void take_the_name(void *ctx)
 {
@@ -140,6 +170,7 @@ START_TEST(what_is_not_undone_is_left_to_the_next_start)
 }
 END_TEST
 
-MR_SUITE("seal_undo", T(movie_whose_sealed_did_not_sync_goes_when_it_can),
+MR_SUITE("seal_undo", T(part_that_did_not_sync_goes_when_it_can),
+         T(movie_whose_sealed_did_not_sync_goes_when_it_can),
          T(movie_that_cannot_be_taken_back_is_when_it_can),
          T(what_is_not_undone_is_left_to_the_next_start))
