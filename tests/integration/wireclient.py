@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from millrace import Skipped
+from millrace import PATIENCE, Skipped
 from pixels import crc64_number
 
 try:
@@ -128,7 +128,7 @@ class Client:
 
     def __init__(self, server, timeout=15):
         need_zmq()
-        self.port, self.timeout = server.port, timeout
+        self.port, self.timeout = server.port, timeout * PATIENCE
         self.context = zmq.Context()
         self.control = self.socket(zmq.DEALER, self.port)
         self.session, self.sequence, self.heard = 0, 0, 0
