@@ -6,6 +6,8 @@ completes."""
 import random
 import re
 import resource
+import signal
+import subprocess
 import sys
 
 from aftermath import check_store, committed, events, is_long, make_movies, total
@@ -43,6 +45,32 @@ def test_disk_dies(work):
 
 def test_xfs_dies(work):
     disk_dies(work, "xfs")
+
+
+def test_read_only_under_way(work):
+    """Nobody can remount a store read-only while a server has it, and who tries does no harm. An
+    ext4 that finds an error makes itself so: the server says it, and told to stop does not wait for
+    a lease that cannot be renewed. Mounted anew, all completes."""
+    with Disk(work, "ext4", 256) as disk:
+        server = disk.server(work, lease="1s")
+        movies = make_movies(work.movies, 2, 48 * MIB, random.Random(1))
+        agent = work.agent(server)
+        wait_for(lambda: (total(server, "received_slabs") or 0) >= 3, what="some slabs")
+        tried = subprocess.run(["mount", "-o", "remount,ro", disk.path], check=False,
+                               capture_output=True, text=True)
+        assert tried.returncode != 0 and "busy" in tried.stderr, tried
+        disk.break_under_way()
+        server.wait_for_message("(?i)read-only")
+        told = committed(agent)
+        if server.alive():
+            server.signal(signal.SIGTERM)
+        assert server.wait() in (0, 74), server.messages()
+        disk.mount_again()
+        server.start()
+        ready = {e["data"]["source_path"] for e in events(server) if "path" in e["data"]}
+        assert told <= ready, f"told of {told}, there is {ready}"
+        wait_for(lambda: len(committed(agent)) == 2, 60, "all movies are committed")
+        check_store(server, movies, folder="")
 
 
 def limit_file_size(program, most):

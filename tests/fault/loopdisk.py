@@ -129,6 +129,15 @@ class Disk:
         finally:
             os.close(fd)
 
+    def break_under_way(self):
+        """ext4 finds an error in itself and lets nothing be written until it is mounted anew."""
+        source = os.path.basename(do("findmnt", "-no", "SOURCE", self.path).strip())
+        do("mount", "-o", "remount,errors=remount-ro", self.path)
+        try:
+            put(f"/sys/fs/ext4/{source}/trigger_fs_error", "tried by a test")
+        except OSError as e:
+            raise Skipped(f"trigger_fs_error: {e}") from None
+
     def mount_again(self):
         self.unmount()
         self.mount()
