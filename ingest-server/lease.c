@@ -487,6 +487,29 @@ int mr_lease_begin_epoch(struct mr_lease *l, uint64_t first_event, struct mr_err
     return r < 0 ? mr_err_errno(err, r, MR_LEASE_DIR ": noting the take-over") : 0;
 }
 
+static uint32_t current(struct mr_lease *l)
+{
+    pthread_mutex_lock(&l->lock);
+    uint32_t generation = l->file->generation;
+    pthread_mutex_unlock(&l->lock);
+    return generation;
+}
+
+/* The next generation's file says so: the thread makes it, as where the lease had run out. */
+void mr_lease_fold_epochs(struct mr_lease *l)
+{
+    uint32_t before = current(l);
+    pthread_mutex_lock(&l->lock);
+    struct mr_epochs *e = &l->file->epochs;
+    e->list[0].generation = mr_epochs_last(e);
+    e->count = 1;
+    pthread_mutex_unlock(&l->lock);
+    while (current(l) == before) {
+        hold_until(l, INT64_MIN);
+        mr_lease_prove(l);
+    }
+}
+
 void mr_lease_prove(struct mr_lease *l)
 {
     if (l == NULL || mr_clock_boottime_ns() < atomic_load(&l->until_ns))

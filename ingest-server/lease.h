@@ -62,6 +62,11 @@ const struct mr_epochs *mr_lease_epochs(const struct mr_lease *lease);
 int mr_lease_begin_epoch(struct mr_lease *lease, uint64_t first_event,
                          struct mr_err *err) MR_MUST_USE;
 
+/* Only the newest epoch is noted from here on, as if it had begun where the oldest one did: all
+ * that belonged to the others is the newest one's now. Main thread, before the epoch begins;
+ * returns when that is durable. */
+void mr_lease_fold_epochs(struct mr_lease *lease);
+
 /* Returns while it is certain that no other server has taken the store before this call: what was
  * made durable before it is seen by any that takes it later. Else does not return before that is
  * certain again, or at all. Cheap; any thread; NULL: always certain. */

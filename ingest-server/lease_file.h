@@ -27,7 +27,7 @@
 #define MR_LEASE_BEAT_BYTES 64u
 #define MR_LEASE_NAME       16       /* a file's name with its NUL */
 #define MR_LEASE_LINE       512      /* room for one LEASE or EPOCH line */
-#define MR_EPOCHS_MAX       512      /* each holds an event segment (64 MiB) of its own */
+#define MR_EPOCHS_MAX       512      /* more are folded into one (mr_lease_fold_epochs) */
 #define MR_EPOCH_PARTS      1024u    /* part generations of a movie in one epoch */
 #define MR_GENERATION_MAX   4194303u /* so that generation x MR_EPOCH_PARTS fits in 32 bits */
 

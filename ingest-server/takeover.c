@@ -245,6 +245,34 @@ static void remove_old_catalogues(const struct mr_store *s)
             (void)unlinkat(s->millrace_fd, name, 0);
 }
 
+/* As many epochs as a lease can note: segments of older ones take the newest one's name, of which
+ * they count just as well, and then only that one is needed. The first epoch's need no note. */
+static int fold_epochs(const struct mr_store *s, struct mr_lease *lease, struct mr_err *err)
+{
+    const struct mr_epochs *epochs = mr_lease_epochs(lease);
+    const uint32_t newest = mr_epochs_last(epochs);
+    struct mr_segment *list = NULL;
+    size_t count = 0;
+    MR_CLEANUP(mr_fs_close)
+    int dir = mr_fs_open_beneath(s->millrace_fd, "events", O_DIRECTORY | O_RDONLY, 0);
+    int r = dir < 0 ? dir : mr_segments_list(dir, epochs, false, &list, &count);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        char from[MR_SEGMENT_NAME], to[MR_SEGMENT_NAME];
+        const struct mr_segment renamed = {.first = list[i].first, .epoch = newest};
+        mr_segment_name(&list[i], from);
+        mr_segment_name(&renamed, to);
+        if (list[i].epoch != 0 && list[i].epoch != newest)
+            r = mr_fs_rename_new(dir, from, dir, to);
+    }
+    free(list);
+    if (r == 0)
+        r = mr_fs_sync_dir(dir);
+    if (r < 0)
+        return mr_err_errno(err, r, "events: giving older ones the newest epoch's name");
+    mr_lease_fold_epochs(lease);
+    return 0;
+}
+
 /* What does not count any more. That it is gone matters to nobody; what cannot be removed stays. */
 static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs)
 {
@@ -307,6 +335,8 @@ static int take(struct mr_store *s, struct mr_lease *lease, struct mr_takeover_n
     mr_failpoint("takeover-begun");
     mr_lease_prove(lease);
     int r = take_movies(&t);
+    if (r == 0 && epochs->count == MR_EPOCHS_MAX)
+        r = fold_epochs(s, lease, err);
     if (r == 0)
         r = mr_segments_copy_last(s->millrace_fd, epochs, s->epoch, &note->first_event, err);
     if (r == 0)
