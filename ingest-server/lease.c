@@ -322,12 +322,11 @@ static void run_out(void *stage)
 {
     struct mr_lease *l = stage;
     struct pollfd left = {.fd = l->left, .events = POLLIN};
-    int64_t held_ns = mr_clock_boottime_ns();
+    int not_held = 0; /* looks, not time: the process may have been stopped */
     while (poll(&left, 1, (int)(l->lease_ns / BEATS / MR_NS_PER_MS)) <= 0) {
-        int64_t now_ns = mr_clock_boottime_ns();
-        if (now_ns < atomic_load(&l->until_ns))
-            held_ns = now_ns;
-        else if (now_ns - held_ns >= l->lease_ns)
+        bool held = mr_clock_boottime_ns() < atomic_load(&l->until_ns);
+        not_held = held ? 0 : not_held + 1;
+        if (not_held > BEATS)
             l->lost(l->ctx, "told to stop, and the lease on the store cannot be renewed: this "
                             "server ends at once; what was acknowledged is on disk");
     }
