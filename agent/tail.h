@@ -2,7 +2,8 @@
 /*
  * The tail stage, thread "tail": what track found becomes movies (consign), the session with a
  * server is kept (transfer), and slabs that are settled and have credit are sent to be read, each
- * with a pool buffer. No buffer or no credit: nothing is read, and the detector's own file is the spool.
+ * with a pool buffer. No buffer or no credit: nothing is read, and the detector's own file is the
+ * spool.
  */
 #ifndef MR_AGENT_TAIL_H
 #define MR_AGENT_TAIL_H

@@ -29,7 +29,7 @@ import urllib.error
 import urllib.request
 
 TIMEOUT = 30.0  # seconds, as all of them here: for a busy machine
-PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", 1))  # times that, in a build that is watched
+PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", 1))  # times that, in an instrumented build
 SKIP = 77
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -62,7 +62,8 @@ def wait_for(condition, timeout=TIMEOUT, what=None):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {timeout * PATIENCE:g} s: {what or condition.__name__}")
+            what = what or condition.__name__
+            raise AssertionError(f"not within {timeout * PATIENCE:g} s: {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
 
