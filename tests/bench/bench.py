@@ -8,6 +8,7 @@ other than it was sent.
 import argparse
 import os
 import shutil
+import signal
 import sys
 
 from bench_cameras import cameras
@@ -31,7 +32,8 @@ SIZES = {
              "distinct_bytes": GIB // 4, "frame_limits": {}, "malloc_slabs": (64, 512),
              "decode_frames": 80, "settle_s": 5},
     "quick": {"rounds": 3, "raw_bytes": GIB, "doses": (0.5,), "k3_frames": 80, "k3_distinct": 8,
-              "ready_movies": 10, "ready_peer_movies": 2, "cameras": (1, 4, 16),
+              "ready_movies": 10, "ready_peer_movies": 2, "small_files": 2000,
+              "small_folders": 200, "cameras": (1, 4, 16),
               "cameras_bytes": GIB, "frames_bytes": GIB // 2, "distinct_bytes": GIB // 8,
               "malloc_slabs": (32, 256), "decode_frames": 40},
     # shows that it works; its figures mean nothing
@@ -98,6 +100,7 @@ def measure(options, sizes, book):
 def main():
     options = parse_options()
     sizes = sizes_of(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))  # and cleans up
     check_room(options, sizes)
     if options.dir:
         os.environ["MILLRACE_TEST_DIR"] = options.dir

@@ -199,6 +199,8 @@ def machine(options):
     flags = set(re.search(r"flags\s*: (.*)", read("/proc/cpuinfo") + "flags : ")[1].split())
     memory = re.search(r"MemTotal:\s+(\d+)", read("/proc/meminfo") + "MemTotal: 0")
     system = re.search(r'PRETTY_NAME="(.*)"', read("/etc/os-release"))
+    load = os.getloadavg()[0]
+    busy = load > 0.5 * os.cpu_count()
     vectors = [f for f in ("avx2", "avx512bw", "gfni") if f in flags]
     return {"cpu": f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores "
                    f"({' '.join(vectors)})",
@@ -210,4 +212,5 @@ def machine(options):
             "peers": "; ".join(f"{p}: {first_line(p, v)}" for p, v in (
                 ("fio", "--version"), ("rsync", "--version"), ("cp", "--version"),
                 ("lsyncd", "--version"))),
-            "load": " ".join(f"{v:.2f}" for v in os.getloadavg()) + " before it began"}
+            "load": f"{load:.2f} before it began"
+                    + ("; others use this machine: trust ratios alone" if busy else "")}

@@ -131,8 +131,11 @@ class Rig:
         last = server.status()["last_event"]
         self.table_of(server)
         began = time.monotonic()
-        push = self.work.push(server, "--stats", "--agent", f"bench{self.ship_count}", *words,
-                              path, timeout=1800)
+        push = millrace.Program(
+            self.work, "millrace-agent", ["push", "--server", server.control, "--stats", "--agent",
+                                          f"bench{self.ship_count}", *words, path])
+        push.results_in_log = True  # a line per file: more than a pipe holds
+        push.start().wait(1800)
         wall = time.monotonic() - began
         if push.process.returncode != 0:
             self.book.say_wrong(f"{path}: push ended with {push.process.returncode}")
