@@ -280,7 +280,7 @@ static int open_sheet(struct mr_agent *a, struct mr_err *err)
     static const char *const names[QUEUES] = {
         [GROWTH_Q] = "growth",       [PARCELS_Q] = "parcels", [PACKED_Q] = "packed",
         [NOTES_Q] = "notes",         [ORDERS_Q] = "orders",   [REPORTS_Q] = "reports",
-        [QUESTIONS_Q] = "questions", [ANSWERS_Q] = "answers"};
+        [QUESTIONS_Q] = "questions", [ANSWERS_Q] = "answers", [UNCACHE_Q] = "uncache"};
     struct mr_tally_level levels[QUEUES + 1] = {[QUEUES] = {.name = "buffers", .pool = a->pool}};
     for (int i = 0; i < QUEUES; i++)
         levels[i] = (struct mr_tally_level){.name = names[i], .queue = a->queues[i]};

@@ -299,6 +299,7 @@ static void copy_levels(struct mr_tally_sheet *s, const struct mr_tally_level *l
 {
     assert(count <= MR_TALLY_LEVELS_MAX);
     for (size_t i = 0; i < count; i++) {
+        assert(levels[i].name != NULL);
         s->levels[i].of = levels[i];
         snprintf(s->levels[i].name, MR_TALLY_NAME, "%.15s", levels[i].name);
     }

@@ -30,7 +30,7 @@ class Raw:
 
     def round(self, server):
         ceiling = self.rig.fio(self.size)
-        done = self.rig.ship("raw", server, self.source)
+        done = self.rig.ship("raw", server, self.source, "--codec", "none")
         stored = done.events[0]["path"]
         self.rig.check_same(self.source, stored)
         self.rig.check_store(server, stored)
