@@ -137,6 +137,39 @@ static int is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t
     return mr_dossier_is_foreign(current) && current != generation;
 }
 
+/* Is another generation of it committed, or failed for good? This one could not be removed then. */
+static int has_verdict(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
+{
+    static const char *const kinds[] = {"ready", "failed"};
+    char event[64];
+    uint64_t sequence = 0;
+    int r = 0;
+    if (mr_catalogue_find_revision(c->catalogue, &d->open.movie, d->open.revision) != NULL)
+        return 1;
+    for (size_t i = 0; r == 0 && sequence == 0 && i < 2; i++) {
+        mr_announce_id(&d->open.movie, kinds[i], d->open.revision, event);
+        r = mr_eventlog_find(c->eventlog, event, &sequence, err);
+    }
+    return r < 0 ? r : sequence > 0;
+}
+
+static int recover_unsealed(const struct mr_commit *c, const char *name, const struct mr_dossier *d,
+                            const struct mr_recovery_found *found, struct mr_err *err)
+{
+    int r = has_verdict(c, d, err);
+    if (r < 0)
+        return r;
+    if (r == 0) {
+        found->unfinished(found->ctx, &d->open.movie);
+        return 0;
+    }
+    r = mr_discard_one(c->store, &d->open.movie, d->generation, d->path);
+    if (r < 0)
+        mr_error(STAGE, "journal %s of a movie that is over cannot be removed: %s", name,
+                 mr_err_name(r));
+    return 0;
+}
+
 static int recover_journal(const struct mr_commit *c, const char *name,
                            const struct mr_recovery_found *found, struct mr_err *err)
 {
@@ -169,17 +202,8 @@ static int recover_journal(const struct mr_commit *c, const char *name,
     if (d->damaged > 0)
         mr_error(STAGE, "journal %s of %s: %llu damaged records do not count", name, d->open.path,
                  (unsigned long long)d->damaged);
-    if (!d->is_sealed && mr_catalogue_find_revision(c->catalogue, &id, d->open.revision) != NULL) {
-        r = mr_discard_one(c->store, &id, generation, d->path);
-        if (r < 0)
-            mr_error(STAGE, "journal %s of a committed movie cannot be removed: %s", name,
-                     mr_err_name(r));
-        return 0;
-    }
-    if (!d->is_sealed) {
-        found->unfinished(found->ctx, &id);
-        return 0;
-    }
+    if (!d->is_sealed)
+        return recover_unsealed(c, name, d, found, err);
     struct mr_dossier *sealed = d;
     d = NULL;
     return recover_sealed(c, sealed, found, err);

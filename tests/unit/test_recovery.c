@@ -282,7 +282,7 @@ START_TEST(sealed_movie_is_not_abandoned)
     leave_sealed(&rig, &open, 5000, 1, false);
     struct mr_message *m;
     struct mr_seal_counts counts;
-    const struct mr_seal_job abandon = {.kind = MR_SEAL_DISCARD, .id = open.movie};
+    const struct mr_seal_job abandon = {.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k3"};
     run(&rig, &abandon, 1, &m, &counts);
     ck_assert_int_eq(m->type, MR_HOLD);
     ck_assert_uint_eq(m->hold.code, MR_REASON_BUSY);
@@ -300,10 +300,46 @@ START_TEST(sealed_movie_is_not_abandoned)
 }
 END_TEST
 
+/* A generation that a sick disk did not let go, of a movie that failed afterwards. */
+START_TEST(what_is_left_of_a_failed_movie_goes)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_message *m;
+    struct mr_seal_counts counts;
+    struct mr_err err = {0};
+    char left[64], *text;
+    size_t bytes;
+    rig_make(&rig);
+    struct mr_open open = rig_movie(MR_OUTPUT_KEEP, 2000, 2000, "a.mrc");
+    ship(&rig, &open, 1, 1, &s);
+    ck_assert_int_eq(
+        mr_fs_read_file(rig.store.journal_fd, s.job.movie->journal_name, 1 << 20, &text, &bytes),
+        0);
+    const struct mr_fail fail = {.movie = open.movie, .extent = s.extent, .text = "gone"};
+    const struct mr_seal_job job = {
+        .kind = MR_SEAL_FAIL, .id = open.movie, .movie = s.job.movie, .fail = &fail};
+    run(&rig, &job, 1, &m, &counts);
+    ck_assert_int_eq(m->type, MR_FAILED);
+    free(m);
+    mr_dossier_name(&open.movie, 2, "journal", left);
+    int fd = openat(rig.store.journal_fd, left, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+    ck_assert_int_eq(mr_fs_pwrite_full(fd, text, bytes, 0), 0);
+    close(fd);
+    free(text);
+    rig_restart(&rig);
+    const struct mr_recovery_found found = {
+        .ctx = &rig, .unfinished = not_expected, .sealed = read_back};
+    ck_assert_int_eq(mr_recovery_run(&rig.commit, &found, &err), 0);
+    ck_assert_int_eq(faccessat(rig.store.journal_fd, left, F_OK, 0), -1);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
          T(revision_that_does_not_read_back_leaves_the_one_before),
          T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
          T(sealed_movie_is_not_abandoned),
          T(journal_that_could_not_be_mended_is_mended_before_it_is_written),
-         T(journal_that_did_not_sync_is_taken_back_later))
+         T(journal_that_did_not_sync_is_taken_back_later), T(what_is_left_of_a_failed_movie_goes))
