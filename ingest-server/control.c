@@ -111,10 +111,10 @@ static void op_finish(void *ctx, enum mr_finish how, const struct mr_sender *fro
                                               [MR_FINISH_FAIL] = MR_SEAL_FAIL,
                                               [MR_FINISH_DISCARD] = MR_SEAL_DISCARD};
     struct mr_control *c = ctx;
-    (void)from;
-    push(c->config.seal_jobs,
-         &(struct mr_seal_job){
-             .kind = kinds[how], .id = *id, .movie = movie, .end = end, .fail = fail});
+    struct mr_seal_job job = {
+        .kind = kinds[how], .id = *id, .movie = movie, .end = end, .fail = fail};
+    snprintf(job.agent, sizeof(job.agent), "%s", from->agent);
+    push(c->config.seal_jobs, &job);
 }
 
 static void op_release(void *ctx, struct mr_movie *movie, bool tainted)

@@ -7,13 +7,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Of one generation; true: no more of them is to be visited. */
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
-                              const struct mr_ulid *id);
+                              const struct mr_ulid *id, const void *ctx);
 
-static bool visit(const struct mr_store *store, const char *journal, visit_journal what)
+static bool visit(const struct mr_store *store, const char *journal, visit_journal what,
+                  const void *ctx)
 {
     struct mr_dossier d;
     struct mr_ulid id;
@@ -22,7 +24,7 @@ static bool visit(const struct mr_store *store, const char *journal, visit_journ
         mr_dossier_read(store->journal_fd, journal, &d, NULL) < 0)
         return false;
     d.generation = generation;
-    bool end = what(store, &d, &id);
+    bool end = what(store, &d, &id, ctx);
     mr_dossier_fini(&d);
     return end;
 }
@@ -35,7 +37,8 @@ static bool is_of(const char *journal, const struct mr_ulid *wanted)
            mr_ulid_equal(&id, wanted);
 }
 
-static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what)
+static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what,
+                        const void *ctx)
 {
     int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -49,7 +52,7 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r == 0 && name != NULL)
-            r = is_of(name, id) && visit(store, name, what);
+            r = is_of(name, id) && visit(store, name, what, ctx);
     }
     closedir(dir);
     return r;
@@ -84,23 +87,31 @@ int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint3
 }
 
 static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
-                       const struct mr_ulid *id)
+                       const struct mr_ulid *id, const void *ctx)
 {
+    (void)ctx;
     int r = mr_discard_one(store, id, d->generation, d->path);
     (void)r; /* the next start finds it */
     return false;
 }
 
 static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,
-                      const struct mr_ulid *id)
+                      const struct mr_ulid *id, const void *ctx)
+{
+    (void)store, (void)id, (void)ctx;
+    return d->is_sealed;
+}
+
+static bool is_of_another(const struct mr_store *store, const struct mr_dossier *d,
+                          const struct mr_ulid *id, const void *agent)
 {
     (void)store, (void)id;
-    return d->is_sealed;
+    return strcmp(d->agent, agent) != 0;
 }
 
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 {
-    int r = each_journal(store, id, remove_one);
+    int r = each_journal(store, id, remove_one, NULL);
     char text[MR_ULID_TEXT]; /* made for a verdict that did not come about: it would be taken for
                                 one */
     unlinkat(store->failed_fd, mr_ulid_text(id, text), AT_REMOVEDIR);
@@ -110,5 +121,12 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id)
 {
-    return each_journal(store, id, is_sealed) != 0; /* not to be told: then it is left alone */
+    return each_journal(store, id, is_sealed, NULL) !=
+           0; /* not to be told: then it is left alone */
+}
+
+bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
+                              const char *agent)
+{
+    return each_journal(store, id, is_of_another, agent) != 0;
 }

@@ -14,6 +14,11 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MU
 /* True where a generation of it is sealed: only its commit may remove that one's journal. */
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id);
 
+/* True where a generation of it was opened by an agent of another name; or where that is not to be
+ * told. */
+bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
+                              const char *agent);
+
 /* One generation's part, for good, and then its journal, not yet for good: path is the final name
  * in that journal. -errno: something of it is left, and its journal still names it. */
 int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,

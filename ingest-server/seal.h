@@ -29,9 +29,10 @@ struct mr_seal_job {
     struct mr_ulid id;
     /* a reference; NULL: DISCARD of one that was not opened since the start */
     struct mr_movie *movie;
-    const struct mr_end *end;   /* COMMIT; borrowed until the answer */
-    const struct mr_fail *fail; /* FAIL; borrowed until the answer */
-    char *event;                /* LOG; owned text */
+    char agent[MR_NAME_MAX + 1]; /* DISCARD: who asks for it */
+    const struct mr_end *end;    /* COMMIT; borrowed until the answer */
+    const struct mr_fail *fail;  /* FAIL; borrowed until the answer */
+    char *event;                 /* LOG; owned text */
     /* RECOVERED; owned: sealed by an earlier server */
     struct mr_dossier *dossier;
     enum mr_commit_state state;

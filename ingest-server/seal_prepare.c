@@ -38,11 +38,18 @@ static void discard(struct mr_seal *s, struct work *w)
     w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
 }
 
-/* Its agent gives it up. One that is sealed is committed all the same, as soon as it can be. */
+/* Its agent gives it up. One that is sealed is committed all the same, as soon as it can be. An id
+ * is no secret, it stands in every event: who has not opened it and is not its agent changes
+ * nothing. */
 static void abandon(struct mr_seal *s, struct work *w)
 {
     struct mr_err err = {0};
-    if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
+    if (w->job.movie == NULL &&
+        mr_discard_is_of_another(s->commit->store, &w->job.id, w->job.agent)) {
+        mr_log_seldom(MR_LOG_WARN, STAGE, "agent %s abandons a movie that is not its own",
+                      w->job.agent);
+        w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
+    } else if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
         mr_err_set(&err, -EBUSY, "it is being committed");
         answer_hold(w, &err);
         w->message->hold.code = MR_REASON_BUSY;

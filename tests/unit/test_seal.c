@@ -258,8 +258,13 @@ START_TEST(abandoned_movie_leaves_nothing)
     ship(&rig, &open, 5000, 1, &s);
     mr_movie_release(s.job.movie);
     rig_restart(&rig);
-    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie};
-    struct mr_message *m = seal_one(&rig, &s);
+    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k4"};
+    struct mr_message *m = seal_one(&rig, &s); /* its id is no secret */
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    ck_assert(rig_has(&rig, "k3/grid7/.millrace"));
+    free(m);
+    snprintf(s.job.agent, sizeof(s.job.agent), "k3");
+    m = seal_one(&rig, &s);
     ck_assert_int_eq(m->type, MR_ABANDONED);
     ck_assert(!rig_has(&rig, "k3/grid7/.millrace"));
     free(m);
