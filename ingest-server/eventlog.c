@@ -42,7 +42,8 @@ struct mr_eventlog {
     int fd;         /* of the last segment; writer */
     int doorbell;
     uint64_t segment_bytes;
-    void (*prove)(void *ctx); /* writer; NULL: none */
+    void (*prove)(void *ctx);     /* writer; NULL: none */
+    void (*is_newest)(void *ctx); /* readers; NULL: none */
     void *prove_ctx;
     bool broken;         /* writer */
     uint64_t next;       /* writer: sequence of the next append */
@@ -311,10 +312,18 @@ static int broken(struct mr_eventlog *log, int code, struct mr_err *err, const c
     return -EIO;
 }
 
-void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx), void *ctx)
+void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx),
+                       void (*is_newest)(void *ctx), void *ctx)
 {
     log->prove = prove;
+    log->is_newest = is_newest;
     log->prove_ctx = ctx;
+}
+
+void mr_eventlog_prove_newest(const struct mr_eventlog *log)
+{
+    if (log->is_newest != NULL)
+        log->is_newest(log->prove_ctx);
 }
 
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)

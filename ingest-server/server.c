@@ -209,6 +209,11 @@ static void prove(void *ctx)
     mr_lease_prove_by_sight(ctx);
 }
 
+static void is_newest(void *ctx)
+{
+    mr_lease_prove(ctx);
+}
+
 static int open_store(struct mr_server *s, int stop, struct mr_err *err)
 {
     const struct mr_ingest_config *c = s->config;
@@ -235,7 +240,7 @@ static int open_store(struct mr_server *s, int stop, struct mr_err *err)
         r = mr_eventlog_open(s->store.millrace_fd, MR_EVENTLOG_SEGMENT_BYTES, &s->eventlog,
                              &log_note, err);
     if (r == 0)
-        mr_eventlog_guard(s->eventlog, prove, s->lease);
+        mr_eventlog_guard(s->eventlog, prove, is_newest, s->lease);
     if (r == 0)
         r = mr_catalogue_open(s->store.millrace_fd, &s->catalogue, &catalogue_note, err);
     say_cut(&log_note);
@@ -433,8 +438,10 @@ int mr_server_start(const struct mr_ingest_config *config, const struct mr_inges
         r = open_store(s, stop, err);
     if (r == 0)
         r = make_stages(s, err);
-    if (r == 0)
+    if (r == 0) {
+        mr_lease_prove(s->lease); /* it may have stood still since it read log and catalogue */
         r = start_threads(s, err);
+    }
     if (r < 0) {
         if (err->code == 0)
             mr_err_errno(err, r, "start");

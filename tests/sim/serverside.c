@@ -267,6 +267,7 @@ static void *life(void *arg)
         return NULL;
     }
     s->serves = true;
+    mr_eventlog_prove_newest(s->eventlog);
     fibre_alone(1);
     oracle_log(s->world, s->eventlog);
     fibre_alone(-1);
