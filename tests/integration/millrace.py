@@ -12,6 +12,7 @@ all. Nothing here sleeps for a fixed time: wait_for() polls a condition and has 
         assert event["data"]["digest"]["file"] == movie.file_crc
 """
 import collections
+import contextlib
 import ctypes
 import json
 import os
@@ -258,9 +259,18 @@ class Program:
         assert self.alive(), f"{self.name} ended with {self.process.returncode}"
         return True
 
+    def is_reported(self):
+        """By a sanitizer, of a process that was perhaps killed later."""
+        said = self.messages() if PATIENCE > 1 and os.path.exists(self.log) else ""
+        return "Sanitizer: " in said or "runtime error: " in said
+
     def end(self):
         """For the workspace: whatever runs is ended."""
         if self.process is not None:
+            if self.alive() and PATIENCE > 1:  # what it leaks or has counted is told at a clean end
+                self.signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(5)
             if self.alive():
                 self.process.kill()
             self.process.wait()
@@ -418,7 +428,8 @@ class Workspace:
     def __exit__(self, kind, value, trace):
         for program in reversed(self.programs):
             program.end()
-        if kind is not None and kind is not Skipped:
+        reports = [program.log for program in self.programs if program.is_reported()]
+        if reports or kind not in (None, Skipped):
             self.show_logs()
         if os.environ.get("MILLRACE_KEEP"):
             print(f"kept: {self.path}")
@@ -432,6 +443,8 @@ class Workspace:
             if os.path.exists(program.log):
                 tail = program.messages().splitlines()[-lines:]
                 print(f"--- {os.path.basename(program.log)}", *tail, sep="\n")
+
+        assert not reports, f"a sanitizer reports in {reports}"
 
     def folder(self, name):
         path = os.path.join(self.path, name)

@@ -4,6 +4,7 @@
  * process ends by _exit, or kills itself at a named step. One that others kill tells nothing.
  */
 #include <signal.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 void __gcov_dump(void); /* of libgcov */
