@@ -64,8 +64,8 @@ struct mr_hello {
 
 /* What of version 1 a server does that its first builds did not */
 #define MR_ABLE_CONFIRM 1u /* it answers CONFIRM, which ended the session before */
-#define MR_ABLE_CODECS  2u /* keep, mrc: slabs in any codec up to OPEN's; before, in that or none \
-                            */
+/* keep, mrc: slabs in any codec up to OPEN's; before, in that or none */
+#define MR_ABLE_CODECS 2u
 
 /* The session is in the envelope */
 struct mr_welcome {

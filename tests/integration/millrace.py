@@ -436,6 +436,7 @@ class Workspace:
             self.temporary._finalizer.detach()
         else:
             self.temporary.cleanup()
+        assert not reports, f"a sanitizer reports in {reports}"
 
     def show_logs(self):
         lines = int(os.environ.get("MILLRACE_LOG_LINES", 40))
@@ -443,8 +444,6 @@ class Workspace:
             if os.path.exists(program.log):
                 tail = program.messages().splitlines()[-lines:]
                 print(f"--- {os.path.basename(program.log)}", *tail, sep="\n")
-
-        assert not reports, f"a sanitizer reports in {reports}"
 
     def folder(self, name):
         path = os.path.join(self.path, name)
