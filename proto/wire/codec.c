@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Payloads of HDF5 filter 32008: header, blocks (each bit-transposed, then LZ4 or zstd), the last
- * few bytes raw. The one file that knows lz4 and zstd. Makes no decision about when to compress;
- * what does not shrink is the caller's to send raw.
+ * few bytes raw. What codes a block is in codec_lz4 and codec_zstd. Makes no decision about when to
+ * compress; what does not shrink is the caller's to send raw.
  *
  * Layout: u64 BE uncompressed bytes, u32 BE block bytes; per block u32 BE length and data. The last
  * block is shorter, a multiple of 8 elements; what is left (fewer than 8 elements) follows
@@ -11,15 +11,14 @@
 #include "wire/codec.h"
 
 #include "wire/bitshuffle.h"
+#include "wire/codec_block.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <lz4.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
 #define HEADER_BYTES 12u
 #define LENGTH_BYTES 4u
@@ -27,14 +26,18 @@
  * coder; 1 MiB adds little and leaves the L2 cache. The size stands in each payload: no reader
  * depends on it. */
 #define BLOCK_BYTES (256u * 1024)
-#define ZSTD_LEVEL  1
+/* Both ways to code are tried on so much of a slab's first block; the one for counts is taken
+ * unless it is worse by more than a part in WORSE. */
+#define SAMPLE_BYTES (32u * 1024)
+#define WORSE        8u
+#define LINE         64u /* alignment: the transpose writes whole cache lines */
 
 struct mr_codec {
     size_t max_bytes;
     uint8_t *planes; /* one transposed block; as large as max_bytes, for a peer's blocks */
-    void *lz4;       /* LZ4_compress_fast_extState's state */
-    ZSTD_CCtx *zstd_pack;
-    ZSTD_DCtx *zstd_unpack;
+    uint8_t *sample, *packed_sample;
+    struct mr_codec_lz4 *lz4;
+    struct mr_codec_zstd *zstd;
 };
 
 /* Where a pack or unpack has come to. */
@@ -69,24 +72,20 @@ uint32_t mr_codec_block_elements(uint32_t element_bytes)
     return BLOCK_BYTES / element_bytes;
 }
 
-size_t mr_codec_bound(size_t bytes)
+static size_t block_bound(size_t bytes)
 {
-    size_t lz4 = (size_t)LZ4_compressBound((int)BLOCK_BYTES);
-    size_t zstd = ZSTD_compressBound(BLOCK_BYTES);
-    size_t block = LENGTH_BYTES + (lz4 > zstd ? lz4 : zstd);
-    return HEADER_BYTES + (bytes / BLOCK_BYTES + 1) * block;
+    size_t lz4 = mr_codec_lz4_bound(bytes), zstd = mr_codec_zstd_bound(bytes);
+    return lz4 > zstd ? lz4 : zstd;
 }
 
-/* zstd sizes its workspace at the first use: let that be now, with a full block. (After 128 blocks
- * in a row of less than a third of that it may trade it for a smaller one; slabs of a movie never
- * are.) */
-static int warm_zstd(struct mr_codec *codec)
+size_t mr_codec_bound(size_t bytes)
 {
-    uint8_t packed[256];
-    memset(codec->planes, 0, BLOCK_BYTES);
-    size_t bytes = ZSTD_compressCCtx(codec->zstd_pack, packed, sizeof(packed), codec->planes,
-                                     BLOCK_BYTES, ZSTD_LEVEL);
-    return ZSTD_isError(bytes) ? -ENOMEM : 0;
+    return HEADER_BYTES + (bytes / BLOCK_BYTES + 1) * (LENGTH_BYTES + block_bound(BLOCK_BYTES));
+}
+
+static void *new_lines(size_t bytes)
+{
+    return aligned_alloc(LINE, (bytes + LINE - 1) / LINE * LINE);
 }
 
 int mr_codec_new(size_t max_bytes, struct mr_codec **ret)
@@ -96,12 +95,11 @@ int mr_codec_new(size_t max_bytes, struct mr_codec **ret)
         return -ENOMEM;
     }
     codec->max_bytes = max_bytes;
-    codec->planes = malloc(max_bytes > BLOCK_BYTES ? max_bytes : BLOCK_BYTES);
-    codec->lz4 = malloc((size_t)LZ4_sizeofState());
-    codec->zstd_pack = ZSTD_createCCtx();
-    codec->zstd_unpack = ZSTD_createDCtx();
-    if (!codec->planes || !codec->lz4 || !codec->zstd_pack || !codec->zstd_unpack ||
-        warm_zstd(codec) != 0) {
+    codec->planes = new_lines(max_bytes > BLOCK_BYTES ? max_bytes : BLOCK_BYTES);
+    codec->sample = new_lines(SAMPLE_BYTES);
+    codec->packed_sample = new_lines(block_bound(SAMPLE_BYTES));
+    if (!codec->planes || !codec->sample || !codec->packed_sample ||
+        mr_codec_lz4_new(&codec->lz4) != 0 || mr_codec_zstd_new(BLOCK_BYTES, &codec->zstd) != 0) {
         mr_codec_free(codec);
         return -ENOMEM;
     }
@@ -112,9 +110,10 @@ int mr_codec_new(size_t max_bytes, struct mr_codec **ret)
 void mr_codec_free(struct mr_codec *codec)
 {
     if (codec) {
-        ZSTD_freeCCtx(codec->zstd_pack);
-        ZSTD_freeDCtx(codec->zstd_unpack);
-        free(codec->lz4);
+        mr_codec_zstd_free(codec->zstd);
+        mr_codec_lz4_free(codec->lz4);
+        free(codec->packed_sample);
+        free(codec->sample);
         free(codec->planes);
         free(codec);
     }
@@ -137,27 +136,54 @@ static uint64_t get_be(const uint8_t *p, size_t bytes)
 }
 
 /* Bytes written, or 0 where they do not fit. */
-static size_t compress(struct mr_codec *codec, enum mr_codec_id id, size_t bytes, uint8_t *out,
-                       size_t capacity)
+static size_t compress(struct mr_codec *codec, enum mr_codec_id id,
+                       const struct mr_codec_block *block, uint8_t *out, size_t capacity)
 {
-    if (id == MR_CODEC_BSLZ4) {
-        int most = capacity > LZ4_MAX_INPUT_SIZE ? LZ4_MAX_INPUT_SIZE : (int)capacity;
-        return (size_t)LZ4_compress_fast_extState(codec->lz4, (const char *)codec->planes,
-                                                  (char *)out, (int)bytes, most, 1);
-    }
-    size_t packed =
-        ZSTD_compressCCtx(codec->zstd_pack, out, capacity, codec->planes, bytes, ZSTD_LEVEL);
-    return ZSTD_isError(packed) ? 0 : packed;
+    return id == MR_CODEC_BSLZ4 ? mr_codec_lz4_pack(codec->lz4, block, out, capacity)
+                                : mr_codec_zstd_pack(codec->zstd, block, out, capacity);
 }
 
-static int pack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
-                      size_t bytes, struct cursor *c)
+/* Are these planes of counts? Compared with the library's way on the start of each plane. */
+static bool has_counts(struct mr_codec *codec, enum mr_codec_id id,
+                       const struct mr_codec_block *block)
+{
+    size_t planes = block->bytes / block->plane_bytes, piece = SAMPLE_BYTES / planes;
+    if (block->plane_bytes < piece) {
+        return false;
+    }
+    for (size_t i = 0; i < planes; i++) {
+        memcpy(codec->sample + i * piece, block->planes + i * block->plane_bytes, piece);
+    }
+    struct mr_codec_block sample = {codec->sample, SAMPLE_BYTES, piece, false};
+    size_t capacity = block_bound(SAMPLE_BYTES);
+    size_t library = compress(codec, id, &sample, codec->packed_sample, capacity);
+    sample.counts = true;
+    size_t counts = compress(codec, id, &sample, codec->packed_sample, capacity);
+    return counts > 0 && counts <= library + library / WORSE;
+}
+
+/* What the blocks of one slab have in common. */
+struct job {
+    enum mr_codec_id id;
+    uint32_t element_bytes;
+    bool looked, counts;
+};
+
+static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes, struct cursor *c)
 {
     if (c->out_left <= LENGTH_BYTES) {
         return -E2BIG;
     }
-    mr_bitshuffle(element_bytes, c->in, bytes / element_bytes, codec->planes);
-    size_t packed = compress(codec, id, bytes, c->out + LENGTH_BYTES, c->out_left - LENGTH_BYTES);
+    mr_bitshuffle(job->element_bytes, c->in, bytes / job->element_bytes, codec->planes);
+    struct mr_codec_block block = {
+        .planes = codec->planes, .bytes = bytes, .plane_bytes = bytes / job->element_bytes / 8};
+    if (!job->looked) {
+        job->looked = true;
+        job->counts = has_counts(codec, job->id, &block);
+    }
+    block.counts = job->counts;
+    size_t packed =
+        compress(codec, job->id, &block, c->out + LENGTH_BYTES, c->out_left - LENGTH_BYTES);
     if (packed == 0) {
         return -E2BIG;
     }
@@ -197,9 +223,10 @@ int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_
     put_be(start, in_bytes, 8);
     put_be(start + 8, BLOCK_BYTES, 4);
     struct cursor c = {in, in_bytes, start + HEADER_BYTES, capacity - HEADER_BYTES};
+    struct job job = {.id = id, .element_bytes = element_bytes};
     size_t block;
     while ((block = next_block(c.in_left, BLOCK_BYTES, element_bytes)) > 0) {
-        int code = pack_block(codec, id, element_bytes, block, &c);
+        int code = pack_block(codec, &job, block, &c);
         if (code != 0) {
             return code;
         }
@@ -215,13 +242,9 @@ int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_
 static bool decompress(struct mr_codec *codec, enum mr_codec_id id, const uint8_t *in,
                        size_t in_bytes, size_t bytes)
 {
-    if (id == MR_CODEC_BSLZ4) {
-        int restored =
-            LZ4_decompress_safe((const char *)in, (char *)codec->planes, (int)in_bytes, (int)bytes);
-        return restored >= 0 && (size_t)restored == bytes;
-    }
-    /* An error is a size far above any block's. */
-    return ZSTD_decompressDCtx(codec->zstd_unpack, codec->planes, bytes, in, in_bytes) == bytes;
+    return id == MR_CODEC_BSLZ4
+               ? mr_codec_lz4_unpack(in, in_bytes, codec->planes, bytes)
+               : mr_codec_zstd_unpack(codec->zstd, in, in_bytes, codec->planes, bytes);
 }
 
 static int unpack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
@@ -231,7 +254,7 @@ static int unpack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t el
         return -EBADMSG;
     }
     size_t packed = (size_t)get_be(c->in, LENGTH_BYTES);
-    if (packed > c->in_left - LENGTH_BYTES || packed > LZ4_MAX_INPUT_SIZE ||
+    if (packed > c->in_left - LENGTH_BYTES ||
         !decompress(codec, id, c->in + LENGTH_BYTES, packed, bytes)) {
         return -EBADMSG;
     }
@@ -273,6 +296,7 @@ int mr_codec_unpack(struct mr_codec *codec, enum mr_codec_id id, uint32_t elemen
 const char *mr_codec_library(void)
 {
     static _Thread_local char text[64];
-    snprintf(text, sizeof(text), "zstd %s, lz4 %s", ZSTD_versionString(), LZ4_versionString());
+    snprintf(text, sizeof(text), "zstd %s, lz4 %s", mr_codec_zstd_version(),
+             mr_codec_lz4_version());
     return text;
 }

@@ -2,6 +2,7 @@
 mr_fuzz(bytes mr_base)
 mr_fuzz(catalogue_line mr_ingest)
 mr_fuzz(codec mr_wire)
+mr_fuzz(codec_runs mr_wire)
 mr_fuzz(config mr_base)
 mr_fuzz(dossier mr_ingest)
 mr_fuzz(eventlog mr_ingest)

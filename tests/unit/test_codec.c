@@ -72,6 +72,40 @@ START_TEST(any_length_comes_back)
 }
 END_TEST
 
+/* Poisson-like counts of several doses: planes of noise, sparse ones, rare ones, empty ones; and
+ * data whose planes are of another kind. */
+static void fill_slab(size_t kind, uint32_t element_bytes)
+{
+    memset(raw, 0, sizeof(raw));
+    for (size_t i = 0; i + element_bytes <= MOST; i += element_bytes) {
+        uint32_t count = 0;
+        for (size_t k = 0; k < 12 && kind < 5; k++) {
+            count += next_random() % 1000 < (uint32_t)(3 << 2 * kind);
+        }
+        uint32_t smooth = (uint32_t)(i * 37 / 4096 + (i >> 9) * 11 + next_random() % 3);
+        uint32_t value = kind < 5 ? count : kind == 5 ? smooth : (uint32_t)i << 2;
+        memcpy(raw + i, &value, element_bytes);
+    }
+}
+
+START_TEST(planes_of_any_kind_come_back)
+{
+    setup();
+    for (size_t kind = 0; kind < 7; kind++) {
+        for (uint32_t element = 1; element <= 4; element *= 2) {
+            fill_slab(kind, element);
+            for (enum mr_codec_id id = MR_CODEC_BSLZ4; id <= MR_CODEC_BSZSTD; id++) {
+                there_and_back(id, element, MOST);
+                there_and_back(id, element, 262144 + 8 * element);
+                there_and_back(id, element, 300000 / element * element);
+                there_and_back(id, element, 65536);
+            }
+        }
+    }
+    teardown();
+}
+END_TEST
+
 START_TEST(what_does_not_shrink_is_refused)
 {
     setup();
@@ -101,9 +135,9 @@ START_TEST(a_small_buffer_is_never_overrun)
         mr_codec_pack(codec, MR_CODEC_BSLZ4, 2, raw, 300005, packed, sizeof(packed), &length), 0);
     for (size_t capacity = 0; capacity < length; capacity += 1 + capacity / 50) {
         memset(packed, 0x5a, sizeof(packed));
-        ck_assert_int_eq(
-            mr_codec_pack(codec, MR_CODEC_BSLZ4, 2, raw, 300005, packed, capacity, &ignored),
-            -E2BIG);
+        int code = mr_codec_pack(codec, MR_CODEC_BSLZ4, 2, raw, 300005, packed, capacity, &ignored);
+        /* with little room a slower way is taken, which may just find it enough */
+        ck_assert(code == -E2BIG || (code == 0 && ignored <= capacity && capacity > length / 2));
         ck_assert_uint_eq(packed[capacity], 0x5a);
     }
     ck_assert_int_eq(
@@ -192,6 +226,7 @@ START_TEST(names_both_ways)
 }
 END_TEST
 
-MR_SUITE("codec", T(any_length_comes_back), T(what_does_not_shrink_is_refused),
-         T(a_small_buffer_is_never_overrun), T(every_truncation_is_noticed),
-         T(absurd_block_sizes_are_refused), T(damage_never_harms), T(names_both_ways))
+MR_SUITE("codec", T(any_length_comes_back), T(planes_of_any_kind_come_back),
+         T(what_does_not_shrink_is_refused), T(a_small_buffer_is_never_overrun),
+         T(every_truncation_is_noticed), T(absurd_block_sizes_are_refused), T(damage_never_harms),
+         T(names_both_ways))
