@@ -46,12 +46,22 @@ SIZES = {
 }
 
 
+NUMBERS = [name for name, value in SIZES["full"].items() if isinstance(value, int)]
+
+
 def parse_items(text):
     chosen = text.split(",")
     for item in chosen:
         if item not in ITEMS:
             raise argparse.ArgumentTypeError(f"{item}: one of {', '.join(ITEMS)}")
     return chosen
+
+
+def parse_size(text):
+    name, _, value = text.partition("=")
+    if name not in NUMBERS or not value.isdigit() or int(value) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: NAME=NUMBER, of {', '.join(NUMBERS)}")
+    return name, int(value)
 
 
 def parse_options():
@@ -62,6 +72,8 @@ def parse_options():
                         help="only shows that it works")
     parser.add_argument("--only", type=parse_items, default=list(ITEMS), metavar="ITEM,...",
                         help=f"of {', '.join(ITEMS)}")
+    parser.add_argument("--set", type=parse_size, action="append", default=[],
+                        metavar="NAME=NUMBER", help=f"one size, of {', '.join(NUMBERS)}")
     parser.add_argument("--rounds", type=int, help="how often each is measured (5; quick 3)")
     parser.add_argument("--pool", default="256MiB", help="the server's memory.pool (256MiB)")
     parser.add_argument("--source", default="/dev/shm", help="where sources lie (/dev/shm)")
@@ -71,7 +83,7 @@ def parse_options():
 
 
 def sizes_of(options):
-    sizes = {**SIZES["full"], **SIZES[options.size]}
+    sizes = {**SIZES["full"], **SIZES[options.size], **dict(options.set)}
     if options.rounds:
         sizes["rounds"] = options.rounds
     return sizes
@@ -105,9 +117,11 @@ def main():
     if options.dir:
         os.environ["MILLRACE_TEST_DIR"] = options.dir
     book = Book(options)
-    measure(options, sizes, book)
-    book.print()
-    print(f"written: {book.save(options.out)}")
+    try:
+        measure(options, sizes, book)
+    finally:  # also what was measured before it was interrupted
+        book.print()
+        print(f"written: {book.save(options.out)}")
     return 1 if book.wrong else 0
 
 
