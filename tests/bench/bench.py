@@ -13,6 +13,7 @@ import sys
 
 from bench_cameras import cameras
 from bench_decode import decode
+from bench_kernels import kernels
 from bench_memory import memory
 from bench_ready import ready
 from bench_report import Book
@@ -21,8 +22,8 @@ from bench_small import small
 from bench_transfer import compressed, frames, raw
 
 # In this order; memory sums up what was before it
-ITEMS = {"raw": raw, "compressed": compressed, "ready": ready, "small": small, "cameras": cameras,
-         "frames": frames, "decode": decode, "memory": memory}
+ITEMS = {"raw": raw, "kernels": kernels, "compressed": compressed, "ready": ready, "small": small,
+         "cameras": cameras, "frames": frames, "decode": decode, "memory": memory}
 MIB, GIB = 1 << 20, 1 << 30
 SIZES = {
     "full": {"rounds": 5, "raw_bytes": 2 * GIB, "doses": (0.25, 0.5, 1.0), "k3": K3,
@@ -30,19 +31,19 @@ SIZES = {
              "ready_peer_movies": 5, "small_files": 10000, "small_folders": 1000,
              "cameras": (1, 2, 4, 8, 16), "cameras_bytes": 4 * GIB, "frames_bytes": GIB,
              "distinct_bytes": GIB // 4, "frame_limits": {}, "malloc_slabs": (64, 512),
-             "decode_frames": 80, "settle_s": 5},
+             "decode_frames": 80, "settle_s": 5, "kernel_rounds": 7},
     "quick": {"rounds": 3, "raw_bytes": GIB, "doses": (0.5,), "k3_frames": 80, "k3_distinct": 8,
               "ready_movies": 10, "ready_peer_movies": 2, "small_files": 2000,
               "small_folders": 200, "cameras": (1, 4, 16),
               "cameras_bytes": GIB, "frames_bytes": GIB // 2, "distinct_bytes": GIB // 8,
-              "malloc_slabs": (32, 256), "decode_frames": 40},
+              "malloc_slabs": (32, 256), "decode_frames": 40, "kernel_rounds": 3},
     # shows that it works; its figures mean nothing
     "tiny": {"rounds": 2, "raw_bytes": 8 * MIB, "doses": (0.5,), "k3": {"nx": 512, "ny": 512},
              "k3_frames": 8, "k3_distinct": 4, "ready_frames": 8, "ready_movies": 2,
              "ready_peer_movies": 1, "small_files": 20, "small_folders": 3, "cameras": (1, 2),
              "cameras_bytes": 8 * MIB, "frames_bytes": MIB, "distinct_bytes": MIB,
              "frame_limits": {"nx": 256, "ny": 256}, "malloc_slabs": (2, 6), "decode_frames": 8,
-             "settle_s": 1},
+             "settle_s": 1, "kernel_rounds": 1},
 }
 
 

@@ -91,6 +91,28 @@ def print_figure(figure, out):
         print(f"      ({figure.note})", file=out)
 
 
+def kind_of(thread):
+    """lane-0 and lane-1 are one kind, all of io_uring's workers another."""
+    return re.sub(r"(-\d+)+$", "", thread)
+
+
+def describe_stages(table):
+    """One line of a stage table: where its CPU time went, and the longest wait for what follows."""
+    used, moved, waits = {}, {}, [(0, "")]
+    for name, row in table["threads"].items():
+        kind = kind_of(name)
+        used[kind] = used.get(kind, 0) + row["cpu_s"]
+        moved[kind] = moved.get(kind, 0) + row.get("MB", 0)
+        waits += [(row.get(what, 0), f"{name} waited for {what.removesuffix('_s')}")
+                  for what in ("room_s", "credit_s")]
+    gb = max(moved.get("tail", 0), moved.get("lane", 0)) / 1000
+    parts = [f"{kind} {number(s / gb)}" for kind, s in sorted(used.items(), key=lambda u: -u[1])
+             if gb > 0 and s > 0.03 * sum(used.values())]
+    seconds, wait = max(waits)
+    longest = f"; {wait} {seconds:.2f} of {table['seconds']:.2f} s" if seconds > 0.01 else ""
+    return f"{table['program']}, CPU-s/GB: {', '.join(parts)}{longest}"
+
+
 class Book:
     """All figures of a run, and what they were measured on."""
 
@@ -122,6 +144,9 @@ class Book:
             for figure in self.figures:
                 if figure.item == item:
                     print_figure(figure, out)
+            for name, tables in self.stages.items():
+                for table in tables if name.split(",")[0] == item else ():
+                    print(f"  {describe_stages(table)}", file=out)
         goals = [g for f in self.figures for g in f.goals()]
         reached = sum(ok for _, _, ok in goals)
         print(f"\n{reached} of {len(goals)} goals reached; {len(self.wrong)} movies arrived wrong",
