@@ -201,6 +201,8 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
         .endpoint_count = job->config->endpoints.count,
         .until_done = job->mode != MR_TRACK_FOLLOW,
         .unreachable_ns = job->unreachable_ns,
+        .cpus = &job->plan->cpus,
+        .packers = job->plan->packers,
         .pool = a->pool,
         .growth = a->queues[GROWTH_Q],
         .reports = a->queues[REPORTS_Q],

@@ -213,6 +213,7 @@ static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
     }
     s->state = MR_SHIPMENT_MOVING;
     s->read_failures = 0;
+    s->weighed = false;
     c->counts.moving++;
     mr_consign_tell(c, s);
 }

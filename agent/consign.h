@@ -74,6 +74,8 @@ void mr_consign_unreadable(struct mr_consign *c, struct mr_shipment *s, const ch
  */
 void mr_consign_stop(struct mr_consign *c);
 
+enum mr_codec_id mr_consign_named_codec(enum mr_codec_wish wish); /* AUTO: none */
+
 bool mr_consign_idle(const struct mr_consign *c); /* nothing waits, nothing moves */
 void mr_consign_count(const struct mr_consign *c, struct mr_consign_counts *ret);
 

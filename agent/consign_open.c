@@ -31,19 +31,26 @@ static enum mr_output output_of(const struct mr_consign *c, const struct mr_ship
     return MR_OUTPUT_KEEP;
 }
 
-static enum mr_codec_id codec_of(const struct mr_consign *c, enum mr_output output)
+enum mr_codec_id mr_consign_named_codec(enum mr_codec_wish wish)
 {
-    switch (c->config.codec) {
-    case MR_CODEC_WISH_NONE:
-        return MR_CODEC_NONE;
+    switch (wish) {
     case MR_CODEC_WISH_BSLZ4:
         return MR_CODEC_BSLZ4;
     case MR_CODEC_WISH_BSZSTD:
         return MR_CODEC_BSZSTD;
     case MR_CODEC_WISH_AUTO:
+    case MR_CODEC_WISH_NONE:
         break;
     }
-    return output == MR_OUTPUT_HDF5 ? MR_CODEC_BSLZ4 : MR_CODEC_NONE;
+    return MR_CODEC_NONE;
+}
+
+static enum mr_codec_id codec_of(const struct mr_consign *c, enum mr_output output)
+{
+    if (c->config.codec != MR_CODEC_WISH_AUTO)
+        return mr_consign_named_codec(c->config.codec);
+    /* Else any that the gauge names when the first slab is read. */
+    return output == MR_OUTPUT_HDF5 ? MR_CODEC_BSLZ4 : MR_CODEC_BSZSTD;
 }
 
 /* Kept big-endian pixels are digested as little-endian ones, slab by slab: where a cut goes through

@@ -2,6 +2,7 @@
 /* From a piece of the source to a slab as it travels. Decides nothing and sends nothing. */
 #include "pack.h"
 
+#include "base/clock.h"
 #include "base/crc64.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -140,8 +141,10 @@ static void compress(struct mr_pack *p, struct mr_parcel *parcel)
     h->crc_wire = h->crc_raw;
     if (parcel->codec == MR_CODEC_NONE || !parcel->pick.send)
         return;
+    uint64_t begun_ns = mr_clock_thread_ns();
     int r = mr_codec_pack(p->codec, parcel->codec, mr_pixel_bytes(parcel->geometry.pixel),
                           parcel->buffer->data, h->raw_bytes, p->scratch, h->raw_bytes - 1, &bytes);
+    parcel->codec_ns = mr_clock_thread_ns() - begun_ns;
     if (r < 0) /* it does not shrink: it goes raw */
         return;
     memcpy(parcel->buffer->data, p->scratch, bytes);
@@ -197,7 +200,10 @@ static void run(void *stage)
                                        .error = r,
                                        .crc_raw = parcel.header.crc_raw,
                                        .crc_pixels = parcel.header.crc_pixels,
-                                       .wire_bytes = parcel.header.wire_bytes};
+                                       .wire_bytes = parcel.header.wire_bytes,
+                                       .codec = parcel.codec,
+                                       .pixel = parcel.geometry.pixel,
+                                       .codec_ns = parcel.codec_ns};
         if (mr_queue_push(p->queues.notes, &note) < 0)
             mr_debug(STAGE, "a slab was packed while the agent stops");
         if (r < 0 || !parcel.pick.send || mr_queue_push(p->queues.out, &parcel) < 0)

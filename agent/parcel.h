@@ -18,6 +18,7 @@ struct mr_parcel {
     int fd;                       /* the source; tail may have closed its own meanwhile */
     struct mr_buffer *buffer;     /* pick.span.source_bytes as read; later what travels */
     struct mr_slab_header header; /* filled by pack */
+    uint64_t codec_ns;            /* likewise: CPU time */
 };
 
 /* What pack tells tail about a parcel it passed on, or could not read. */
@@ -26,6 +27,9 @@ struct mr_packed {
     int error; /* -ENODATA: the source ends before it; -errno of reading; 0: the rest holds */
     uint64_t crc_raw, crc_pixels;
     uint32_t wire_bytes;
+    enum mr_codec_id codec; /* wished for */
+    enum mr_pixel pixel;
+    uint64_t codec_ns; /* CPU time */
 };
 
 #endif

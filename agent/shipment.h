@@ -48,7 +48,9 @@ struct mr_shipment {
     struct mr_ulid id;
     uint32_t revision;
     enum mr_output output;
-    enum mr_codec_id codec;
+    enum mr_codec_id codec;   /* of its OPEN */
+    enum mr_codec_id travels; /* codec auto: what its slabs are packed with, once weighed */
+    bool weighed;
     struct mr_geometry geometry;
     /* facts as of COMPLETE when it was committed: what CHANGED compares with */
     struct mr_fs_facts shipped;

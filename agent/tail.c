@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/tally.h"
 #include "base/text.h"
+#include "sluice.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -42,7 +43,8 @@ struct mr_tail {
     struct mr_tail_config config;
     struct mr_consign *consign;
     struct mr_transfer *transfer;
-    uint8_t *scratch; /* one control message */
+    struct mr_sluice *sluice; /* NULL: the codec is named */
+    uint8_t *scratch;         /* one control message */
     struct mr_message *message;
     enum link_state link;
     size_t endpoint; /* the one in use or to be tried next */
@@ -78,6 +80,8 @@ int mr_tail_new(const struct mr_tail_config *config, struct mr_tail **ret, struc
         r = mr_transfer_new(&config->transfer, &ops, &t->transfer);
         mr_consign_use(t->consign, t->transfer);
     }
+    if (r == 0 && config->consign.codec == MR_CODEC_WISH_AUTO)
+        r = mr_sluice_new(config->cpus, config->packers, &t->sluice);
     if (r < 0) {
         mr_tail_free(t);
         return r;
@@ -90,6 +94,7 @@ void mr_tail_free(struct mr_tail *t)
 {
     if (t == NULL)
         return;
+    mr_sluice_free(t->sluice);
     mr_transfer_free(t->transfer);
     mr_consign_free(t->consign);
     pthread_mutex_destroy(&t->lock);
@@ -103,6 +108,18 @@ void mr_tail_status(struct mr_tail *t, struct mr_tail_status *ret)
     pthread_mutex_lock(&t->lock);
     *ret = t->status;
     pthread_mutex_unlock(&t->lock);
+}
+
+/* How what goes is packed, for the server's status. */
+static void tell_packing(struct mr_tail *t, int64_t now_ns)
+{
+    struct mr_packing p = {.codec = mr_consign_named_codec(t->config.consign.codec)};
+    if (t->sluice != NULL) {
+        mr_sluice_look(t->sluice, t->transfer, t->starved || mr_transfer_lacks_credit(t->transfer),
+                       now_ns);
+        mr_sluice_tell(t->sluice, &p);
+    }
+    mr_transfer_tell_packing(t->transfer, &p);
 }
 
 /* The server hears of it and shows it; while there is none, the log does. */
@@ -127,6 +144,7 @@ static void update_status(struct mr_tail *t, int64_t now_ns)
     struct mr_consign_counts counts;
     mr_consign_count(t->consign, &counts);
     tell_backlog(t, &counts, now_ns);
+    tell_packing(t, now_ns);
     pthread_mutex_lock(&t->lock);
     t->status.counts = counts;
     t->status.connected = mr_transfer_ready(t->transfer);
@@ -326,6 +344,8 @@ static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int co
 static void take_note(struct mr_tail *t, const struct mr_packed *n, int64_t now_ns)
 {
     struct mr_shipment *s = n->pick.owner;
+    if (t->sluice != NULL)
+        mr_sluice_packed(t->sluice, n, now_ns);
     if (n->error < 0) {
         could_not_read(t, &n->pick, n->error, now_ns);
         return;
@@ -375,7 +395,8 @@ static bool pick_one(struct mr_tail *t, int64_t now_ns)
     mr_tally_item(parcel.pick.span.source_bytes);
     s->read_early |= mr_shipment_growing(s);
     parcel.geometry = s->geometry;
-    parcel.codec = s->codec;
+    parcel.codec =
+        t->sluice == NULL ? s->codec : mr_sluice_codec(t->sluice, s, &parcel.pick, now_ns);
     if (mr_queue_push(t->config.parcels, &parcel) < 0)
         drop(&parcel);
     return true;

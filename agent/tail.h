@@ -12,6 +12,7 @@
 #include "base/queue.h"
 #include "base/thread.h"
 #include "consign.h"
+#include "guest.h"
 #include "parcel.h"
 #include "uplink.h"
 
@@ -24,6 +25,8 @@ struct mr_tail_config {
     size_t endpoint_count;
     bool until_done; /* --once, push: end when track has ended and everything has its verdict */
     int64_t unreachable_ns; /* until_done: give up when no server answers for so long; 0: never */
+    const struct mr_guest_cpus *cpus; /* that packing may use, */
+    uint32_t packers;                 /* so many threads of it */
     struct mr_pool *pool;
     struct mr_queue *growth;  /* struct mr_growth, from track */
     struct mr_queue *reports; /* struct mr_report, from uplink */

@@ -95,6 +95,11 @@ void mr_transfer_tell_backlog(struct mr_transfer *t, const struct mr_backlog *ba
     t->backlog = *backlog;
 }
 
+void mr_transfer_tell_packing(struct mr_transfer *t, const struct mr_packing *packing)
+{
+    t->packing = *packing;
+}
+
 bool mr_transfer_ready(const struct mr_transfer *t)
 {
     return t->state == READY;

@@ -45,6 +45,7 @@ void mr_transfer_free(struct mr_transfer *t);
 void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns);
 void mr_transfer_disconnected(struct mr_transfer *t);
 void mr_transfer_tell_backlog(struct mr_transfer *t, const struct mr_backlog *backlog);
+void mr_transfer_tell_packing(struct mr_transfer *t, const struct mr_packing *packing);
 bool mr_transfer_ready(const struct mr_transfer *t); /* WELCOME has come */
 const struct mr_welcome *mr_transfer_welcome(const struct mr_transfer *t);
 uint64_t mr_transfer_session(const struct mr_transfer *t);
@@ -116,6 +117,12 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
 bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick);
 
 /* ---- for status ---- */
+struct mr_transfer_flow {
+    uint64_t landed_raw, landed_wire; /* bytes sent and acked since the start: as in the sources,
+                                         and about as they travelled */
+    uint64_t waiting;                 /* bytes that may be sent and are not durable */
+};
+void mr_transfer_flow(const struct mr_transfer *t, struct mr_transfer_flow *ret);
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t);     /* slabs, all movies */
 uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t); /* of the movies inside, about */
 

@@ -129,6 +129,7 @@ static bool say_ping(struct mr_transfer *t, int64_t now_ns, int64_t real_ns, str
     ret->ping.token = t->pong_due ? t->pong_token : ++t->ping_token;
     ret->ping.real_ns = real_ns;
     ret->ping.backlog = t->backlog;
+    ret->ping.packing = t->packing;
     t->pong_due = false;
     return true;
 }

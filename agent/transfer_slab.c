@@ -21,11 +21,43 @@ static void say_shipped(struct mr_transfer *t, struct movie *m, uint64_t slab)
                    span.source_offset + span.source_bytes);
 }
 
+static void count_landed(struct mr_transfer *t, const struct movie *m, uint64_t slab)
+{
+    struct mr_span span;
+    mr_slab_span(&m->open.geometry, NULL, slab, &span);
+    double share = m->packed_raw > 0 ? (double)m->packed_wire / (double)m->packed_raw : 1;
+    t->flow.landed_raw += span.source_bytes;
+    t->flow.landed_wire += (uint64_t)((double)span.source_bytes * share);
+}
+
+/* Of slabs that are settled as a whole. */
+static uint64_t waiting_of(const struct movie *m)
+{
+    struct mr_span span;
+    mr_slab_span(&m->open.geometry, NULL, 0, &span);
+    uint64_t settled = m->settled_to > m->settled_from ? m->settled_to - m->settled_from : 0;
+    uint64_t durable = m->window.durable * span.source_bytes;
+    if (m->state != LIVE || settled <= durable)
+        return 0;
+    uint64_t left = settled - durable;
+    return m->complete ? left : left / span.source_bytes * span.source_bytes;
+}
+
+void mr_transfer_flow(const struct mr_transfer *t, struct mr_transfer_flow *ret)
+{
+    *ret = t->flow;
+    ret->waiting = 0;
+    for (const struct movie *m = t->movies; m != NULL; m = m->next)
+        ret->waiting += waiting_of(m);
+}
+
 void mr_transfer_slab_durable(struct mr_transfer *t, struct movie *m, uint64_t slab)
 {
     uint64_t before = m->window.in_flight, durable = m->window.durable;
     mr_window_set_durable(&m->window, slab);
     lane_of(t, slab)->in_flight -= before - m->window.in_flight;
+    if (m->window.in_flight < before)
+        count_landed(t, m, slab);
     if (m->window.durable > durable)
         say_shipped(t, m, slab);
 }
@@ -216,6 +248,10 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
     struct movie *m = movie_of_pick(t, pick);
     give_back(t, pick);
     spend(t, pick, wire_bytes, now_ns);
+    if (m != NULL && pick->send) {
+        m->packed_raw += pick->span.raw_bytes;
+        m->packed_wire += wire_bytes;
+    }
     int r = sum(t, pick, crc_raw, crc_pixels);
     if (r == 0 && (m == NULL || m->state != LIVE || t->state != READY))
         r = -ENOENT;

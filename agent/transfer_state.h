@@ -33,6 +33,7 @@ struct movie {
     struct mr_end end; /* once complete */
     char reason[MR_TEXT_MAX];
     struct mr_window window;
+    uint64_t packed_raw, packed_wire; /* bytes of its slabs that were sent */
 };
 
 struct lane_credit {
@@ -53,6 +54,8 @@ struct mr_transfer {
     uint32_t sent_sequence, heard_sequence;
     int64_t heard_ns, sent_ns, pinged_ns;
     struct mr_backlog backlog;
+    struct mr_packing packing;
+    struct mr_transfer_flow flow; /* but for `waiting` */
     struct mr_welcome welcome;
     struct lane_credit lanes[MR_LANES_MAX];
     bool demand_due, pong_due, bye_due, confirm_due;

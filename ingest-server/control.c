@@ -45,7 +45,7 @@ struct mr_control {
     pthread_mutex_t lock; /* of snapshot */
     char *snapshot;
     int64_t snapshot_ns;
-    struct mr_counter duplicates, backlog;
+    struct mr_counter duplicates, backlog, compressing;
 };
 
 /* ---- what intake asks for ---- */
@@ -338,12 +338,21 @@ static void add_session(void *ctx, const struct mr_intake_session_view *v)
     mr_json_put_int(session, "movies", (int64_t)v->movies);
     mr_json_put_int(session, "backlog_bytes", (int64_t)v->backlog.bytes);
     mr_json_put_int(session, "backlog_files", (int64_t)v->backlog.files);
+    mr_json_put_string(session, "codec", mr_codec_name(v->packing.codec));
+    mr_json_put_bool(session, "codec_auto", v->packing.by_itself);
+    mr_json_put_int(session, "link_bytes_per_s", (int64_t)v->packing.link_bytes_per_s);
     mr_json_add(ctx, session);
 }
 
-static void sum_backlog(void *ctx, const struct mr_intake_session_view *v)
+struct agents {
+    uint64_t backlog_bytes, compressing;
+};
+
+static void sum_up(void *ctx, const struct mr_intake_session_view *v)
 {
-    *(uint64_t *)ctx += v->backlog.bytes;
+    struct agents *sum = ctx;
+    sum->backlog_bytes += v->backlog.bytes;
+    sum->compressing += v->packing.codec != MR_CODEC_NONE;
 }
 
 static void add_movie(void *ctx, const struct mr_intake_movie_view *v)
@@ -371,9 +380,10 @@ static void take_snapshot(struct mr_control *c, int64_t now_ns)
     c->snapshot_ns = now_ns;
     struct mr_json *json = mr_json_object();
     struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
-    uint64_t backlog = 0;
-    mr_intake_each_session(c->intake, sum_backlog, &backlog);
-    mr_counter_set(&c->backlog, backlog);
+    struct agents sum = {0};
+    mr_intake_each_session(c->intake, sum_up, &sum);
+    mr_counter_set(&c->backlog, sum.backlog_bytes);
+    mr_counter_set(&c->compressing, sum.compressing);
     mr_intake_each_session(c->intake, add_session, sessions);
     mr_intake_each_movie(c->intake, add_movie, movies);
     mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->duplicates));
@@ -442,6 +452,11 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
                             .help = "What connected agents have to ship and is not durable.",
                             .kind = MR_GAUGE};
     mr_counter_register(&c->backlog);
+    c->compressing =
+        (struct mr_counter){.name = "millrace_agents_compressing",
+                            .help = "Connected agents whose keep and mrc movies travel compressed.",
+                            .kind = MR_GAUGE};
+    mr_counter_register(&c->compressing);
     for (uint16_t i = 0; i < c->lanes; i++)
         c->config.intake.ports[i] = mr_lane_port(config->lanes[i]);
     const struct mr_intake_ops ops = {.ctx = c,
@@ -476,6 +491,7 @@ void mr_control_free(struct mr_control *c)
     mr_intake_free(c->intake);
     mr_counter_unregister(&c->duplicates);
     mr_counter_unregister(&c->backlog);
+    mr_counter_unregister(&c->compressing);
     pthread_mutex_destroy(&c->lock);
     free(c->snapshot);
     free(c->scratch);

@@ -293,7 +293,7 @@ void mr_intake_each_session(const struct mr_intake *in,
         if (s->state != TALKING)
             continue;
         struct mr_intake_session_view view = {
-            .hello = &s->hello, .session = s->token, .backlog = s->backlog};
+            .hello = &s->hello, .session = s->token, .backlog = s->backlog, .packing = s->packing};
         for (const struct entry *e = in->entries; e != NULL; e = e->next)
             view.movies += e->session == i;
         visit(ctx, &view);

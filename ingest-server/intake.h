@@ -132,6 +132,7 @@ struct mr_intake_session_view {
     uint64_t session;
     uint64_t movies;
     struct mr_backlog backlog; /* at the agent, as it last told */
+    struct mr_packing packing; /* likewise */
 };
 void mr_intake_each_movie(const struct mr_intake *in,
                           void (*visit)(void *ctx, const struct mr_intake_movie_view *v),

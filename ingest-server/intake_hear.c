@@ -197,10 +197,12 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
         return;
     case MR_PING:
         s->backlog = m->ping.backlog;
+        s->packing = m->ping.packing;
         mr_intake_say(in, s, &pong);
         return;
     case MR_PONG:
         s->backlog = m->ping.backlog;
+        s->packing = m->ping.packing;
         return;
     case MR_BYE:
         if (s->hello.ephemeral)

@@ -54,6 +54,7 @@ struct session {
     int64_t heard_ns, sent_ns, since_ns, clock_offset_ms;
     bool credit_due;
     struct mr_backlog backlog; /* as its agent last told */
+    struct mr_packing packing; /* likewise */
 };
 
 struct mr_intake {

@@ -35,6 +35,11 @@ int64_t mr_clock_boottime_ns(void)
     return read_clock(CLOCK_BOOTTIME);
 }
 
+uint64_t mr_clock_thread_ns(void)
+{
+    return (uint64_t)read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 /* Rounds towards the past, so that a time before 1970 gets the right day and a positive rest. */
 static time_t whole_seconds(int64_t ns)
 {

@@ -21,6 +21,8 @@ int64_t mr_clock_real_ns(void);
 /* As monotonic, and goes on while the machine is suspended: for what runs out by then. */
 int64_t mr_clock_boottime_ns(void);
 
+uint64_t mr_clock_thread_ns(void); /* CPU time of the calling thread */
+
 /* RFC 3339 with milliseconds, UTC, into ret (MR_TIME_TEXT bytes); returns ret. */
 const char *mr_clock_text(int64_t real_ns, char *ret);
 

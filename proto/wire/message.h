@@ -225,11 +225,19 @@ struct mr_backlog {
     uint32_t files;
 };
 
+/* How an agent packs keep and mrc movies that begin. */
+struct mr_packing {
+    enum mr_codec_id codec;
+    bool by_itself;            /* `codec: auto` */
+    uint64_t link_bytes_per_s; /* by_itself: what the link took when it last was narrow; 0: never */
+};
+
 /* PING and PONG */
 struct mr_ping {
     uint64_t token;
     int64_t real_ns;           /* sender's clock */
     struct mr_backlog backlog; /* a server's is 0, as is that of an agent that tells none */
+    struct mr_packing packing; /* likewise */
 };
 
 struct mr_bye {

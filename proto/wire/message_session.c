@@ -125,6 +125,9 @@ void mr_message_write_ping(struct mr_writer *w, const struct mr_message *m)
     mr_write_i64(w, m->ping.real_ns);
     mr_write_u64(w, m->ping.backlog.bytes);
     mr_write_u32(w, m->ping.backlog.files);
+    mr_write_u8(w, (uint8_t)m->ping.packing.codec);
+    mr_write_u8(w, m->ping.packing.by_itself);
+    mr_write_u64(w, m->ping.packing.link_bytes_per_s);
 }
 
 void mr_message_read_ping(struct mr_fields *f, struct mr_message *m)
@@ -132,10 +135,16 @@ void mr_message_read_ping(struct mr_fields *f, struct mr_message *m)
     m->ping.token = mr_field_u64(f, "token", 0, UINT64_MAX);
     m->ping.real_ns = mr_field_i64(f, "real_ns");
     m->ping.backlog = (struct mr_backlog){0};
+    m->ping.packing = (struct mr_packing){0};
     if (mr_reader_left(&f->reader) == 0) /* appended within version 1 */
         return;
     m->ping.backlog.bytes = mr_field_u64(f, "backlog_bytes", 0, UINT64_MAX);
     m->ping.backlog.files = mr_field_u32(f, "backlog_files", 0, UINT32_MAX);
+    if (mr_reader_left(&f->reader) == 0) /* appended later */
+        return;
+    m->ping.packing.codec = (enum mr_codec_id)mr_field_u8(f, "codec", 0, MR_CODEC_COUNT - 1);
+    m->ping.packing.by_itself = mr_field_bool(f, "by_itself");
+    m->ping.packing.link_bytes_per_s = mr_field_u64(f, "link_bytes_per_s", 0, UINT64_MAX);
 }
 
 void mr_message_write_bye(struct mr_writer *w, const struct mr_message *m)

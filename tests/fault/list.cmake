@@ -12,6 +12,7 @@ if(NOT MILLRACE_SANITIZE) # whose runtime must be loaded first
     ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
   mr_fault(clock_jumps check_clock_jumps.py)
 endif()
+mr_fault(codec_auto check_codec_auto.py)
 mr_fault(commit_steps check_commit_steps.py)
 mr_fault(data_path check_data_path.py)
 mr_fault(fairness check_fairness.py)

@@ -79,9 +79,11 @@ static inline void sample_session_message(struct mr_message *m)
         m->demand =
             (struct mr_demand){.lanes = 2, .wanted = {true, false}, .returned = {0, 4198400}};
     } else if (m->type == MR_PING || m->type == MR_PONG) {
-        m->ping = (struct mr_ping){.token = 77,
-                                   .real_ns = 1795330800000000002,
-                                   .backlog = {.bytes = 5000000000, .files = 3}};
+        m->ping = (struct mr_ping){
+            .token = 77,
+            .real_ns = 1795330800000000002,
+            .backlog = {.bytes = 5000000000, .files = 3},
+            .packing = {.codec = MR_CODEC_BSLZ4, .by_itself = true, .link_bytes_per_s = 117000000}};
     } else if (m->type == MR_BYE) {
         m->bye = (struct mr_bye){MR_REASON_STOPPING, "the server stops"};
     }

@@ -28,6 +28,16 @@ static void on_verdict(void *ctx, void *who, const struct mr_message *m)
     last_verdict = m->type;
 }
 
+static uint64_t shipped_bytes;
+
+static void on_shipped(void *ctx, void *who, uint64_t from, uint64_t to)
+{
+    (void)ctx;
+    ck_assert_ptr_eq(who, &owner);
+    ck_assert_uint_eq(from % SLAB, 0);
+    shipped_bytes += to - from;
+}
+
 static void say(enum mr_message_type type)
 {
     ck_assert(mr_transfer_next_control(t, now, now, &out));
@@ -55,7 +65,7 @@ static void welcome(uint16_t lanes)
         .hello = {.version_min = 1, .version_max = 1, .name = "k3"},
         .ack_timeout_ns = 1000 * MR_NS_PER_MS,
         .idle_credit_ns = 100 * MR_NS_PER_MS};
-    const struct mr_transfer_ops ops = {.verdict = on_verdict};
+    const struct mr_transfer_ops ops = {.verdict = on_verdict, .shipped = on_shipped};
     now = MR_NS_PER_S;
     heard = 0;
     ck_assert_int_eq(mr_transfer_new(&config, &ops, &t), 0);
@@ -166,6 +176,57 @@ START_TEST(test_backlog_is_told_while_slabs_are_sent)
     ck_assert_uint_eq(out.ping.backlog.bytes, 3 * SLAB);
     ck_assert_uint_eq(out.ping.backlog.files, 1);
     silent();
+    mr_transfer_free(t);
+}
+END_TEST
+
+/* Durable and summed, in either order: then it is shipped, once; and what flows is what was sent.
+ */
+START_TEST(test_what_is_shipped_and_what_flows)
+{
+    struct mr_pick pick;
+    struct mr_transfer_flow flow;
+    movie(1, 3, 0);
+    mr_transfer_flow(t, &flow);
+    ck_assert_uint_eq(flow.waiting, 3 * SLAB);
+    ck_assert(mr_transfer_pick(t, now, &pick));
+    ck_assert_int_eq(mr_transfer_packed(t, &pick, 1, 0, MR_SLAB_BYTES / 4, now), 0);
+    ck_assert_uint_eq(shipped_bytes, 0);
+    ack(1, 0);
+    ack(1, 0);
+    ck_assert_uint_eq(shipped_bytes, SLAB);
+    mr_transfer_flow(t, &flow);
+    ck_assert_uint_eq(flow.landed_raw, SLAB);
+    ck_assert_uint_eq(flow.landed_wire, SLAB / 4);
+    ck_assert_uint_eq(flow.waiting, 2 * SLAB);
+    ck_assert(mr_transfer_pick(t, now, &pick));
+    ack(1, 1); /* durable before its note is heard */
+    ck_assert_uint_eq(shipped_bytes, SLAB);
+    ck_assert_int_eq(mr_transfer_packed(t, &pick, 2, 0, MR_SLAB_BYTES, now), 0);
+    ck_assert_uint_eq(shipped_bytes, 2 * SLAB);
+    mr_transfer_flow(t, &flow);
+    ck_assert_uint_eq(flow.landed_raw, 2 * SLAB);
+    ck_assert_uint_eq(flow.waiting, SLAB);
+    mr_transfer_disconnected(t); /* totals stay; nothing is known to wait */
+    mr_transfer_flow(t, &flow);
+    ck_assert_uint_eq(flow.landed_raw, 2 * SLAB);
+    ck_assert_uint_eq(flow.waiting, 0);
+    mr_transfer_free(t);
+}
+END_TEST
+
+/* Of an earlier life: shipped when it was read again, and it did not flow. */
+START_TEST(test_durable_ones_are_shipped_when_they_are_read)
+{
+    struct mr_pick pick;
+    struct mr_transfer_flow flow;
+    movie(1, 1, 1);
+    ck_assert_uint_eq(shipped_bytes, 0);
+    ck_assert(mr_transfer_pick(t, now, &pick));
+    ck_assert_int_eq(mr_transfer_packed(t, &pick, 1, 0, 0, now), 0);
+    ck_assert_uint_eq(shipped_bytes, SLAB);
+    mr_transfer_flow(t, &flow);
+    ck_assert_uint_eq(flow.landed_raw, 0);
     mr_transfer_free(t);
 }
 END_TEST
@@ -353,8 +414,9 @@ START_TEST(test_only_who_announced_it_is_asked)
 END_TEST
 
 MR_SUITE("transfer", T(test_ships_a_movie), T(test_backlog_is_told_while_slabs_are_sent),
-         T(test_empty_movie_ends_at_once), T(test_durable_slabs_are_only_read),
-         T(test_idle_credit_goes_back_and_needed_does_not),
+         T(test_what_is_shipped_and_what_flows),
+         T(test_durable_ones_are_shipped_when_they_are_read), T(test_empty_movie_ends_at_once),
+         T(test_durable_slabs_are_only_read), T(test_idle_credit_goes_back_and_needed_does_not),
          T(test_too_little_credit_goes_back_while_more_is_asked),
          T(test_pick_of_before_hold_is_void), T(test_resend_and_stale),
          T(test_higher_generation_begins_again), T(test_session_ends_where_it_must), T(test_fail),
