@@ -41,8 +41,7 @@ class Cameras:
                      if e["type"] == "millrace.file.ready.v1"]
             return ready if len(ready) == self.count else None
         data = bench_rig.millrace.wait_for(arrived, timeout=300, what="all files are ready")
-        began = [bench_rig.parse_time(d["started"]) for d in data]
-        ended = [bench_rig.parse_time(d["committed"]) for d in data]
+        began, ended = zip(*(bench_rig.course(d) for d in data))
         size = os.path.getsize(source)
         self.check(source, data)
         return (size * self.count / (max(ended) - min(began)) / 1e9,
@@ -82,7 +81,7 @@ def measure(rig, count, source):
 def cameras(rig):
     total = rig.sizes["cameras_bytes"]
     rig.book.titles["cameras"] = (
-        f"agents at once, {total / 1e9:.2f} GB in all; shares: from OPEN to COMMITTED of each, "
+        f"agents at once, {total / 1e9:.2f} GB in all; shares: from seen to COMMITTED of each, "
         "fastest less slowest of the mean")
     alone, memory = None, None
     for count in rig.sizes["cameras"]:

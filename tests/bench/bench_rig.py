@@ -35,6 +35,13 @@ def parse_time(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+def course(data):
+    """When the agent first saw the file and when it was COMMITTED, by this machine's clock: the
+    offset that the server assumed between its clock and the agent's is taken out again."""
+    began = parse_time(data["started"]) + data["clock_offset_ms"] / 1000
+    return began, max(parse_time(data["committed"]), began + 0.001)
+
+
 def lacks(program):
     """None, or why a peer is not measured."""
     return None if shutil.which(program) else f"{program} is not installed"
@@ -125,8 +132,7 @@ class Rig:
         return millrace.wait_for(more, what="a stage table")
 
     def ship(self, item, server, path, *words, count=1):
-        """One push of a file or tree, from OPEN to COMMITTED by the server's clock, with both
-        ends' tables. The agent has another name each time, so nothing is known already."""
+        """One push of a file or tree, from being seen to COMMITTED, with both ends' tables. The agent has another name each time, so nothing is known already."""
         self.ship_count += 1
         last = server.status()["last_event"]
         self.table_of(server)
@@ -147,8 +153,8 @@ class Rig:
         self.note_peak(item, "agent", agent.most_mib, 128)
         self.note_peak(item, "server", table.most_mib, parse_mib(self.options.pool))
         self.book.keep_stages(item, agent, table)
-        seconds = (max(parse_time(e["committed"]) for e in events)
-                   - min(parse_time(e["started"]) for e in events)) if events else wall
+        courses = [course(e) for e in events]
+        seconds = max(c[1] for c in courses) - min(c[0] for c in courses) if courses else wall
         push.end()
         self.work.programs.remove(push)
         return Shipped(events, seconds, wall, agent, table)

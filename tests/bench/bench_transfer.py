@@ -55,7 +55,7 @@ def raw(rig):
         for _ in range(rig.sizes["rounds"]):
             r.round(server)
     os.unlink(r.source)
-    rig.book.add("raw", "millrace, OPEN to COMMITTED", "GB/s", r.ours, beside=[
+    rig.book.add("raw", "millrace, seen to COMMITTED", "GB/s", r.ours, beside=[
         Beside("fio io_uring O_DIRECT write", r.ceiling, 0.9, absent=bench_rig.lacks("fio")),
         Beside("cp + sync", r.copied, 5),
         Beside("rsync + sync", r.rsynced, 4, absent=bench_rig.lacks("rsync")),
