@@ -10,9 +10,9 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "discard.h"
 #include "stand_in.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -329,28 +329,6 @@ static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequen
     return r == -EEXIST ? 0 : r;
 }
 
-/* A fenced server that went on for a moment may have made a part that nobody asked for, and one
- * that ended behind a copy may have left what it had copied from (carry.h). */
-static void remove_strays(const struct mr_store *store, const struct mr_dossier *d)
-{
-    MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, d->path, false);
-    int list = fd < 0 ? -1 : openat(fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = list < 0 ? NULL : fdopendir(list);
-    const char *name = "";
-    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL) {
-        struct mr_ulid id;
-        uint32_t generation;
-        if (mr_dossier_parse_name(name, "part", &id, &generation) == 0 &&
-            mr_ulid_equal(&id, &d->open.movie) && generation != d->generation &&
-            (mr_dossier_epoch(generation) < store->epoch || mr_dossier_is_foreign(generation)))
-            unlinkat(fd, name, 0);
-    }
-    if (dir != NULL)
-        closedir(dir);
-    else
-        mr_fs_close(&list);
-}
-
 static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
 {
     char name[64];
@@ -361,7 +339,7 @@ static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
     if (r < 0)
         mr_log_seldom(MR_LOG_WARN, STAGE, "journal %s cannot be removed: %s", name, mr_err_name(r));
     if (c->store->epoch > 0)
-        remove_strays(c->store, d);
+        mr_discard_strays(c->store, &d->open.movie, d->generation, d->path);
     mr_store_tidy(c->store, d->path);
     return r;
 }

@@ -86,10 +86,33 @@ int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint3
     return r;
 }
 
+void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
+                       const char *path)
+{
+    MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, path, false);
+    int list = fd < 0 ? -1 : openat(fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *dir = list < 0 ? NULL : fdopendir(list);
+    const char *name = "";
+    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL) {
+        struct mr_ulid its;
+        uint32_t stray;
+        if (mr_dossier_parse_name(name, "part", &its, &stray) == 0 && mr_ulid_equal(&its, id) &&
+            stray != generation &&
+            (mr_dossier_epoch(stray) < store->epoch || mr_dossier_is_foreign(stray)))
+            unlinkat(fd, name, 0);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    else
+        mr_fs_close(&list);
+}
+
 static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
                        const struct mr_ulid *id, const void *ctx)
 {
     (void)ctx;
+    if (store->epoch > 0)
+        mr_discard_strays(store, id, d->generation, d->path);
     int r = mr_discard_one(store, id, d->generation, d->path);
     (void)r; /* the next start finds it */
     return false;

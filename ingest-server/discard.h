@@ -19,6 +19,12 @@ bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id
 bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
                               const char *agent);
 
+/* After take-overs: parts of this movie that no journal names. A fenced server that went on for a
+ * moment may have made one, and one that ended behind a copy may have left what it had copied from
+ * (carry.h). Neither the part of that generation nor any that this epoch has made. */
+void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
+                       const char *path);
+
 /* One generation's part, for good, and then its journal, not yet for good: path is the final name
  * in that journal. -errno: something of it is left, and its journal still names it. */
 int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,

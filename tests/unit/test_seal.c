@@ -276,6 +276,31 @@ START_TEST(abandoned_movie_leaves_nothing)
 }
 END_TEST
 
+/* Of two take-overs: what the first server had copied from goes with what it was copied to. */
+START_TEST(abandoned_movie_leaves_no_strays)
+{
+    struct rig rig;
+    struct shipment s;
+    char before[128], foreign[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    rig.store.epoch = 2;
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    mr_ulid_text(&open.movie, id);
+    snprintf(before, sizeof(before), "k3/.millrace/%s.g1025.part", id);
+    snprintf(foreign, sizeof(foreign), "k3/.millrace/%s.g2048.part", id);
+    scratch_append(&rig.scratch, before, "x");
+    scratch_append(&rig.scratch, foreign, "x");
+    mr_movie_release(s.job.movie);
+    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k3"};
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    free(m);
+    ck_assert(!rig_has(&rig, "k3/.millrace"));
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(events_pass_through_in_order)
 {
     struct rig rig;
@@ -462,6 +487,6 @@ MR_SUITE("seal", T(movie_is_committed), T(same_content_is_known),
          T(stored_file_that_changed_is_not_known), T(other_content_gets_another_name),
          T(batch_of_one_name), T(disagreement_discards_and_asks_again),
          T(failed_movie_is_kept_and_told), T(failed_movie_says_whose_fault_it_is),
-         T(abandoned_movie_leaves_nothing), T(events_pass_through_in_order),
-         T(old_revision_expires), T(revision_replaces_no_stranger),
+         T(abandoned_movie_leaves_nothing), T(abandoned_movie_leaves_no_strays),
+         T(events_pass_through_in_order), T(old_revision_expires), T(revision_replaces_no_stranger),
          T(failed_sync_is_not_tried_again), T(full_log_is_waited_for))
