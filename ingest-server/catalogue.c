@@ -37,7 +37,8 @@ struct node {
 struct mr_catalogue {
     int fd;
     char name[MR_CATALOGUE_NAME];
-    bool broken; /* writer */
+    bool broken;                  /* writer */
+    uint64_t bytes, synced_bytes; /* writer: of the file */
     pthread_mutex_t lock;
     struct node **nodes; /* in order of their lines */
     size_t count, room, expired;
@@ -275,10 +276,14 @@ int mr_catalogue_open(int millrace_dir, struct mr_catalogue **ret, struct mr_men
     int r = open_file(c, millrace_dir, err);
     if (r == 0)
         r = mr_mend_scan(c->fd, c->name, true, load_line, &l, note, err);
+    struct stat st;
+    if (r == 0 && fstat(c->fd, &st) < 0)
+        r = mr_err_errno(err, -errno, "%s", c->name);
     if (r < 0) {
         mr_catalogue_close(c);
         return r;
     }
+    c->bytes = c->synced_bytes = (uint64_t)st.st_size;
     mr_fs_reserve(c->fd, ROOM_BYTES);
     *ret = c;
     return 0;
@@ -311,7 +316,11 @@ static int write_line(struct mr_catalogue *c, char *text, struct mr_err *err)
 {
     size_t bytes = text ? strlen(text) : 0, line_bytes = 0;
     char *line = text ? malloc(bytes + 64) : NULL;
-    int r = line ? mr_recordlog_format(text, bytes, line, bytes + 64, &line_bytes) : -ENOMEM;
+    int r = line == NULL ? -ENOMEM
+            : c->bytes == c->synced_bytes
+                ? mr_recordlog_format(text, bytes, line, bytes + 64, &line_bytes)
+                : mr_recordlog_format_behind(c->synced_bytes, text, bytes, line, bytes + 64,
+                                             &line_bytes);
     mr_fs_reserve(c->fd, ROOM_BYTES);
     if (r < 0)
         mr_err_errno(err, r, FILE_NAME ": a line");
@@ -319,6 +328,8 @@ static int write_line(struct mr_catalogue *c, char *text, struct mr_err *err)
         mr_err_errno(err, r, FILE_NAME ": appending");
     else if (r < 0)
         r = broken(c, r, err, "appending");
+    else
+        c->bytes += line_bytes;
     free(line);
     free(text);
     return r;
@@ -390,7 +401,10 @@ int mr_catalogue_sync(struct mr_catalogue *c, struct mr_err *err)
 {
     if (c->broken)
         return mr_err_set(err, -EIO, FILE_NAME ": broken by an earlier error");
-    return fdatasync(c->fd) < 0 ? broken(c, -errno, err, "syncing") : 0;
+    if (fdatasync(c->fd) < 0)
+        return broken(c, -errno, err, "syncing");
+    c->synced_bytes = c->bytes;
+    return 0;
 }
 
 /* ---- questions ---- */

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INDEX_STEP 64u /* every so many records one offset is kept */
@@ -45,11 +46,12 @@ struct mr_eventlog {
     void (*prove)(void *ctx);     /* writer; NULL: none */
     void (*is_newest)(void *ctx); /* readers; NULL: none */
     void *prove_ctx;
-    bool broken;         /* writer */
-    uint64_t next;       /* writer: sequence of the next append */
-    struct mr_idset ids; /* writer */
-    bool says_full;      /* writer */
-    char *text, *line;   /* writer: scratch */
+    bool broken;           /* writer */
+    uint64_t next;         /* writer: sequence of the next append */
+    uint64_t synced_bytes; /* writer: of the last segment */
+    struct mr_idset ids;   /* writer */
+    bool says_full;        /* writer */
+    char *text, *line;     /* writer: scratch */
     _Atomic uint64_t durable;
     pthread_mutex_t lock; /* guards what follows */
     struct segment *segments;
@@ -170,8 +172,7 @@ static int load_record(void *ctx, const char *text, size_t bytes, uint64_t offse
                           "events/%s: event %" PRIu64 " at offset %" PRIu64 ", where %" PRIu64
                           " belongs",
                           l->name, r.sequence, offset, l->log->next);
-    /* 18: the line's checksum, a space before the text and the newline behind it */
-    int n = note_record(l->segment, offset, offset + bytes + 18);
+    int n = note_record(l->segment, offset, 0); /* load_segment knows where the last one ends */
     if (n == 0)
         n = mr_idset_add(&l->log->ids, r.id, r.sequence);
     if (n < 0)
@@ -202,7 +203,12 @@ static int load_segment(struct mr_eventlog *log, size_t index, struct mr_mend_no
     int r = mr_mend_scan(fd, path, last, load_record, &l, note, err);
     if (r < 0)
         return r;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return mr_err_errno(err, -errno, "%s", path);
+    s->bytes = (uint64_t)st.st_size;
     if (last) {
+        log->synced_bytes = s->bytes;
         log->fd = fd;
         fd = -1;
     }
@@ -223,6 +229,7 @@ static int start_segment(struct mr_eventlog *log, struct mr_err *err)
     pthread_mutex_unlock(&log->lock);
     mr_fs_close(&log->fd);
     log->fd = fd;
+    log->synced_bytes = 0;
     if (r == 0)
         r = mr_fs_sync_dir(log->dir);
     return r < 0 ? mr_err_errno(err, r, "events/%s: syncing its directory", name) : 0;
@@ -337,6 +344,7 @@ int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)
     if (log->prove != NULL)
         log->prove(log->prove_ctx);
     atomic_store(&log->durable, log->next - 1);
+    log->synced_bytes = last_segment(log)->bytes;
     uint64_t one = 1;
     ssize_t n = write(log->doorbell, &one, sizeof(one));
     (void)n; /* EAGAIN: it has rung 2^64 - 2 times and nobody came; it is readable all the same */
@@ -367,7 +375,11 @@ static int format_record(struct mr_eventlog *log, const char *json, size_t bytes
         mr_event_number(json, bytes, log->next, t.data + t.length, t.size - t.length, &json_bytes);
     if (r < 0)
         return r;
-    return mr_recordlog_format(log->text, t.length + json_bytes, log->line, LINE_MAX, ret_bytes);
+    size_t length = t.length + json_bytes;
+    return atomic_load(&log->durable) == log->next - 1
+               ? mr_recordlog_format(log->text, length, log->line, LINE_MAX, ret_bytes)
+               : mr_recordlog_format_behind(log->synced_bytes, log->text, length, log->line,
+                                            LINE_MAX, ret_bytes);
 }
 
 static int write_record(struct mr_eventlog *log, size_t bytes, const char *id, struct mr_err *err)
@@ -394,14 +406,15 @@ int mr_eventlog_append(struct mr_eventlog *log, const char *json, size_t bytes,
     size_t line_bytes;
     if (log->broken)
         return mr_err_set(err, -EIO, "event log: broken by an earlier error");
-    if (mr_event_names(json, bytes, type, id) < 0 ||
-        format_record(log, json, bytes, type, id, &line_bytes) < 0)
-        return mr_err_set(err, -EINVAL, "event log: a text that is no event was refused");
-    if (last_segment(log)->count > 0 && last_segment(log)->bytes >= log->segment_bytes) {
+    bool is_event = mr_event_names(json, bytes, type, id) == 0;
+    if (is_event && last_segment(log)->count > 0 &&
+        last_segment(log)->bytes >= log->segment_bytes) { /* first: a line says where it lies */
         int r = roll(log, err);
         if (r < 0)
             return r;
     }
+    if (!is_event || format_record(log, json, bytes, type, id, &line_bytes) < 0)
+        return mr_err_set(err, -EINVAL, "event log: a text that is no event was refused");
     int r = write_record(log, line_bytes, id, err);
     if (r < 0)
         return r;

@@ -125,12 +125,14 @@ int mr_segments_copy(int dir, const char *from, const char *to, bool whole, stru
     int r = mr_recordlog_scan(source, 0, NULL, NULL, &scan);
     if (r < 0)
         return mr_err_errno(err, r, "%s", from);
-    if (whole && scan.torn_tail && mr_recordlog_tail_is_damage(source, &scan))
+    if (whole && mr_recordlog_is_damaged(source, &scan))
         return mr_err_set(err, -EUCLEAN, "%s: damaged record at offset %" PRIu64, from,
                           scan.first_bad);
+    bool torn = scan.bad_records > 0 || scan.torn_tail;
+    uint64_t good_bytes = whole && torn ? scan.first_bad : scan.good_bytes;
     MR_CLEANUP(mr_fs_close)
     int copy = openat(dir, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
-    r = copy < 0 ? -errno : copy_bytes(source, copy, scan.good_bytes);
+    r = copy < 0 ? -errno : copy_bytes(source, copy, good_bytes);
     return r < 0 ? mr_err_errno(err, r, "%s: copying it as %s", from, to) : 0;
 }
 

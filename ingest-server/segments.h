@@ -33,9 +33,9 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
 int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint32_t epoch,
                           uint64_t *ret_first, struct mr_err *err) MR_MUST_USE;
 
-/* Copies a file of records as far as its last good one, durably but for the directory. whole:
- * -EUCLEAN where there is a damaged one behind that, and not only one that was cut short. -EEXIST.
- */
+/* Copies a file of records as far as its last good one, durably but for the directory. whole: as
+ * far as its first damaged one, where that was cut short before it was synced; else -EUCLEAN.
+ * -EEXIST. */
 int mr_segments_copy(int dir, const char *from, const char *to, bool whole,
                      struct mr_err *err) MR_MUST_USE;
 

@@ -23,12 +23,15 @@ static uint64_t hash_of(const char *id)
     return mr_crc64(1, id, strlen(id));
 }
 
-/* Damage of one file, in words. */
-static void tell_damage(const char *name, int fd, const struct mr_recordlog_scan *scan, FILE *out,
-                        uint64_t *damaged)
+/* Damage of one file, in words. appended: its end may have been torn by a power cut, and is cut by
+ * the next start then. */
+static void tell_damage(const char *name, int fd, const struct mr_recordlog_scan *scan,
+                        bool appended, FILE *out, uint64_t *damaged)
 {
+    if (appended && !mr_recordlog_is_damaged(fd, scan))
+        return;
     uint64_t count = scan->bad_records;
-    if (scan->torn_tail && mr_recordlog_tail_is_damage(fd, scan))
+    if (scan->torn_tail && (!appended || mr_recordlog_tail_is_damage(fd, scan)))
         count++;
     *damaged += count;
     if (count > 0)
@@ -152,7 +155,7 @@ int mr_verify_list_read(int millrace_dir, struct mr_verify_list *ret, FILE *out,
         mr_verify_list_free(&list);
         return mr_err_errno(err, r, ".millrace/%s", name);
     }
-    tell_damage(name, fd, &scan, out, damaged);
+    tell_damage(name, fd, &scan, true, out, damaged);
     find_current(&list);
     *ret = list;
     return 0;
@@ -238,7 +241,7 @@ static int visit_event(void *ctx, const char *text, size_t bytes, uint64_t offse
     return n;
 }
 
-static int read_segment(int dir, const char *name, struct reading *r, struct mr_err *err)
+static int read_segment(int dir, const char *name, bool last, struct reading *r, struct mr_err *err)
 {
     struct mr_recordlog_scan scan;
     char path[MR_SEGMENT_NAME + 8];
@@ -253,7 +256,7 @@ static int read_segment(int dir, const char *name, struct reading *r, struct mr_
     if (n < 0)
         return mr_err_errno(err, n, ".millrace/events/%s", name);
     (void)snprintf(path, sizeof(path), "events/%s", name);
-    tell_damage(path, fd, &scan, r->out, r->damaged);
+    tell_damage(path, fd, &scan, last, r->out, r->damaged);
     return 0;
 }
 
@@ -271,7 +274,7 @@ static int read_segments(int millrace_dir, int dir, struct reading *reading, str
     for (size_t i = 0; r == 0 && i < count; i++) {
         char name[MR_SEGMENT_NAME];
         mr_segment_name(&segments[i], name);
-        r = read_segment(dir, name, reading, err);
+        r = read_segment(dir, name, i + 1 == count, reading, err);
     }
     free(segments);
     return r;

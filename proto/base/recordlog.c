@@ -8,39 +8,59 @@
 #include "base/crc64.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CRC_DIGITS = 16, HEAD_BYTES = CRC_DIGITS + 1 };
-#define LINE_MAX_BYTES (HEAD_BYTES + (size_t)MR_RECORD_TEXT_MAX + 1)
+enum { CRC_DIGITS = 16, HEAD_BYTES = CRC_DIGITS + 1, BEHIND = '+' };
+#define MARK_MAX       21 /* of an offset and a space */
+#define LINE_MAX_BYTES (HEAD_BYTES + MARK_MAX + (size_t)MR_RECORD_TEXT_MAX + 1)
 
 static const char digits[] = "0123456789ABCDEF";
 
 /* ---- writing ---- */
 
-static void put_head(char *out, uint64_t crc)
+static void put_head(char *out, uint64_t crc, char separator)
 {
     for (int i = 0; i < CRC_DIGITS; i++)
         out[i] = digits[crc >> (4 * (CRC_DIGITS - 1 - i)) & 0xf];
-    out[CRC_DIGITS] = ' ';
+    out[CRC_DIGITS] = separator;
 }
 
-int mr_recordlog_format(const char *text, size_t bytes, char *ret, size_t size, size_t *ret_bytes)
+static int format(const char *mark, const char *text, size_t bytes, char *ret, size_t size,
+                  size_t *ret_bytes)
 {
+    size_t mark_bytes = strlen(mark), whole = mark_bytes + bytes;
     if (bytes > MR_RECORD_TEXT_MAX)
         return -EMSGSIZE;
     if (bytes > 0 && (memchr(text, '\n', bytes) != NULL || memchr(text, '\0', bytes) != NULL))
         return -EINVAL;
-    if (size < HEAD_BYTES + bytes + 1)
+    if (size < HEAD_BYTES + whole + 1)
         return -ENOSPC;
-    put_head(ret, mr_crc64(0, text, bytes));
+    memcpy(ret + HEAD_BYTES, mark, mark_bytes);
     if (bytes > 0)
-        memcpy(ret + HEAD_BYTES, text, bytes);
-    ret[HEAD_BYTES + bytes] = '\n';
-    *ret_bytes = HEAD_BYTES + bytes + 1;
+        memcpy(ret + HEAD_BYTES + mark_bytes, text, bytes);
+    uint64_t crc = mr_crc64(0, ret + HEAD_BYTES, whole);
+    put_head(ret, mark_bytes > 0 ? ~crc : crc, mark_bytes > 0 ? BEHIND : ' ');
+    ret[HEAD_BYTES + whole] = '\n';
+    *ret_bytes = HEAD_BYTES + whole + 1;
     return 0;
+}
+
+int mr_recordlog_format(const char *text, size_t bytes, char *ret, size_t size, size_t *ret_bytes)
+{
+    return format("", text, bytes, ret, size, ret_bytes);
+}
+
+int mr_recordlog_format_behind(uint64_t synced, const char *text, size_t bytes, char *ret,
+                               size_t size, size_t *ret_bytes)
+{
+    char mark[MARK_MAX + 1];
+    snprintf(mark, sizeof(mark), "%" PRIu64 " ", synced);
+    return format(mark, text, bytes, ret, size, ret_bytes);
 }
 
 int mr_recordlog_append(int fd, const char *lines, size_t bytes)
@@ -86,6 +106,7 @@ struct scanner {
     size_t used;            /* bytes in buffer */
     uint64_t offset;        /* of buffer[0] in the file */
     bool skipping;          /* inside a line longer than any record */
+    bool front;             /* no visits behind the first damaged line */
 };
 
 static int hex_value(char c)
@@ -98,7 +119,7 @@ static int hex_value(char c)
 static bool line_is_good(const char *line, size_t bytes)
 {
     uint64_t crc = 0;
-    if (bytes < HEAD_BYTES || line[CRC_DIGITS] != ' ')
+    if (bytes < HEAD_BYTES || (line[CRC_DIGITS] != ' ' && line[CRC_DIGITS] != BEHIND))
         return false;
     for (int i = 0; i < CRC_DIGITS; i++) {
         int v = hex_value(line[i]);
@@ -108,7 +129,24 @@ static bool line_is_good(const char *line, size_t bytes)
     }
     const char *text = line + HEAD_BYTES;
     size_t text_bytes = bytes - HEAD_BYTES;
-    return crc == mr_crc64(0, text, text_bytes) && memchr(text, '\0', text_bytes) == NULL;
+    uint64_t wanted = mr_crc64(0, text, text_bytes);
+    return crc == (line[CRC_DIGITS] == BEHIND ? ~wanted : wanted) &&
+           memchr(text, '\0', text_bytes) == NULL;
+}
+
+/* Of a good line, at offset: where its text begins, and what is before *ret_synced was synced.
+ * NULL: its mark is none. line ends in a NUL. */
+static const char *text_of(const char *line, uint64_t offset, uint64_t *ret_synced)
+{
+    const char *text = line + HEAD_BYTES;
+    *ret_synced = offset;
+    if (line[CRC_DIGITS] != BEHIND)
+        return text;
+    size_t count = strspn(text, "0123456789");
+    if (count == 0 || count + 1 > MARK_MAX || text[count] != ' ')
+        return NULL;
+    *ret_synced = strtoull(text, NULL, 10);
+    return *ret_synced < offset ? text + count + 1 : NULL;
 }
 
 static void note_damaged(struct scanner *s, uint64_t offset)
@@ -134,13 +172,19 @@ static int take_line(struct scanner *s, char *line, size_t bytes)
         s->skipping = false;
         return 0;
     }
-    if (!line_is_good(line, bytes)) {
+    uint64_t synced = 0;
+    line[bytes] = '\0';
+    const char *text = line_is_good(line, bytes) ? text_of(line, offset, &synced) : NULL;
+    if (text == NULL) {
         note_damaged(s, offset);
         return 0;
     }
     note_good(s, offset + bytes + 1);
-    line[bytes] = '\0';
-    return s->visit == NULL ? 0 : s->visit(s->ctx, line + HEAD_BYTES, bytes - HEAD_BYTES, offset);
+    if (synced > s->scan.synced)
+        s->scan.synced = synced;
+    if (s->visit == NULL || (s->front && s->scan.bad_records > 0))
+        return 0;
+    return s->visit(s->ctx, text, (size_t)(line + bytes - text), offset);
 }
 
 static void drop_front(struct scanner *s, size_t bytes)
@@ -200,21 +244,33 @@ static void finish(struct scanner *s)
         s->scan.first_bad = s->first_damaged;
 }
 
+static int scan_with(struct scanner *s, int fd, struct mr_recordlog_scan *ret)
+{
+    s->buffer = malloc(LINE_MAX_BYTES);
+    if (s->buffer == NULL)
+        return -ENOMEM;
+    int r = scan_file(s, fd);
+    free(s->buffer);
+    if (r != 0)
+        return r;
+    finish(s);
+    *ret = s->scan;
+    return 0;
+}
+
 int mr_recordlog_scan(int fd, uint64_t from, mr_recordlog_visit visit, void *ctx,
                       struct mr_recordlog_scan *ret)
 {
     struct scanner s = {.visit = visit, .ctx = ctx, .offset = from};
     s.scan.good_bytes = from;
-    s.buffer = malloc(LINE_MAX_BYTES);
-    if (s.buffer == NULL)
-        return -ENOMEM;
-    int r = scan_file(&s, fd);
-    free(s.buffer);
-    if (r != 0)
-        return r;
-    finish(&s);
-    *ret = s.scan;
-    return 0;
+    return scan_with(&s, fd, ret);
+}
+
+int mr_recordlog_scan_front(int fd, mr_recordlog_visit visit, void *ctx,
+                            struct mr_recordlog_scan *ret)
+{
+    struct scanner s = {.visit = visit, .ctx = ctx, .front = true};
+    return scan_with(&s, fd, ret);
 }
 
 /* ---- the tail ---- */
@@ -229,9 +285,10 @@ static bool has_zeros(const char *data, size_t bytes)
     return false;
 }
 
+/* A sector that did not come leaves zeros; no flipped bit makes one of a digit or a newline. */
 static bool was_whole(const char *tail, size_t bytes)
 {
-    if (has_zeros(tail, bytes))
+    if (has_zeros(tail, bytes) || tail[0] == '\0' || tail[bytes - 1] == '\0')
         return false;
     if (tail[bytes - 1] == '\n')
         return true;
@@ -254,14 +311,26 @@ static bool read_tail(int fd, char *ret, size_t bytes, uint64_t offset)
     return true;
 }
 
-bool mr_recordlog_tail_is_damage(int fd, const struct mr_recordlog_scan *scan)
+static bool is_damage(int fd, const struct mr_recordlog_scan *scan, uint64_t from)
 {
-    size_t bytes = (size_t)(scan->total_bytes - scan->good_bytes);
+    size_t bytes = (size_t)(scan->total_bytes - from);
     if (bytes == 0 || bytes > TAIL_MAX)
         return bytes > 0;
     char *tail = malloc(bytes);
-    bool damage =
-        tail != NULL && read_tail(fd, tail, bytes, scan->good_bytes) && was_whole(tail, bytes);
+    bool damage = tail != NULL && read_tail(fd, tail, bytes, from) && was_whole(tail, bytes);
     free(tail);
     return damage;
+}
+
+bool mr_recordlog_tail_is_damage(int fd, const struct mr_recordlog_scan *scan)
+{
+    return is_damage(fd, scan, scan->good_bytes);
+}
+
+bool mr_recordlog_is_damaged(int fd, const struct mr_recordlog_scan *scan)
+{
+    if (scan->bad_records == 0 && !scan->torn_tail)
+        return false;
+    /* what is behind it was appended after a sync of it; else its group may have come torn */
+    return scan->first_bad < scan->synced || is_damage(fd, scan, scan->first_bad);
 }

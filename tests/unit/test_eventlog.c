@@ -139,7 +139,8 @@ START_TEST(a_torn_tail_is_cut_and_told)
 {
     struct scratch s = scratch_make();
     struct mr_eventlog *log = open_log(&s, MR_EVENTLOG_SEGMENT_BYTES);
-    fill(log, 1, 3);
+    fill(log, 1, 2);
+    fill(log, 3, 3);
     mr_eventlog_close(log);
     uint64_t whole = scratch_size(&s, FIRST);
     for (uint64_t cut = 1; cut < 300 && cut < whole / 3; cut += 13) {
@@ -171,6 +172,64 @@ static void refused(const struct scratch *s, const char *wanted)
     ck_assert_ptr_nonnull(strstr(err.text, "events/0"));
     ck_assert_ptr_null(log);
 }
+
+/* What a power cut may make of events that were not synced yet: the later ones are there. */
+static void lose(const struct scratch *s, const uint64_t *ends, uint64_t event)
+{
+    static const char zeros[1024];
+    uint64_t from = event < 2 ? 0 : ends[event - 2], bytes = ends[event - 1] - from;
+    int fd = openat(s->fd, FIRST, O_WRONLY | O_CLOEXEC);
+    ck_assert_int_eq(pwrite(fd, zeros, bytes, (off_t)from), (ssize_t)bytes);
+    close(fd);
+}
+
+START_TEST(events_that_were_not_synced_may_have_a_hole)
+{
+    for (uint64_t lost = 3; lost <= 5; lost++) {
+        struct scratch s = scratch_make();
+        struct mr_eventlog *log = open_log(&s, MR_EVENTLOG_SEGMENT_BYTES);
+        struct mr_mend_note note = {0};
+        uint64_t ends[6];
+        fill(log, 1, 1);
+        fill(log, 2, 2);
+        for (uint64_t n = 1; n <= 6; n++) {
+            if (n >= 3)
+                ck_assert_uint_eq(append(log, n), n);
+            ends[n - 1] = n < 2 ? scratch_size(&s, FIRST) / 2 : scratch_size(&s, FIRST);
+        }
+        mr_eventlog_close(log);
+        lose(&s, ends, lost);
+        ck_assert_int_eq(mr_eventlog_open(s.fd, 1 << 20, &log, &note, NULL), 0);
+        ck_assert_uint_eq(mr_eventlog_last(log), lost - 1);
+        ck_assert_uint_eq(note.cut_bytes, ends[5] - ends[lost - 2]);
+        fill(log, lost, 9);
+        ck_assert_uint_eq(read_all(log, 1, 100).count, 9);
+        mr_eventlog_close(log);
+        log = open_log(&s, MR_EVENTLOG_SEGMENT_BYTES);
+        ck_assert_uint_eq(mr_eventlog_last(log), 9);
+        mr_eventlog_close(log);
+        scratch_remove(&s);
+    }
+}
+END_TEST
+
+/* One that was synced may not: what comes behind the sync says so. */
+START_TEST(events_that_were_synced_may_have_no_hole)
+{
+    struct scratch s = scratch_make();
+    struct mr_eventlog *log = open_log(&s, MR_EVENTLOG_SEGMENT_BYTES);
+    uint64_t ends[4];
+    for (uint64_t n = 1; n <= 3; n++) {
+        fill(log, n, n);
+        ends[n - 1] = scratch_size(&s, FIRST);
+    }
+    fill(log, 4, 6);
+    mr_eventlog_close(log);
+    lose(&s, ends, 3);
+    refused(&s, "damaged record at offset");
+    scratch_remove(&s);
+}
+END_TEST
 
 START_TEST(damage_in_the_middle_is_refused)
 {
@@ -483,9 +542,10 @@ END_TEST
 
 MR_SUITE("eventlog", T(numbers_run_from_one_and_are_seen_when_synced),
          T(segments_follow_each_other), T(a_torn_tail_is_cut_and_told),
-         T(damage_in_the_middle_is_refused), T(a_flipped_bit_before_the_last_record_is_refused),
-         T(gaps_and_repeats_are_refused), T(an_event_is_logged_once),
-         T(the_last_word_about_the_store_is_known),
+         T(events_that_were_not_synced_may_have_a_hole),
+         T(events_that_were_synced_may_have_no_hole), T(damage_in_the_middle_is_refused),
+         T(a_flipped_bit_before_the_last_record_is_refused), T(gaps_and_repeats_are_refused),
+         T(an_event_is_logged_once), T(the_last_word_about_the_store_is_known),
          T(without_room_nothing_is_appended_and_the_log_stays_good),
          T(without_room_for_a_new_segment_the_old_one_grows),
          T(a_failed_sync_or_another_error_is_the_end),

@@ -310,9 +310,105 @@ START_TEST(damaged_end_is_told_from_a_torn_one)
 }
 END_TEST
 
+/* Records 1 to 3 (from 0) are appended before any of them is synced; more: 4 and 5 behind that. */
+static int group_of(int fd, bool more, off_t ret_starts[7])
+{
+    static const char *const texts[] = {
+        "zero, a longer record than the others are", "one", "two", "three", "four", "five"};
+    static const int behind[] = {-1, -1, 1, 1, -1, 4};
+    char line[4096];
+    size_t bytes;
+    int count = more ? 6 : 4;
+    for (int i = 0; i < count; i++) {
+        ret_starts[i] = lseek(fd, 0, SEEK_END);
+        size_t length = strlen(texts[i]);
+        int r = behind[i] < 0
+                    ? mr_recordlog_format(texts[i], length, line, sizeof(line), &bytes)
+                    : mr_recordlog_format_behind((uint64_t)ret_starts[behind[i]], texts[i], length,
+                                                 line, sizeof(line), &bytes);
+        ck_assert_int_eq(r, 0);
+        ck_assert_int_eq(mr_recordlog_append(fd, line, bytes), 0);
+    }
+    ret_starts[count] = lseek(fd, 0, SEEK_END);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return open(path, O_RDWR); /* without O_APPEND */
+}
+
+static struct mr_recordlog_scan scan_front(int fd, struct seen *s)
+{
+    struct mr_recordlog_scan r;
+    *s = (struct seen){.stop_at = 0};
+    ck_assert_int_eq(mr_recordlog_scan_front(fd, see, s, &r), 0);
+    return r;
+}
+
+/* A power cut kept the later ones of a group, and lost the sectors of an earlier one. */
+START_TEST(group_with_a_hole_is_torn_and_nothing_more)
+{
+    static const char zeros[64];
+    for (int lost = 1; lost <= 3; lost++)
+        for (int more = 0; more <= 1; more++) {
+            struct seen s;
+            off_t starts[7];
+            int fd = new_file(), writable = group_of(fd, more, starts);
+            ck_assert(!mr_recordlog_is_damaged(fd, &(struct mr_recordlog_scan){0}));
+            size_t bytes = (size_t)(starts[lost + 1] - starts[lost]);
+            ck_assert_int_eq(pwrite(writable, zeros, bytes, starts[lost]), (ssize_t)bytes);
+            struct mr_recordlog_scan r = scan_front(fd, &s);
+            ck_assert_int_eq(s.visits, lost);
+            ck_assert_uint_eq(r.first_bad, (uint64_t)starts[lost]);
+            ck_assert_int_eq(mr_recordlog_is_damaged(fd, &r), more); /* it was synced before */
+            close(writable);
+            close(fd);
+        }
+}
+END_TEST
+
+START_TEST(any_bit_flipped_in_a_group_is_damage)
+{
+    struct seen s;
+    off_t starts[7];
+    char byte;
+    int fd = new_file(), writable = group_of(fd, false, starts);
+    for (off_t at = 0; at < starts[4]; at++)
+        for (int bit = 0; bit < 8; bit++) {
+            ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+            char flipped = (char)(byte ^ 1 << bit);
+            ck_assert_int_eq(pwrite(writable, &flipped, 1, at), 1);
+            struct mr_recordlog_scan r = scan_front(fd, &s);
+            ck_assert_msg(mr_recordlog_is_damaged(fd, &r), "bit %d of byte %ld", bit, (long)at);
+            ck_assert_int_eq(pwrite(writable, &byte, 1, at), 1);
+        }
+    struct mr_recordlog_scan r = scan_front(fd, &s);
+    ck_assert(!mr_recordlog_is_damaged(fd, &r));
+    ck_assert_str_eq(s.texts, "zero, a longer record than the others are|one|two|three|");
+    close(writable);
+    close(fd);
+}
+END_TEST
+
+/* The one byte that a record has in the sector that was lost */
+START_TEST(single_byte_lost_at_a_group_s_edge_is_torn)
+{
+    struct seen s;
+    off_t starts[7];
+    for (int end = 0; end <= 1; end++) {
+        int fd = new_file(), writable = group_of(fd, false, starts);
+        ck_assert_int_eq(pwrite(writable, "", 1, end ? starts[4] - 1 : starts[1]), 1);
+        struct mr_recordlog_scan r = scan_front(fd, &s);
+        ck_assert(!mr_recordlog_is_damaged(fd, &r));
+        ck_assert_uint_eq(r.first_bad, (uint64_t)starts[end ? 3 : 1]);
+        close(writable);
+        close(fd);
+    }
+}
+END_TEST
+
 MR_SUITE("recordlog", T(a_line_is_crc_and_text), T(damaged_end_is_told_from_a_torn_one),
          T(what_cannot_be_a_line_is_refused), T(records_come_back_in_order),
          T(a_tail_cut_anywhere_is_torn_and_nothing_more), T(any_byte_flipped_is_found),
          T(damage_in_the_middle_and_at_the_end), T(a_line_longer_than_any_record_is_one_damage),
          T(the_longest_record_is_read), T(the_visitor_may_stop), T(a_short_write_is_an_error),
-         T(threads_append_whole_lines))
+         T(threads_append_whole_lines), T(group_with_a_hole_is_torn_and_nothing_more),
+         T(any_bit_flipped_in_a_group_is_damage), T(single_byte_lost_at_a_group_s_edge_is_torn))
