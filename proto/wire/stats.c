@@ -6,6 +6,8 @@
  */
 #include "wire/stats.h"
 
+#include "wire/stats_tally.h"
+
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
@@ -13,51 +15,14 @@
 #include <math.h>
 #include <string.h>
 
-/* Pixels a block holds: 255 * 255 * BLOCK and 65535 * BLOCK fit 32 bits. */
-#define BLOCK 4096u
+#define BLOCK 4096u /* floats that are looked at twice */
 #define LANES 8u
 /* Pixels of a movie, at most: sums of squares then fit 128 bits with room to merge. */
 #define COUNT_MAX (1ull << 56)
 
-/* Of one block of integers */
-struct tally {
-    int32_t min, max;
-    int64_t sum;
-    uint64_t squares;
-};
-
 static size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
-}
-
-static struct tally tally_i8(const uint8_t *p, size_t n)
-{
-    int8_t min = INT8_MAX, max = INT8_MIN;
-    int32_t sum = 0;
-    uint32_t squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        int8_t v = (int8_t)p[i];
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-        sum += v;
-        squares += (uint32_t)(v * v);
-    }
-    return (struct tally){min, max, sum, squares};
-}
-
-static struct tally tally_u8(const uint8_t *p, size_t n)
-{
-    uint8_t min = UINT8_MAX, max = 0;
-    uint32_t sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t v = p[i];
-        min = p[i] < min ? p[i] : min;
-        max = p[i] > max ? p[i] : max;
-        sum += v;
-        squares += v * v;
-    }
-    return (struct tally){min, max, (int64_t)sum, squares};
 }
 
 static uint16_t load_16(const uint8_t *p)
@@ -67,37 +32,7 @@ static uint16_t load_16(const uint8_t *p)
     return le16toh(v);
 }
 
-static struct tally tally_i16(const uint8_t *p, size_t n)
-{
-    int16_t min = INT16_MAX, max = INT16_MIN;
-    int32_t sum = 0;
-    uint64_t squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        int16_t v = (int16_t)load_16(p + 2 * i);
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-        sum += v;
-        squares += (uint32_t)(v * v);
-    }
-    return (struct tally){min, max, sum, squares};
-}
-
-static struct tally tally_u16(const uint8_t *p, size_t n)
-{
-    uint16_t min = UINT16_MAX, max = 0;
-    uint32_t sum = 0;
-    uint64_t squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint16_t v = load_16(p + 2 * i);
-        min = v < min ? v : min;
-        max = v > max ? v : max;
-        sum += v;
-        squares += (uint32_t)v * v;
-    }
-    return (struct tally){min, max, (int64_t)sum, squares};
-}
-
-static void add_tally(struct mr_stats *s, struct tally t, uint64_t pixels)
+static void add_tally(struct mr_stats *s, struct mr_stats_tally t, uint64_t pixels)
 {
     struct mr_stats block = {.kind = MR_STATS_EXACT,
                              .count = pixels,
@@ -108,46 +43,13 @@ static void add_tally(struct mr_stats *s, struct tally t, uint64_t pixels)
     mr_stats_merge(s, &block);
 }
 
-static void stats_of_integers(enum mr_pixel pixel, const uint8_t *p, size_t pixels,
+static void stats_of_integers(enum mr_pixel pixel, const uint8_t *p, size_t bytes,
                               struct mr_stats *s)
 {
-    size_t size = mr_pixel_bytes(pixel);
-    for (size_t at = 0; at < pixels; at += BLOCK) {
-        size_t n = min_size(BLOCK, pixels - at);
-        const uint8_t *block = p + at * size;
-        if (pixel == MR_PIXEL_I8) {
-            add_tally(s, tally_i8(block, n), n);
-        } else if (pixel == MR_PIXEL_U8) {
-            add_tally(s, tally_u8(block, n), n);
-        } else if (pixel == MR_PIXEL_I16) {
-            add_tally(s, tally_i16(block, n), n);
-        } else {
-            add_tally(s, tally_u16(block, n), n);
-        }
-    }
-}
-
-/* Two nibbles a byte. */
-static struct tally tally_u4(const uint8_t *p, size_t n)
-{
-    uint8_t min = 15, max = 0;
-    uint32_t sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t low = p[i] & 15u, high = (uint8_t)(p[i] >> 4);
-        uint8_t less = low < high ? low : high, more = low < high ? high : low;
-        min = less < min ? less : min;
-        max = more > max ? more : max;
-        sum += (uint32_t)low + high;
-        squares += (uint32_t)low * low + (uint32_t)high * high;
-    }
-    return (struct tally){min, max, (int64_t)sum, squares};
-}
-
-static void stats_of_nibbles(const uint8_t *p, size_t bytes, struct mr_stats *s)
-{
-    for (size_t at = 0; at < bytes; at += BLOCK) {
-        size_t n = min_size(BLOCK, bytes - at);
-        add_tally(s, tally_u4(p + at, n), 2 * n);
+    for (size_t at = 0; at < bytes; at += MR_STATS_TALLY_BYTES) {
+        size_t n = min_size(MR_STATS_TALLY_BYTES, bytes - at);
+        uint64_t pixels = pixel == MR_PIXEL_U4 ? 2 * n : n / mr_pixel_bytes(pixel);
+        add_tally(s, mr_stats_tally(pixel, p + at, n), pixels);
     }
 }
 
@@ -157,9 +59,9 @@ static void stats_of_odd_rows(uint64_t width, const uint8_t *p, size_t bytes, st
     size_t row_bytes = (size_t)mr_pixel_row_bytes(MR_PIXEL_U4, width);
     assert(bytes % row_bytes == 0);
     for (size_t at = 0; at < bytes; at += row_bytes) {
-        stats_of_nibbles(p + at, row_bytes - 1, s);
+        stats_of_integers(MR_PIXEL_U4, p + at, row_bytes - 1, s);
         uint8_t last = p[at + row_bytes - 1] & 15u;
-        add_tally(s, tally_u8(&last, 1), 1);
+        add_tally(s, mr_stats_tally(MR_PIXEL_U8, &last, 1), 1);
     }
 }
 
@@ -303,7 +205,7 @@ void mr_stats_of(enum mr_pixel pixel, uint64_t width, const void *data, size_t b
     case MR_PIXEL_U8:
     case MR_PIXEL_I16:
     case MR_PIXEL_U16:
-        stats_of_integers(pixel, data, bytes / size, &s);
+        stats_of_integers(pixel, data, bytes, &s);
         break;
     case MR_PIXEL_F16:
     case MR_PIXEL_F32:
@@ -311,7 +213,7 @@ void mr_stats_of(enum mr_pixel pixel, uint64_t width, const void *data, size_t b
         break;
     case MR_PIXEL_U4:
         if (width % 2 == 0) {
-            stats_of_nibbles(data, bytes, &s);
+            stats_of_integers(pixel, data, bytes, &s);
         } else {
             stats_of_odd_rows(width, data, bytes, &s);
         }
