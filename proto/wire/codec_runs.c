@@ -17,12 +17,12 @@
 #define NIBBLE      15u  /* a length of so much or more goes on in further bytes */
 #define LENGTH_STEP 255u /* each of them, but the last */
 
-#define GROUP   64u           /* bytes, one bit each of a mask */
-#define WINDOW  (32u * 1024u) /* what `seen` is about: a plane, where blocks are of 256 KiB */
-#define SLACK   32u           /* bytes that are written ahead of what is kept */
-#define BATCH   MR_CODEC_RUNS_BATCH
-#define LONG    MR_CODEC_RUNS_LONG
-#define LITERAL 16u /* bytes copied where fewer than NIBBLE are literals */
+#define GROUP  64u           /* bytes, one bit each of a mask */
+#define WINDOW (32u * 1024u) /* what `seen` is about: a plane, where blocks are of 256 KiB */
+#define SLACK  80u           /* bytes that are written ahead of what is kept */
+#define BATCH  MR_CODEC_RUNS_BATCH
+#define LONG   MR_CODEC_RUNS_LONG
+#define SHORT  64u /* literals, fewer, that are copied without a look at how many */
 
 size_t mr_codec_runs_bound(size_t bytes)
 {
@@ -36,12 +36,16 @@ size_t mr_codec_runs_bound(size_t bytes)
 #define TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
 #define INLINE static inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt,popcnt")))
 
-/* Where an encoding has come to. */
-struct cursor {
+/* Where an encoding has come to: what is written, and the offset of the first byte that is not yet
+ * in it. Passed by value, for a loop that keeps it in registers. */
+struct place {
+    uint8_t *out;
+    size_t literals;
+};
+
+/* What the search for runs carries on. */
+struct search {
     const uint8_t *in;
-    uint8_t *out;    /* written so far */
-    size_t literals; /* offset of the first byte that is not yet in out */
-    size_t window;   /* offset where the window starts */
     uint64_t before; /* the mask of the group before */
     size_t carried;  /* zeros at the end of what was looked at */
     bool dense;      /* of late about half was zeros: short runs are worth having */
@@ -103,25 +107,25 @@ INLINE struct mr_codec_run next_run(uint64_t *ends, uint64_t zeros, size_t at, s
 
 /* Finds the runs that end in [at, stop). Writes four or so at a time, whether there are so many or
  * not: a count that is guessed wrong costs more. */
-INLINE size_t find_runs(struct cursor *c, size_t at, size_t stop, struct mr_codec_run *runs)
+INLINE size_t find_runs(struct search *s, size_t at, size_t stop, struct mr_codec_run *runs)
 {
     size_t count = 0, zeros_seen = 0, bytes = stop - at;
     for (; at < stop; at += GROUP) {
-        uint64_t zeros = zeros_of_64(c->in + at);
-        uint64_t ends = run_ends(zeros, c->before, c->dense);
+        uint64_t zeros = zeros_of_64(s->in + at);
+        uint64_t ends = run_ends(zeros, s->before, s->dense);
         size_t here = (size_t)_mm_popcnt_u64(ends);
         for (size_t i = 0; i < here; i += 4) {
-            runs[count + i] = next_run(&ends, zeros, at, c->carried);
-            runs[count + i + 1] = next_run(&ends, zeros, at, c->carried);
-            runs[count + i + 2] = next_run(&ends, zeros, at, c->carried);
-            runs[count + i + 3] = next_run(&ends, zeros, at, c->carried);
+            runs[count + i] = next_run(&ends, zeros, at, s->carried);
+            runs[count + i + 1] = next_run(&ends, zeros, at, s->carried);
+            runs[count + i + 2] = next_run(&ends, zeros, at, s->carried);
+            runs[count + i + 3] = next_run(&ends, zeros, at, s->carried);
         }
         count += here;
         zeros_seen += (size_t)_mm_popcnt_u64(zeros);
-        c->carried = zeros == ~(uint64_t)0 ? c->carried + GROUP : _lzcnt_u64(~zeros);
-        c->before = zeros;
+        s->carried = zeros == ~(uint64_t)0 ? s->carried + GROUP : _lzcnt_u64(~zeros);
+        s->before = zeros;
     }
-    c->dense = zeros_seen > bytes / 4 && zeros_seen < bytes - bytes / 4;
+    s->dense = zeros_seen > bytes / 4 && zeros_seen < bytes - bytes / 4;
     return count;
 }
 
@@ -143,104 +147,107 @@ static uint8_t *put_literals(uint8_t *out, const uint8_t *from, size_t count)
 }
 
 /* A sequence of any lengths. */
-static __attribute__((noinline)) void put_sequence(struct cursor *c, struct match m)
+static __attribute__((noinline)) struct place put_sequence(const uint8_t *in, struct place at,
+                                                           struct match m)
 {
-    size_t literals = m.start - c->literals, length = m.end - m.start - MATCH_LEAST;
-    *c->out = (uint8_t)((literals < NIBBLE ? literals : NIBBLE) << 4 |
+    size_t literals = m.start - at.literals, length = m.end - m.start - MATCH_LEAST;
+    *at.out = (uint8_t)((literals < NIBBLE ? literals : NIBBLE) << 4 |
                         (length < NIBBLE ? length : NIBBLE));
-    uint8_t *out = put_literals(c->out + 1, c->in + c->literals, literals);
+    uint8_t *out = put_literals(at.out + 1, in + at.literals, literals);
     *out++ = (uint8_t)m.back;
     *out++ = (uint8_t)(m.back >> 8);
-    c->out = length < NIBBLE ? out : put_length(out, length - NIBBLE);
-    c->literals = m.end;
+    return (struct place){length < NIBBLE ? out : put_length(out, length - NIBBLE), m.end};
 }
 
 /* The same for the usual lengths. Always writes; `keep` says whether it is for good. */
-INLINE void put_short(struct cursor *c, struct match m, bool keep)
+INLINE struct place put_short(const uint8_t *in, struct place at, struct match m, bool keep)
 {
-    size_t literals = (m.start - c->literals) & NIBBLE, length = m.end - m.start - MATCH_LEAST;
-    size_t further = length >= NIBBLE;
-    uint8_t *out = c->out;
+    size_t literals = (m.start - at.literals) % SHORT, length = m.end - m.start - MATCH_LEAST;
+    bool more = literals >= NIBBLE, further = length >= NIBBLE;
+    uint8_t *out = at.out;
     uint16_t back = (uint16_t)m.back;
-    *out++ = (uint8_t)(literals << 4 | (further ? NIBBLE : length));
-    memcpy(out, c->in + c->literals, LITERAL);
+    *out++ = (uint8_t)((more ? NIBBLE : literals) << 4 | (further ? NIBBLE : length));
+    *out = (uint8_t)(literals - NIBBLE);
+    out += more;
+    memcpy(out, in + at.literals, SHORT);
     out += literals;
     memcpy(out, &back, sizeof(back)); /* x86 only: little-endian */
     out[2] = (uint8_t)(length - NIBBLE);
     out += 2 + further;
     size_t mask = -(size_t)keep;
-    c->out += (size_t)(out - c->out) & mask;
-    c->literals ^= (c->literals ^ m.end) & mask;
+    return (struct place){at.out + ((size_t)(out - at.out) & mask),
+                          at.literals ^ ((at.literals ^ m.end) & mask)};
 }
 
 /* What is best done with a run. A long one repeats its own first zero; else the match ends where
  * the two places differ, at most 7 bytes on. */
-INLINE struct match match_run(const struct cursor *c, struct mr_codec_run run, size_t last)
+INLINE struct match match_run(const uint8_t *in, struct mr_codec_run run, size_t from,
+                              size_t literals)
 {
-    size_t end = run.end, from = c->window + last;
-    uint64_t differ = load_64(c->in + end + 1) ^ load_64(c->in + from + 1);
+    size_t end = run.end;
+    uint64_t differ = load_64(in + end + 1) ^ load_64(in + from + 1);
     size_t further = _tzcnt_u64(differ | (uint64_t)1 << 63) / 8;
     bool repeat = run.zeros >= LONG;
     struct match m = {end - run.zeros + repeat, repeat ? end : end + 1 + further,
                       repeat ? 1 : end - from};
-    m.start = m.start > c->literals ? m.start : c->literals;
+    m.start = m.start > literals ? m.start : literals;
     return m;
 }
 
-INLINE void encode_runs(struct cursor *c, struct mr_codec_runs *scratch, size_t count)
+INLINE struct place encode_runs(const uint8_t *in, struct place at, size_t window,
+                                struct mr_codec_runs *scratch, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct mr_codec_run run = scratch->runs[i];
         size_t zeros = run.zeros < LONG ? run.zeros : LONG;
-        uint16_t *seen = &scratch->seen[zeros][c->in[run.end]];
+        uint16_t *seen = &scratch->seen[zeros][in[run.end]];
         size_t last = *seen;
-        *seen = (uint16_t)(run.end - c->window);
-        struct match m = match_run(c, run, last);
+        *seen = (uint16_t)(run.end - window);
+        struct match m = match_run(in, run, window + last, at.literals);
         /* a match before this one may have gone beyond it */
         bool keep = ((ptrdiff_t)(m.end - m.start) >= (ptrdiff_t)MATCH_LEAST) &
                     ((last != 0) | (zeros == LONG));
-        bool usual = (m.start - c->literals < NIBBLE) &
+        bool usual = (m.start - at.literals < SHORT) &
                      (m.end - m.start < MATCH_LEAST + NIBBLE + LENGTH_STEP);
-        if (!keep | usual) {
-            put_short(c, m, keep);
-        } else {
-            put_sequence(c, m);
-        }
+        at = (!keep | usual) ? put_short(in, at, m, keep) : put_sequence(in, at, m);
     }
+    return at;
 }
 
-/* The zeros before `at`, and those that follow; then the rest as literals. */
-static size_t finish(struct cursor *c, size_t at, size_t bytes, const uint8_t *start)
+/* The zeros before `stop`, and those that follow; then the rest as literals. */
+static uint8_t *finish(const struct search *s, struct place at, size_t stop, size_t bytes)
 {
-    struct match m = {at - c->carried + 1, at, 1};
-    m.start = m.start > c->literals ? m.start : c->literals;
-    while (c->carried > 0 && m.end < bytes - LAST_BYTES && c->in[m.end] == 0) {
+    struct match m = {stop - s->carried + 1, stop, 1};
+    m.start = m.start > at.literals ? m.start : at.literals;
+    while (s->carried > 0 && m.end < bytes - LAST_BYTES && s->in[m.end] == 0) {
         m.end++;
     }
-    if (m.end > m.start + LONG && m.start < at) {
-        put_sequence(c, m);
+    if (m.end > m.start + LONG && m.start < stop) {
+        at = put_sequence(s->in, at, m);
     }
-    size_t literals = bytes - c->literals;
-    *c->out = (uint8_t)((literals < NIBBLE ? literals : NIBBLE) << 4);
-    return (size_t)(put_literals(c->out + 1, c->in + c->literals, literals) - start);
+    size_t literals = bytes - at.literals;
+    *at.out = (uint8_t)((literals < NIBBLE ? literals : NIBBLE) << 4);
+    return put_literals(at.out + 1, s->in + at.literals, literals);
 }
 
 TARGET size_t mr_codec_runs_pack(struct mr_codec_runs *scratch, const uint8_t *in, size_t bytes,
                                  uint8_t *out)
 {
     assert(bytes >= MR_CODEC_RUNS_LEAST);
-    struct cursor c = {.in = in, .out = out};
+    struct search s = {.in = in};
+    struct place place = {out, 0};
+    size_t window = 0;
     /* the last match begins 12 bytes before the end, and 8 are compared at a time */
     size_t stop = (bytes - GROUP) / GROUP * GROUP;
     for (size_t at = 0; at < stop; at += BATCH) {
         if (at % WINDOW == 0) {
-            c.window = at;
+            window = at;
             memset(scratch->seen, 0, sizeof(scratch->seen));
         }
-        size_t count = find_runs(&c, at, at + BATCH < stop ? at + BATCH : stop, scratch->runs);
-        encode_runs(&c, scratch, count);
+        size_t count = find_runs(&s, at, at + BATCH < stop ? at + BATCH : stop, scratch->runs);
+        place = encode_runs(in, place, window, scratch, count);
     }
-    return finish(&c, stop, bytes, out);
+    return (size_t)(finish(&s, place, stop, bytes) - out);
 }
 
 #else
