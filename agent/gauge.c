@@ -23,7 +23,6 @@
 #define GAIN_SEEN       1.1 /* and found at least, or it is let be */
 #define KNOWN_BYTES     (32 * MIB)  /* packed: then ratio and cost are known */
 #define FADE_BYTES      (256 * MIB) /* older slabs count half */
-#define TRIAL_BYTES     (64 * MIB)
 #define FUTILE_NS       (600 * MR_NS_PER_S)
 #define PAUSE_MIN_NS    (300 * MR_NS_PER_S) /* after a trial that did not help; doubles */
 #define PATIENCE_MIN_NS (60 * MR_NS_PER_S)  /* calm for so long: tried without; doubles */
@@ -377,7 +376,7 @@ static bool decide(struct mr_gauge *g, const struct mr_gauge_look *look)
     double rate = raw / ((double)(look->now_ns - g->span.begun_ns) / 1e9);
     g->verdict.camera_rate = rate;
     g->verdict.waiting_s = rate > 0 ? (double)g->span.least_waiting / rate : 0;
-    if (g->phase == TRYING && g->trial_raw >= TRIAL_BYTES &&
+    if (g->phase == TRYING && g->trial_raw >= KNOWN_BYTES &&
         g->trial_wire * GAIN_SEEN > g->trial_raw) {
         end_trial(g, MR_GAUGE_NO_SMALLER, look->now_ns);
         return true;

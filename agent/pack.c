@@ -203,6 +203,7 @@ static void run(void *stage)
                                        .wire_bytes = parcel.header.wire_bytes,
                                        .codec = parcel.codec,
                                        .pixel = parcel.geometry.pixel,
+                                       .stored_so = parcel.geometry.layout == MR_LAYOUT_CHUNKS,
                                        .codec_ns = parcel.codec_ns};
         if (mr_queue_push(p->queues.notes, &note) < 0)
             mr_debug(STAGE, "a slab was packed while the agent stops");

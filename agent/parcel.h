@@ -29,6 +29,7 @@ struct mr_packed {
     uint32_t wire_bytes;
     enum mr_codec_id codec; /* wished for */
     enum mr_pixel pixel;
+    bool stored_so;    /* as it travels; not the link's alone */
     uint64_t codec_ns; /* CPU time */
 };
 

@@ -75,7 +75,7 @@ void mr_sluice_packed(struct mr_sluice *s, const struct mr_packed *n, int64_t no
 {
     s->noted++;
     s->pack_ns += n->codec_ns;
-    if (n->error == 0 && n->pick.send)
+    if (n->error == 0 && n->pick.send && !n->stored_so)
         mr_gauge_packed(s->gauge, n->pixel, n->codec, n->pick.span.raw_bytes, n->wire_bytes,
                         n->codec_ns, now_ns);
 }

@@ -120,7 +120,8 @@ bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick);
 struct mr_transfer_flow {
     uint64_t landed_raw, landed_wire; /* bytes sent and acked since the start: as in the sources,
                                          and about as they travelled */
-    uint64_t waiting;                 /* bytes that may be sent and are not durable */
+    uint64_t waiting;                 /* bytes that may be sent and are not durable, of what is
+                                         not stored as it travels: CHUNKS are compressed anyhow */
 };
 void mr_transfer_flow(const struct mr_transfer *t, struct mr_transfer_flow *ret);
 uint64_t mr_transfer_in_flight(const struct mr_transfer *t);     /* slabs, all movies */

@@ -37,7 +37,7 @@ static uint64_t waiting_of(const struct movie *m)
     mr_slab_span(&m->open.geometry, NULL, 0, &span);
     uint64_t settled = m->settled_to > m->settled_from ? m->settled_to - m->settled_from : 0;
     uint64_t durable = m->window.durable * span.source_bytes;
-    if (m->state != LIVE || settled <= durable)
+    if (m->state != LIVE || m->open.geometry.layout == MR_LAYOUT_CHUNKS || settled <= durable)
         return 0;
     uint64_t left = settled - durable;
     return m->complete ? left : left / span.source_bytes * span.source_bytes;

@@ -341,6 +341,23 @@ START_TEST(what_does_not_shrink_is_given_up)
 }
 END_TEST
 
+/* With small movies the kind of pixels is known before the trial is judged: it ends all the same.
+ */
+START_TEST(small_movies_that_do_not_shrink_end_it_too)
+{
+    begin(5);
+    world.link = 12 * MB;
+    world.camera = 100 * MB;
+    world.movie_bytes = 16 * MB;
+    world.ratio[1] = world.ratio[2] = 1.0;
+    go_on(60);
+    ck_assert_uint_eq(run.trials, 1);
+    ck_assert_int_eq(run.verdict.codec, MR_CODEC_NONE);
+    ck_assert_int_eq(run.verdict.reason, MR_GAUGE_NO_SMALLER);
+    end();
+}
+END_TEST
+
 /* Kinds of pixels that do not shrink travel as they are, others compressed. */
 START_TEST(each_kind_of_pixels_for_itself)
 {
@@ -467,6 +484,7 @@ END_TEST
 MR_SUITE("gauge", T(a_wide_link_is_left_alone), T(a_narrow_link_is_widened),
          T(a_very_narrow_link_has_zstd), T(a_slow_store_is_not_helped),
          T(without_cpus_it_is_not_tried_and_that_is_said), T(packing_that_is_too_slow_is_given_up),
-         T(what_does_not_shrink_is_given_up), T(each_kind_of_pixels_for_itself),
-         T(it_follows_the_link), T(it_does_not_swing), T(a_slow_camera_does_without),
-         T(nothing_follows_from_nothing), T(a_slow_source_is_not_the_link))
+         T(what_does_not_shrink_is_given_up), T(small_movies_that_do_not_shrink_end_it_too),
+         T(each_kind_of_pixels_for_itself), T(it_follows_the_link), T(it_does_not_swing),
+         T(a_slow_camera_does_without), T(nothing_follows_from_nothing),
+         T(a_slow_source_is_not_the_link))
