@@ -11,12 +11,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define AGAIN_MAX 256 /* jobs that wait for their second time, each with a descriptor */
+#define JOIN_SHARE 8   /* of the time to the second: the most that joining makes a range early */
+#define AGAIN_MAX  256 /* jobs that wait for their second time, each with a descriptor */
 
 struct waiting {
     struct mr_uncache_job job;
+    dev_t device;
+    ino_t inode;
     int64_t due_ns;
 };
 
@@ -95,14 +99,42 @@ static void advise_oldest_again(struct mr_uncache *u)
     u->count--;
 }
 
-static void take(struct mr_uncache *u, const struct mr_uncache_job *job)
+/* Into one that waits already, not for long: a fast camera makes a hundred jobs a second. */
+static bool join(struct mr_uncache *u, const struct waiting *w)
 {
+    for (size_t i = u->count; i-- > 0;) {
+        struct waiting *other = &u->ring[(u->first + i) % AGAIN_MAX];
+        if (w->due_ns - other->due_ns > u->again_ns / JOIN_SHARE)
+            return false;
+        if (other->device != w->device || other->inode != w->inode)
+            continue;
+        if (w->job.from < other->job.from)
+            other->job.from = w->job.from;
+        if (other->job.to != 0 && (w->job.to == 0 || w->job.to > other->job.to))
+            other->job.to = w->job.to;
+        return true;
+    }
+    return false;
+}
+
+static void take(struct mr_uncache *u, struct mr_uncache_job *job)
+{
+    struct stat st = {0};
     advise(job);
+    struct waiting w = {.job = *job, .due_ns = mr_clock_monotonic_ns() + u->again_ns};
+    if (fstat(job->fd, &st) < 0) {
+        mr_fs_close(&job->fd);
+        return;
+    }
+    w.device = st.st_dev;
+    w.inode = st.st_ino;
+    if (join(u, &w)) {
+        mr_fs_close(&job->fd);
+        return;
+    }
     if (u->count == AGAIN_MAX)
         advise_oldest_again(u);
-    u->ring[(u->first + u->count) % AGAIN_MAX] =
-        (struct waiting){.job = *job, .due_ns = mr_clock_monotonic_ns() + u->again_ns};
-    u->count++;
+    u->ring[(u->first + u->count++) % AGAIN_MAX] = w;
 }
 
 static int wait_ms(const struct mr_uncache *u)

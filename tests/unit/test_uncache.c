@@ -162,6 +162,13 @@ static int open_files(void)
     return count;
 }
 
+static void stop_stage(void)
+{
+    mr_queue_close(jobs);
+    mr_thread_join(thread);
+    thread = NULL;
+}
+
 /* Nobody takes the jobs: advice is dropped, and no descriptor with it. A file may also have been
  * closed, or made shorter. */
 START_TEST(a_stage_that_is_behind_costs_nothing)
@@ -180,30 +187,50 @@ START_TEST(a_stage_that_is_behind_costs_nothing)
     while (mr_queue_pop(full, 0, &job) == 0)
         ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
     mr_queue_free(full);
-    mr_queue_close(jobs);
-    mr_thread_join(thread);
-    thread = NULL;
+    stop_stage();
     ck_assert_int_eq(open_files(), before);
     tear_down();
 }
 END_TEST
 
-/* More than wait for their second time: the oldest have it at once, none is kept open for ever. */
+/* What a fast camera makes of one file in a row waits as one, for all of the ranges. */
+START_TEST(ranges_of_a_file_wait_together)
+{
+    set_up(8 * MIB, true, 3600 * MR_NS_PER_S);
+    int before = open_files();
+    for (uint64_t i = 0; i < 512; i++) {
+        struct mr_uncache_job job = {
+            .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .from = i % 4 * MIB, .to = (i % 4 + 1) * MIB};
+        ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
+    }
+    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
+    while (open_files() > before + 1 && mr_clock_monotonic_ns() < end_ns)
+        usleep(1000);
+    ck_assert_int_eq(open_files(), before + 1);
+    check_content(); /* which is in the cache again by that */
+    stop_stage();
+    ck_assert_uint_eq(cached(4, 8), 4);
+    ck_assert(!has_disk() || cached(0, 3) == 0); /* what is read ahead may be beside it */
+    ck_assert_int_eq(open_files(), before);
+    tear_down();
+}
+END_TEST
+
+/* More files than may wait for their second time: the oldest have it at once. */
 START_TEST(descriptors_are_bounded)
 {
-    struct mr_uncache_run run = {0};
-    set_up(4 * MIB, true, 3600 * MR_NS_PER_S);
+    set_up(MIB, true, 3600 * MR_NS_PER_S);
     int before = open_files();
-    for (int i = 0; i < 1000; i++) {
-        struct mr_uncache_job job = {.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .to = 0};
+    for (int i = 0; i < 600; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        struct mr_uncache_job job = {.to = 0};
+        job.fd = openat(dir.fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         ck_assert_int_ge(job.fd, 0);
         ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
     }
-    mr_uncache_whole(&run, jobs, fd, size);
     ck_assert_int_le(open_files(), before + 256 + 8);
-    mr_queue_close(jobs);
-    mr_thread_join(thread);
-    thread = NULL;
+    stop_stage();
     ck_assert_int_eq(open_files(), before);
     tear_down();
 }
@@ -211,4 +238,4 @@ END_TEST
 
 MR_SUITE("uncache", T(a_batch_leaves_and_the_rest_stays), T(what_is_not_written_back_leaves_later),
          T(small_files_and_small_pieces_stay), T(a_stage_that_is_behind_costs_nothing),
-         T(descriptors_are_bounded))
+         T(ranges_of_a_file_wait_together), T(descriptors_are_bounded))
