@@ -130,62 +130,171 @@ static uint64_t crc_of_pixels(struct mr_pack *p, const struct mr_parcel *parcel,
     return mr_crc64(0, pixels, span->pixel_bytes);
 }
 
-/* The buffer changes places with the scratch only in content: what travels is always in the
- * buffer. */
-static void compress(struct mr_pack *p, struct mr_parcel *parcel)
+static void travel_raw(struct mr_slab_header *h)
 {
-    struct mr_slab_header *h = &parcel->header;
-    size_t bytes = 0;
     h->codec = MR_CODEC_NONE;
     h->wire_bytes = h->raw_bytes;
     h->crc_wire = h->crc_raw;
-    if (parcel->codec == MR_CODEC_NONE || !parcel->pick.send)
-        return;
-    uint64_t begun_ns = mr_clock_thread_ns();
-    int r = mr_codec_pack(p->codec, parcel->codec, mr_pixel_bytes(parcel->geometry.pixel),
-                          parcel->buffer->data, h->raw_bytes, p->scratch, h->raw_bytes - 1, &bytes);
-    parcel->codec_ns = mr_clock_thread_ns() - begun_ns;
-    if (r < 0) /* it does not shrink: it goes raw */
-        return;
-    memcpy(parcel->buffer->data, p->scratch, bytes);
+}
+
+static void travel_packed(struct mr_parcel *parcel, size_t bytes)
+{
+    struct mr_slab_header *h = &parcel->header;
     h->codec = parcel->codec;
     h->wire_bytes = (uint32_t)bytes;
     h->crc_wire = mr_crc64(0, parcel->buffer->data, bytes);
 }
 
-/* crc_read: of the span.source_bytes in the buffer. */
-static void pack(struct mr_pack *p, struct mr_parcel *parcel, uint64_t crc_read)
+/* The buffer changes places with the scratch only in content: what travels is always in the
+ * buffer. */
+static void compress(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    const struct mr_slab_header *h = &parcel->header;
+    size_t bytes = 0;
+    uint64_t begun_ns = mr_clock_thread_ns();
+    int r = mr_codec_pack(p->codec, parcel->codec, mr_pixel_bytes(parcel->geometry.pixel),
+                          parcel->buffer->data, h->raw_bytes, p->scratch, h->raw_bytes - 1, &bytes);
+    parcel->codec_ns = mr_clock_thread_ns() - begun_ns;
+    if (r < 0) /* it does not shrink */
+        return;
+    memcpy(parcel->buffer->data, p->scratch, bytes);
+    travel_packed(parcel, bytes);
+}
+
+static void begin_header(struct mr_parcel *parcel)
 {
     const struct mr_span *span = &parcel->pick.span;
-    struct mr_slab_header *h = &parcel->header;
     assert(span->raw_bytes <= parcel->buffer->capacity);
-    uint64_t crc_raw = arrange(p, parcel, crc_read);
-    *h = (struct mr_slab_header){.movie = parcel->pick.movie,
-                                 .generation = parcel->pick.generation,
-                                 .slab = parcel->pick.slab,
-                                 .raw_bytes = span->raw_bytes,
-                                 .pixel_offset = span->pixel_offset,
-                                 .pixel_bytes = span->pixel_bytes};
-    h->crc_raw = crc_raw;
+    parcel->header = (struct mr_slab_header){.movie = parcel->pick.movie,
+                                             .generation = parcel->pick.generation,
+                                             .slab = parcel->pick.slab,
+                                             .raw_bytes = span->raw_bytes,
+                                             .pixel_offset = span->pixel_offset,
+                                             .pixel_bytes = span->pixel_bytes};
+}
+
+/* crc_read: of the span.source_bytes in the buffer. */
+static void arrange_and_sum(struct mr_pack *p, struct mr_parcel *parcel, uint64_t crc_read)
+{
+    struct mr_slab_header *h = &parcel->header;
+    begin_header(parcel);
+    h->crc_raw = arrange(p, parcel, crc_read);
     h->crc_pixels = crc_of_pixels(p, parcel, h->crc_raw);
     if (parcel->geometry.layout == MR_LAYOUT_STREAM)
         mr_stats_of(parcel->geometry.pixel, parcel->geometry.width, parcel->buffer->data,
-                    span->raw_bytes, &h->stats);
-    compress(p, parcel);
+                    h->raw_bytes, &h->stats);
+    travel_raw(h);
+}
+
+static bool wants_codec(const struct mr_parcel *parcel)
+{
+    return parcel->codec != MR_CODEC_NONE && parcel->pick.send;
 }
 
 void mr_pack_do(struct mr_pack *p, struct mr_parcel *parcel)
 {
-    pack(p, parcel, mr_crc64(0, parcel->buffer->data, parcel->pick.span.source_bytes));
+    arrange_and_sum(p, parcel, mr_crc64(0, parcel->buffer->data, parcel->pick.span.source_bytes));
+    if (wants_codec(parcel))
+        compress(p, parcel);
+}
+
+/* ---- both at once: what is compressed never lies in memory as a whole ---- */
+
+struct flow {
+    struct mr_pack *pack;
+    struct mr_parcel *parcel;
+    size_t at;          /* in the slab's raw bytes */
+    uint64_t others_ns; /* CPU time that is not the codec's */
+};
+
+/* Pieces may be summed and packed one by one where bytes stay as they are, and where statistics do
+ * not depend on where a piece ends. */
+static bool can_flow(const struct mr_parcel *parcel)
+{
+    const struct mr_geometry *g = &parcel->geometry;
+    bool nibbles = g->source_pixel == MR_PIXEL_U4 || g->pixel == MR_PIXEL_U4;
+    bool floats = g->pixel == MR_PIXEL_F16 || g->pixel == MR_PIXEL_F32;
+    bool swaps = g->swap_bytes && mr_pixel_bytes(g->pixel) > 1;
+    if (!wants_codec(parcel) || swaps)
+        return false;
+    return g->layout == MR_LAYOUT_BYTES || (!nibbles && !(floats && g->layout == MR_LAYOUT_STREAM));
+}
+
+static void sum_pixels(struct mr_slab_header *h, const uint8_t *piece, uint64_t at, size_t bytes)
+{
+    uint64_t from = h->pixel_offset > at ? h->pixel_offset : at;
+    uint64_t end = (uint64_t)h->pixel_offset + h->pixel_bytes;
+    uint64_t to = end < at + bytes ? end : at + bytes;
+    if (from < to)
+        h->crc_pixels = mr_crc64(h->crc_pixels, piece + (from - at), to - from);
+}
+
+static int next_piece(void *ctx, size_t bytes, const uint8_t **ret)
+{
+    struct flow *f = ctx;
+    const struct mr_geometry *g = &f->parcel->geometry;
+    const struct mr_span *span = &f->parcel->pick.span;
+    struct mr_slab_header *h = &f->parcel->header;
+    uint8_t *piece = f->pack->scratch;
+    uint64_t begun_ns = mr_clock_thread_ns();
+    size_t left = f->at < span->source_bytes ? span->source_bytes - f->at : 0;
+    size_t there = bytes < left ? bytes : left;
+    int r = mr_fs_pread_full(f->parcel->fd, piece, there, span->source_offset + f->at);
+    if (r < 0)
+        return r;
+    memset(piece + there, 0, bytes - there);
+    h->crc_raw = mr_crc64(h->crc_raw, piece, bytes);
+    if (h->pixel_bytes != h->raw_bytes)
+        sum_pixels(h, piece, f->at, bytes);
+    if (g->layout == MR_LAYOUT_STREAM) {
+        struct mr_stats stats;
+        mr_stats_of(g->pixel, g->width, piece, bytes, &stats);
+        mr_stats_merge(&h->stats, &stats);
+    }
+    f->at += bytes;
+    f->others_ns += mr_clock_thread_ns() - begun_ns;
+    *ret = piece;
+    return 0;
+}
+
+/* -E2BIG: it does not shrink. */
+static int flow(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    struct flow f = {.pack = p, .parcel = parcel};
+    struct mr_slab_header *h = &parcel->header;
+    size_t bytes = 0;
+    begin_header(parcel);
+    uint64_t begun_ns = mr_clock_thread_ns();
+    int r = mr_codec_pack_from(p->codec, parcel->codec, mr_pixel_bytes(parcel->geometry.pixel),
+                               next_piece, &f, h->raw_bytes, parcel->buffer->data, h->raw_bytes - 1,
+                               &bytes);
+    parcel->codec_ns = mr_clock_thread_ns() - begun_ns - f.others_ns;
+    if (r < 0)
+        return r;
+    if (h->pixel_bytes == h->raw_bytes)
+        h->crc_pixels = h->crc_raw;
+    travel_packed(parcel, bytes);
+    return 0;
+}
+
+static int read_whole(struct mr_pack *p, struct mr_parcel *parcel)
+{
+    uint64_t crc;
+    int r = read_and_sum(parcel, &crc);
+    if (r == 0)
+        arrange_and_sum(p, parcel, crc);
+    return r;
 }
 
 int mr_pack_read(struct mr_pack *p, struct mr_parcel *parcel)
 {
-    uint64_t crc;
-    int r = read_and_sum(parcel, &crc);
+    bool flows = can_flow(parcel);
+    int r = flows ? flow(p, parcel) : -E2BIG;
+    if (r == -E2BIG)
+        r = read_whole(p, parcel);
+    if (r == 0 && !flows && wants_codec(parcel))
+        compress(p, parcel);
     mr_fs_close(&parcel->fd);
-    if (r == 0)
-        pack(p, parcel, crc);
     return r;
 }
 

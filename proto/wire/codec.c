@@ -40,7 +40,7 @@ struct mr_codec {
     struct mr_codec_zstd *zstd;
 };
 
-/* Where a pack or unpack has come to. */
+/* Where an unpack has come to. */
 struct cursor {
     const uint8_t *in;
     size_t in_left;
@@ -162,19 +162,29 @@ static bool has_counts(struct mr_codec *codec, enum mr_codec_id id,
     return counts > 0 && counts <= library + library / WORSE;
 }
 
-/* What the blocks of one slab have in common. */
+/* What the blocks of one slab have in common, and where packing has come to. */
 struct job {
     enum mr_codec_id id;
     uint32_t element_bytes;
     bool looked, counts;
+    mr_codec_next next;
+    void *ctx;
+    size_t in_left;
+    uint8_t *out;
+    size_t out_left;
 };
 
-static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes, struct cursor *c)
+static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
 {
-    if (c->out_left <= LENGTH_BYTES) {
+    const uint8_t *in;
+    if (job->out_left <= LENGTH_BYTES) {
         return -E2BIG;
     }
-    mr_bitshuffle(job->element_bytes, c->in, bytes / job->element_bytes, codec->planes);
+    int code = job->next(job->ctx, bytes, &in);
+    if (code != 0) {
+        return code;
+    }
+    mr_bitshuffle(job->element_bytes, in, bytes / job->element_bytes, codec->planes);
     struct mr_codec_block block = {
         .planes = codec->planes, .bytes = bytes, .plane_bytes = bytes / job->element_bytes / 8};
     if (!job->looked) {
@@ -183,16 +193,30 @@ static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes, str
     }
     block.counts = job->counts;
     size_t packed =
-        compress(codec, job->id, &block, c->out + LENGTH_BYTES, c->out_left - LENGTH_BYTES);
+        compress(codec, job->id, &block, job->out + LENGTH_BYTES, job->out_left - LENGTH_BYTES);
     if (packed == 0) {
         return -E2BIG;
     }
-    put_be(c->out, packed, LENGTH_BYTES);
-    c->out += LENGTH_BYTES + packed;
-    c->out_left -= LENGTH_BYTES + packed;
-    c->in += bytes;
-    c->in_left -= bytes;
+    put_be(job->out, packed, LENGTH_BYTES);
+    job->out += LENGTH_BYTES + packed;
+    job->out_left -= LENGTH_BYTES + packed;
+    job->in_left -= bytes;
     return 0;
+}
+
+/* The few bytes behind the last block. */
+static int pack_rest(struct job *job)
+{
+    const uint8_t *in;
+    if (job->in_left > job->out_left) {
+        return -E2BIG;
+    }
+    int code = job->in_left == 0 ? 0 : job->next(job->ctx, job->in_left, &in);
+    if (code == 0 && job->in_left > 0) {
+        memcpy(job->out, in, job->in_left);
+        job->out += job->in_left;
+    }
+    return code;
 }
 
 /* Bytes of the next block when `left` remain: a full one, the short last one, or 0. */
@@ -210,9 +234,9 @@ static void check_arguments(const struct mr_codec *codec, enum mr_codec_id id,
     assert(bytes <= codec->max_bytes);
 }
 
-int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
-                  const void *in, size_t in_bytes, void *out, size_t out_capacity,
-                  size_t *ret_bytes)
+int mr_codec_pack_from(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                       mr_codec_next next, void *ctx, size_t in_bytes, void *out,
+                       size_t out_capacity, size_t *ret_bytes)
 {
     check_arguments(codec, id, element_bytes, in_bytes);
     size_t capacity = out_capacity < in_bytes ? out_capacity : in_bytes - (in_bytes > 0);
@@ -222,21 +246,42 @@ int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_
     uint8_t *start = out;
     put_be(start, in_bytes, 8);
     put_be(start + 8, BLOCK_BYTES, 4);
-    struct cursor c = {in, in_bytes, start + HEADER_BYTES, capacity - HEADER_BYTES};
-    struct job job = {.id = id, .element_bytes = element_bytes};
+    struct job job = {.id = id,
+                      .element_bytes = element_bytes,
+                      .next = next,
+                      .ctx = ctx,
+                      .in_left = in_bytes,
+                      .out = start + HEADER_BYTES,
+                      .out_left = capacity - HEADER_BYTES};
     size_t block;
-    while ((block = next_block(c.in_left, BLOCK_BYTES, element_bytes)) > 0) {
-        int code = pack_block(codec, &job, block, &c);
-        if (code != 0) {
-            return code;
-        }
+    int code = 0;
+    while (code == 0 && (block = next_block(job.in_left, BLOCK_BYTES, element_bytes)) > 0) {
+        code = pack_block(codec, &job, block);
     }
-    if (c.in_left > c.out_left) {
-        return -E2BIG;
+    if (code == 0) {
+        code = pack_rest(&job);
     }
-    memcpy(c.out, c.in, c.in_left);
-    *ret_bytes = (size_t)(c.out - start) + c.in_left;
+    if (code == 0) {
+        *ret_bytes = (size_t)(job.out - start);
+    }
+    return code;
+}
+
+static int next_in_memory(void *ctx, size_t bytes, const uint8_t **ret)
+{
+    const uint8_t **in = ctx;
+    *ret = *in;
+    *in += bytes;
     return 0;
+}
+
+int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
+                  const void *in, size_t in_bytes, void *out, size_t out_capacity,
+                  size_t *ret_bytes)
+{
+    const uint8_t *at = in;
+    return mr_codec_pack_from(codec, id, element_bytes, next_in_memory, &at, in_bytes, out,
+                              out_capacity, ret_bytes);
 }
 
 static bool decompress(struct mr_codec *codec, enum mr_codec_id id, const uint8_t *in,

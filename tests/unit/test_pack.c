@@ -300,6 +300,69 @@ START_TEST(what_is_read_is_summed_on_the_way)
 }
 END_TEST
 
+/* Low counts in the first `counts` bytes, noise behind them. */
+static int source_of_counts(size_t counts, size_t bytes)
+{
+    int fd = memfd_create("source", MFD_CLOEXEC);
+    static uint8_t block[65536];
+    for (size_t at = 0; at < bytes; at += sizeof(block)) {
+        size_t left = bytes - at;
+        for (size_t i = 0; i < sizeof(block); i++) {
+            uint32_t word = ((uint32_t)(at + i) * 2654435761u) ^ ((uint32_t)(at + i) >> 7);
+            block[i] = (uint8_t)(at + i < counts ? (word >> 28) / 5 * ((at + i) % 2) : word >> 13);
+        }
+        ck_assert_int_gt(write(fd, block, left < sizeof(block) ? left : sizeof(block)), 0);
+    }
+    return fd;
+}
+
+/* What is packed while it is read is byte for byte what is packed from memory. */
+static void flows_as_it_packs(enum mr_layout layout, enum mr_pixel pixel, enum mr_codec_id codec,
+                              size_t counts)
+{
+    static uint8_t payload[MR_SLAB_BYTES];
+    size_t frame = 641 * 479 * (size_t)mr_pixel_bytes(pixel), bytes = 1024 + 15 * frame;
+    begin(layout, pixel, false, 641, 479, 1024);
+    parcel.codec = codec;
+    const struct mr_extent extent = {.frames = 15, .source_bytes = bytes};
+    uint64_t slabs = mr_slab_count(&parcel.geometry, &extent);
+    for (uint64_t slab = slabs > 3 ? slabs - 3 : 0; slab < slabs; slab++) {
+        pick(slab, 15, bytes);
+        const struct mr_span *span = &parcel.pick.span;
+        int fd = source_of_counts(counts, bytes);
+        parcel.fd = dup(fd);
+        ck_assert_int_eq(mr_pack_read(pack, &parcel), 0);
+        const struct mr_slab_header read = parcel.header;
+        memcpy(payload, parcel.buffer->data, read.wire_bytes);
+        ck_assert_int_eq(
+            mr_fs_pread_full(fd, parcel.buffer->data, span->source_bytes, span->source_offset), 0);
+        close(fd);
+        mr_pack_do(pack, &parcel);
+        uint8_t a[MR_SLAB_HEADER_BYTES], b[MR_SLAB_HEADER_BYTES];
+        mr_slab_header_encode(&read, a);
+        mr_slab_header_encode(&parcel.header, b);
+        ck_assert_mem_eq(a, b, sizeof(a));
+        ck_assert(memcmp(payload, parcel.buffer->data, read.wire_bytes) == 0);
+        ck_assert(counts < bytes || read.codec == codec);
+    }
+    end();
+}
+
+START_TEST(what_flows_is_what_is_packed)
+{
+    for (int layout = MR_LAYOUT_BYTES; layout <= MR_LAYOUT_CHUNKS; layout++)
+        for (int codec = MR_CODEC_BSLZ4; codec <= MR_CODEC_BSZSTD; codec++)
+            for (int pixel = MR_PIXEL_I8; pixel <= MR_PIXEL_F32; pixel++) {
+                if (layout == MR_LAYOUT_STREAM && mr_pixel_mrc_mode((enum mr_pixel)pixel) < 0)
+                    continue;
+                flows_as_it_packs((enum mr_layout)layout, (enum mr_pixel)pixel,
+                                  (enum mr_codec_id)codec, SIZE_MAX);
+                flows_as_it_packs((enum mr_layout)layout, (enum mr_pixel)pixel,
+                                  (enum mr_codec_id)codec, 300000); /* then it does not shrink */
+            }
+}
+END_TEST
+
 START_TEST(source_that_ends_early_is_told)
 {
     begin(MR_LAYOUT_BYTES, MR_PIXEL_NONE, false, 0, 0, 0);
@@ -312,6 +375,10 @@ START_TEST(source_that_ends_early_is_told)
     parcel.fd = source_of(300000);
     ck_assert_int_eq(mr_pack_read(pack, &parcel), 0);
     check_wire(MR_CODEC_NONE);
+    parcel.codec = MR_CODEC_BSLZ4;
+    parcel.fd = source_of_counts(SIZE_MAX, 299999);
+    ck_assert_int_eq(mr_pack_read(pack, &parcel), -ENODATA);
+    ck_assert_int_eq(parcel.fd, -1);
     end();
 }
 END_TEST
@@ -321,4 +388,5 @@ MR_SUITE("pack", T(opaque_travels_as_it_is), T(header_is_no_pixel),
          T(nan_makes_statistics_unknown), T(nibbles_are_counted_where_they_stay),
          T(nibbles_become_bytes_in_chunks), T(short_chunk_is_padded), T(codecs_restore),
          T(noise_and_crumbs_travel_raw), T(only_summed_where_it_is_not_sent),
-         T(what_is_read_is_summed_on_the_way), T(source_that_ends_early_is_told))
+         T(what_is_read_is_summed_on_the_way), T(what_flows_is_what_is_packed),
+         T(source_that_ends_early_is_told))
