@@ -188,7 +188,10 @@ void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generati
     note_acked(w, t, ranges, count, what);
     const char *why = count == 0 ? NULL : check_acked(w, t, &slab);
     PROMISE(w, why == NULL, "%s of slab %llu: %s", what, (unsigned long long)slab, why);
-    bool may_lose = t->source == NULL || w->disk_troubled || t->source->agent->hello.ephemeral;
+    /* of what was in the store already the id is not remembered: COMMITTED was said of it, and
+     * where that was lost on the way it comes again */
+    bool may_lose =
+        t->source == NULL || t->committed || w->disk_troubled || t->source->agent->hello.ephemeral;
     for (uint64_t i = 0; !may_lose && i < WORLD_SLABS; i++)
         PROMISE(w, !before[i] || t->acked[i], "slab %llu was durable and is not any more",
                 (unsigned long long)i);
@@ -435,6 +438,7 @@ void oracle_before_power_cut(struct world *w)
         for (uint64_t i = 0; i < WORLD_SLABS;
              i++) /* it may have begun anew, with the same number */
             t->acked[i] &= i < b.d.slab_count && b.d.slabs[i].raw_bytes > 0;
+        t->to_keep &= has_acks(t);
         mr_dossier_fini(&b.d);
     }
     fibre_alone(-1);
