@@ -132,6 +132,13 @@ static bool is_of_another(const struct mr_store *store, const struct mr_dossier 
     return strcmp(d->agent, agent) != 0;
 }
 
+static bool is_there(const struct mr_store *store, const struct mr_dossier *d,
+                     const struct mr_ulid *id, const void *ctx)
+{
+    (void)store, (void)d, (void)id, (void)ctx;
+    return true;
+}
+
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 {
     int r = each_journal(store, id, remove_one, NULL);
@@ -152,4 +159,9 @@ bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid
                               const char *agent)
 {
     return each_journal(store, id, is_of_another, agent) != 0;
+}
+
+bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id)
+{
+    return each_journal(store, id, is_there, NULL) != 0;
 }

@@ -11,6 +11,9 @@
  * -errno of the journals' directory. */
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MUST_USE;
 
+/* True where a journal of it is there that reads; or where that is not to be told. */
+bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id);
+
 /* True where a generation of it is sealed: only its commit may remove that one's journal. */
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id);
 

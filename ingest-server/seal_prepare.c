@@ -30,10 +30,24 @@ static void answer_hold(struct work *w, const struct mr_err *err)
 
 /* ---- discarding ---- */
 
+/* What cannot be removed is tried again before anybody is answered. Else it would be "being
+ * committed" for ever where its journal says SEALED; its slabs would be told as durable after an
+ * fsync that failed; and of a movie that is over it would stay for good, for nobody resumes it. */
+void mr_seal_undo(struct mr_seal *s, struct work *w)
+{
+    const struct mr_store *store = s->commit->store;
+    int r = w->undo == UNDO_TAKE_BACK ? mr_commit_take_back(s->commit, w->d)
+                                      : mr_discard_all(store, &w->job.id);
+    w->stuck =
+        w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN : mr_discard_is_left(store, &w->job.id);
+    if (!w->stuck)
+        w->undo = UNDO_NOTHING;
+}
+
 static void discard(struct mr_seal *s, struct work *w)
 {
-    int r = mr_discard_all(s->commit->store, &w->job.id);
-    (void)r; /* what is left is of no use to anybody, and the next start says so */
+    w->undo = UNDO_DISCARD;
+    mr_seal_undo(s, w);
     mr_counter_add(&s->counters[DISCARDED], 1);
     w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
 }
@@ -214,33 +228,12 @@ static void give_up(struct mr_seal *s, struct work *w, const struct mr_err *err)
     discard(s, w);
 }
 
-/* Of the generation that is given up */
-static bool has_journal(const struct mr_seal *s, const struct work *w)
-{
-    char name[64];
-    struct mr_fs_facts facts;
-    mr_dossier_name(&w->job.id, w->d->generation, "journal", name);
-    return mr_fs_stat(s->commit->store->journal_fd, name, &facts) != -ENOENT;
-}
-
-/* Where its journal cannot be removed, it would be "being committed" for ever if that says SEALED;
- * else its slabs would be told as durable, and the fsync that failed be tried again. */
-void mr_seal_undo(struct mr_seal *s, struct work *w)
-{
-    int r = w->undo == UNDO_TAKE_BACK ? mr_commit_take_back(s->commit, w->d)
-                                      : mr_discard_all(s->commit->store, &w->job.id);
-    bool again = w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN : has_journal(s, w);
-    w->stuck = again;
-    if (!again)
-        w->undo = UNDO_NOTHING;
-}
-
 /* A failed fsync is never tried again: a new generation begins with nothing. */
 static void distrust(struct mr_seal *s, struct work *w)
 {
-    w->undo = UNDO_DISCARD;
-    mr_seal_undo(s, w);
-    mr_counter_add(&s->counters[DISCARDED], 1);
+    discard(s, w);
+    free(w->message);
+    w->message = NULL;
 }
 
 /* Its journal cannot be relied on any more, and nobody was told of it. */

@@ -101,6 +101,40 @@ START_TEST(part_that_did_not_sync_goes_when_it_can)
 }
 END_TEST
 
+/* Nobody resumes it: what was left would stay for good. */
+START_TEST(movie_that_is_known_leaves_nothing)
+{
+    struct rig rig;
+    struct shipment first, again;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    char journal[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log"), same = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &first);
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &first.job), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_COMMITTED);
+    free(said.message);
+    ship(&rig, &same, 5000, 1, &again);
+    sick_disk.no_unlinks = EIO;
+    ck_assert_int_eq(mr_queue_push(sealing.in, &again.job), 0);
+    wait_until_nothing_goes();
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
+    sick_disk.no_unlinks = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_COMMITTED);
+    ck_assert(said.message->committed.known);
+    free(said.message);
+    end(&sealing);
+    snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
+             mr_ulid_text(&same.movie, id));
+    ck_assert(!rig_has(&rig, journal));
+    rig_end(&rig);
+}
+END_TEST
+
 /* Placed under another name than the first: that record does not sync, and the file does not go. */
 static void take_the_name(void *ctx)
 {
@@ -171,6 +205,6 @@ START_TEST(what_is_not_undone_is_left_to_the_next_start)
 END_TEST
 
 MR_SUITE("seal_undo", T(part_that_did_not_sync_goes_when_it_can),
-         T(movie_whose_sealed_did_not_sync_goes_when_it_can),
+         T(movie_that_is_known_leaves_nothing), T(movie_whose_sealed_did_not_sync_goes_when_it_can),
          T(movie_that_cannot_be_taken_back_is_when_it_can),
          T(what_is_not_undone_is_left_to_the_next_start))
