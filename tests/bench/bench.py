@@ -35,7 +35,7 @@ SIZES = {
     "quick": {"rounds": 3, "raw_bytes": GIB, "doses": (0.5,), "k3_frames": 80, "k3_distinct": 8,
               "ready_movies": 10, "ready_peer_movies": 2, "small_files": 2000,
               "small_folders": 200, "cameras": (1, 4, 16),
-              "cameras_bytes": GIB, "frames_bytes": GIB // 2, "distinct_bytes": GIB // 8,
+              "cameras_bytes": 4 * GIB, "frames_bytes": GIB // 2, "distinct_bytes": GIB // 8,
               "malloc_slabs": (32, 256), "decode_frames": 40, "kernel_rounds": 3},
     # shows that it works; its figures mean nothing
     "tiny": {"rounds": 2, "raw_bytes": 8 * MIB, "doses": (0.5,), "k3": {"nx": 512, "ny": 512},

@@ -28,24 +28,36 @@ class Cameras:
         return self.rig.work.agent(self.server, {"memory": {"pool": "64MiB"}},
                                    name=f"cam{self.count}-{i}", watches=[watch])
 
+    def progress(self):
+        """Durable slabs of each movie in flight, as long as all of them are."""
+        movies = (self.server.status() or {}).get("movies", [])
+        return [m["durable_slabs"] for m in movies] if len(movies) == self.count else None
+
     def round(self, source, number):
-        """A link to the source appears in each folder; rates of all and of each, GB/s."""
+        """A link to the source appears in each folder. The rate of all, GB/s, and the spread of
+        what each had on disk when all were under way for the last time, in percent of the mean;
+        None: they were too short."""
         last = self.server.status()["last_event"]
         staged = os.path.join(self.top, "staged")
         for i in range(self.count):
             os.link(source, staged)
             os.rename(staged, os.path.join(self.folder(i), f"file{number}.raw"))
 
+        shares = None
+
         def arrived():
+            nonlocal shares
+            shares = self.progress() or shares
             ready = [e["data"] for e in self.server.logged(last + 1)
                      if e["type"] == "millrace.file.ready.v1"]
             return ready if len(ready) == self.count else None
         data = bench_rig.millrace.wait_for(arrived, timeout=300, what="all files are ready")
         began, ended = zip(*(bench_rig.course(d) for d in data))
-        size = os.path.getsize(source)
         self.check(source, data)
-        return (size * self.count / (max(ended) - min(began)) / 1e9,
-                [size / (e - b) / 1e9 for b, e in zip(began, ended)])
+        rate = os.path.getsize(source) * self.count / (max(ended) - min(began)) / 1e9
+        if not shares or sum(shares) < 8 * self.count:  # a slab is then more than a tenth
+            return rate, None
+        return rate, (max(shares) - min(shares)) / statistics.mean(shares) * 100
 
     def check(self, source, data):
         self.rig.check_same(source, data[0]["path"])
@@ -68,9 +80,9 @@ def measure(rig, count, source):
     with rig.server(f"cameras{count}") as server:
         cameras = Cameras(rig, server, count)
         for number in range(rig.sizes["rounds"]):
-            total, each = cameras.round(source, number)
+            total, spread = cameras.round(source, number)
             totals.append(total)
-            spreads.append((max(each) - min(each)) / statistics.mean(each) * 100)
+            spreads += [] if spread is None else [spread]
         table = rig.table_of(server)
         rig.note_peak("cameras", "server", table.most_mib, bench_rig.parse_mib(rig.options.pool))
         rig.book.keep_stages(f"cameras, {count}", None, table)
@@ -81,8 +93,8 @@ def measure(rig, count, source):
 def cameras(rig):
     total = rig.sizes["cameras_bytes"]
     rig.book.titles["cameras"] = (
-        f"agents at once, {total / 1e9:.2f} GB in all; shares: from seen to COMMITTED of each, "
-        "fastest less slowest of the mean")
+        f"agents at once, {total / 1e9:.2f} GB in all; shares: what each had on disk when all were "
+        "under way for the last time, most less least of the mean")
     alone, memory = None, None
     for count in rig.sizes["cameras"]:
         source = rig.source("camera.raw", total // count)
@@ -94,6 +106,6 @@ def cameras(rig):
         rig.book.add("cameras", f"{count} agents, all", "GB/s", totals, beside=beside)
         if count > 1:
             rig.book.add("cameras", f"{count} agents, spread of their shares", "%", spreads,
-                         at_most=10)
+                         at_most=10, absent=None if spreads else "files too short to tell")
         rig.book.add("cameras", f"{count} agents, server's most memory", "MiB", [most],
                      at_most=None if most is memory else memory * 1.05)

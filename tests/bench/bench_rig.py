@@ -132,7 +132,8 @@ class Rig:
         return millrace.wait_for(more, what="a stage table")
 
     def ship(self, item, server, path, *words, count=1):
-        """One push of a file or tree, from being seen to COMMITTED, with both ends' tables. The agent has another name each time, so nothing is known already."""
+        """One push of a file or tree, from being seen to COMMITTED, with both ends' tables. The
+        agent has another name each time, so nothing is known already."""
         self.ship_count += 1
         last = server.status()["last_event"]
         self.table_of(server)
