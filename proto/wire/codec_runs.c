@@ -22,6 +22,7 @@
 #define SLACK  80u           /* bytes that are written ahead of what is kept */
 #define BATCH  MR_CODEC_RUNS_BATCH
 #define LONG   MR_CODEC_RUNS_LONG
+#define AHEAD  8u  /* bytes beyond a run that are compared */
 #define SHORT  64u /* literals, fewer, that are copied without a look at how many */
 
 size_t mr_codec_runs_bound(size_t bytes)
@@ -237,8 +238,9 @@ TARGET size_t mr_codec_runs_pack(struct mr_codec_runs *scratch, const uint8_t *i
     struct search s = {.in = in};
     struct place place = {out, 0};
     size_t window = 0;
-    /* the last match begins 12 bytes before the end, and 8 are compared at a time */
-    size_t stop = (bytes - GROUP) / GROUP * GROUP;
+    /* A match may go on for AHEAD bytes, and SHORT are copied from there. (The format wants the
+     * last match to begin 12 bytes before the end.) */
+    size_t stop = (bytes - SHORT - AHEAD) / GROUP * GROUP;
     for (size_t at = 0; at < stop; at += BATCH) {
         if (at % WINDOW == 0) {
             window = at;

@@ -59,6 +59,21 @@ START_TEST(every_size)
 }
 END_TEST
 
+/* Then a match goes on over the run after its own, also where that is the last one looked at. */
+START_TEST(regular_patterns)
+{
+    static uint8_t data[MOST];
+    for (size_t period = 4; period < 12; period++) {
+        for (size_t bytes = MR_CODEC_RUNS_LEAST; bytes < 500; bytes++) {
+            for (size_t i = 0; i < bytes; i++) {
+                data[i] = i % period == 0;
+            }
+            there_and_back(data, bytes);
+        }
+    }
+}
+END_TEST
+
 START_TEST(every_density)
 {
     static uint8_t data[MOST];
@@ -141,9 +156,10 @@ START_TEST(blocks_do_not_depend_on_those_before)
 }
 END_TEST
 
-#define RUNS                                                                                    \
-    T(every_size), T(every_density), T(planes_one_after_the_other), T(long_runs_are_one_match), \
-        T(noise_grows_by_little), T(sparse_planes_shrink), T(blocks_do_not_depend_on_those_before)
+#define RUNS                                                                             \
+    T(every_size), T(regular_patterns), T(every_density), T(planes_one_after_the_other), \
+        T(long_runs_are_one_match), T(noise_grows_by_little), T(sparse_planes_shrink),   \
+        T(blocks_do_not_depend_on_those_before)
 
 int main(void)
 {
