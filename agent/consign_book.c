@@ -48,6 +48,18 @@ int mr_consign_journal_said(struct mr_consign *c, int r, const struct mr_err *er
     return r;
 }
 
+bool mr_consign_note(struct mr_consign *c)
+{
+    struct mr_err err = {0};
+    return mr_journal_begin(c->journal, &err) == 0; /* else each is noted by itself, and says so */
+}
+
+void mr_consign_noted(struct mr_consign *c)
+{
+    struct mr_err err = {0};
+    (void)mr_consign_journal_said(c, mr_journal_commit(c->journal, &err), &err);
+}
+
 int mr_consign_write_open(struct mr_consign *c, const struct mr_shipment *s)
 {
     struct mr_err err = {0};

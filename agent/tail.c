@@ -270,24 +270,41 @@ static void on_message(struct mr_tail *t, struct mr_part *part, int64_t now_ns)
         on_welcome(t);
 }
 
+/* Takes what r holds. */
+static void take_report(struct mr_tail *t, struct mr_report *r, int64_t now_ns)
+{
+    switch (r->kind) {
+    case MR_REPORT_UP:
+        on_up(t, now_ns);
+        break;
+    case MR_REPORT_DOWN:
+        if (t->link != LINK_DOWN)
+            hang_up(t, now_ns, r->text);
+        break;
+    case MR_REPORT_MESSAGE:
+        on_message(t, &r->part, now_ns);
+        mr_part_close(&r->part);
+        break;
+    }
+}
+
+/* Verdicts come many at a time: the journal notes them in one transaction. An epoch is on the disk
+ * before anybody hears of it: it is in none. */
 static void take_reports(struct mr_tail *t, int64_t now_ns)
 {
     struct mr_report r;
+    bool noting = false;
     for (int i = 0; i < BATCH && mr_queue_pop(t->config.reports, 0, &r) == 0; i++) {
-        switch (r.kind) {
-        case MR_REPORT_UP:
-            on_up(t, now_ns);
-            break;
-        case MR_REPORT_DOWN:
-            if (t->link != LINK_DOWN)
-                hang_up(t, now_ns, r.text);
-            break;
-        case MR_REPORT_MESSAGE:
-            on_message(t, &r.part, now_ns);
-            mr_part_close(&r.part);
-            break;
+        if (noting && r.kind != MR_REPORT_MESSAGE) {
+            mr_consign_noted(t->consign);
+            noting = false;
+        } else if (!noting && r.kind == MR_REPORT_MESSAGE) {
+            noting = mr_consign_note(t->consign);
         }
+        take_report(t, &r, now_ns);
     }
+    if (noting)
+        mr_consign_noted(t->consign);
 }
 
 static void speak(struct mr_tail *t, int64_t now_ns)
