@@ -81,6 +81,21 @@ int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s, struct m
                : 0;
 }
 
+static struct mr_extent extent_of(const struct mr_shipment *s)
+{
+    bool frames = s->geometry.source_pixel != MR_PIXEL_NONE;
+    return (struct mr_extent){.frames = frames ? s->view.frames : 0, .source_bytes = s->facts.size};
+}
+
+/* Of one slab, and nothing of it is to come: the server may take it without a journal of its own.
+ */
+static bool is_whole(const struct mr_shipment *s)
+{
+    struct mr_extent extent = extent_of(s);
+    return s->kind == MR_GROWTH_COMPLETE && s->geometry.layout == MR_LAYOUT_BYTES &&
+           mr_slab_count(&s->geometry, &extent) <= 1;
+}
+
 void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,
                          struct mr_open *open)
 {
@@ -98,6 +113,9 @@ void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int6
     snprintf(open->path, sizeof(open->path), "%s", s->path);
     snprintf(open->source_path, sizeof(open->source_path), "%s%s%s", s->root,
              s->root[strlen(s->root) - 1] == '/' ? "" : "/", s->path);
+    open->whole = is_whole(s);
+    if (open->whole)
+        open->source_bytes_expected = s->facts.size;
     size_t length = strcspn(s->path, "/");
     snprintf(top, sizeof(top), "%.*s", s->path[length] == '/' ? (int)length : 0, s->path);
     mr_clock_day(real_ns, "local", today);
@@ -138,12 +156,6 @@ static void note_kept(const struct mr_consign *c, const struct mr_shipment *s, s
     snprintf(end->warnings, sizeof(end->warnings),
              "by its header it is no %s movie: kept as it is, not made into %s", s->view.format,
              wish == MR_WISH_MRC ? "mrc" : "hdf5");
-}
-
-static struct mr_extent extent_of(const struct mr_shipment *s)
-{
-    bool frames = s->geometry.source_pixel != MR_PIXEL_NONE;
-    return (struct mr_extent){.frames = frames ? s->view.frames : 0, .source_bytes = s->facts.size};
 }
 
 int mr_consign_open_source(struct mr_shipment *s)

@@ -92,9 +92,12 @@ static void receive_hold(struct mr_transfer *t, struct movie *m, const struct mr
     t->ops.verdict(t->ops.ctx, m->owner, msg);
 }
 
-static void finish(struct mr_transfer *t, struct movie *m, const struct mr_message *msg)
+static void finish(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                   int64_t now_ns)
 {
     void *owner = m->owner;
+    if (m->open.whole) /* its ACK, too */
+        t->lanes[0].progress_ns = now_ns;
     mr_transfer_remove(t, m);
     t->ops.verdict(t->ops.ctx, owner, msg);
 }
@@ -125,7 +128,7 @@ static int receive_movie(struct mr_transfer *t, const struct mr_message *msg, in
         receive_hold(t, m, msg, now_ns);
         return 0;
     default:
-        finish(t, m, msg);
+        finish(t, m, msg, now_ns);
         return 0;
     }
 }

@@ -111,6 +111,11 @@ bool mr_window_finished(const struct mr_window *w, uint64_t slab)
     return slab < w->capacity && (w->state[slab] & both) == both;
 }
 
+bool mr_window_summed(const struct mr_window *w, uint64_t slab)
+{
+    return slab < w->capacity && (w->state[slab] & MR_SLAB_SUMMED) != 0;
+}
+
 bool mr_window_idle(const struct mr_window *w, uint64_t slab)
 {
     return !mr_window_finished(w, slab) &&

@@ -40,6 +40,7 @@ int mr_window_sum(struct mr_window *w, uint64_t slab, uint64_t crc_raw,
 
 /* Finished: durable and summed. */
 bool mr_window_finished(const struct mr_window *w, uint64_t slab);
-bool mr_window_idle(const struct mr_window *w, uint64_t slab); /* neither finished nor picked */
+bool mr_window_summed(const struct mr_window *w, uint64_t slab); /* its checksums are known */
+bool mr_window_idle(const struct mr_window *w, uint64_t slab);   /* neither finished nor picked */
 
 #endif

@@ -123,6 +123,7 @@ struct mr_open {
     struct mr_geometry geometry;
     double pixel_size_angstrom;     /* 0 unknown */
     uint64_t source_bytes_expected; /* 0 unknown */
+    bool whole; /* it is complete, one slab at most, and its END waits for no ACK */
 };
 
 struct mr_range {

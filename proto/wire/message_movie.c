@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define OPEN_WHOLE 1u /* bit 0 of flags */
+
 enum { RANGE_BYTES = 16 };
 
 struct mr_range mr_message_range(const uint8_t *ranges, uint32_t index)
@@ -90,7 +92,7 @@ void mr_message_write_open_body(struct mr_writer *w, const struct mr_open *o)
     mr_write_u8(w, (uint8_t)o->kind);
     mr_write_u8(w, (uint8_t)o->output);
     mr_write_u8(w, (uint8_t)o->codec);
-    mr_write_u8(w, 0);
+    mr_write_u8(w, o->whole ? OPEN_WHOLE : 0);
     write_geometry(w, &o->geometry);
     mr_write_f64(w, o->pixel_size_angstrom);
     mr_write_u64(w, o->source_bytes_expected);
@@ -115,7 +117,7 @@ void mr_message_read_open_body(struct mr_fields *f, struct mr_open *o)
     o->kind = (enum mr_kind)mr_field_u8(f, "kind", MR_KIND_MOVIE, MR_KIND_FILE);
     o->output = (enum mr_output)mr_field_u8(f, "output", MR_OUTPUT_KEEP, MR_OUTPUT_HDF5);
     o->codec = (enum mr_codec_id)mr_field_u8(f, "codec", 0, MR_CODEC_COUNT - 1);
-    mr_field_skip(f, "reserved", 1);
+    o->whole = (mr_field_u8(f, "flags", 0, UINT8_MAX) & OPEN_WHOLE) != 0;
     read_geometry(f, &o->geometry);
     o->pixel_size_angstrom = mr_field_amount(f, "pixel_size_angstrom");
     o->source_bytes_expected = mr_field_u64(f, "source_bytes_expected", 0, INT64_MAX);

@@ -62,6 +62,21 @@ START_TEST(every_type_keeps_its_bytes)
 }
 END_TEST
 
+START_TEST(open_says_whether_it_is_whole)
+{
+    struct mr_open open, back;
+    size_t bytes = 0;
+    sample_open(&open);
+    for (int whole = 0; whole < 2; whole++) {
+        open.whole = whole;
+        ck_assert_int_eq(mr_open_encode(&open, wire, sizeof(wire), &bytes), 0);
+        wire[23] |= 0xfe; /* what a later version may say there */
+        ck_assert_int_eq(mr_open_decode(wire, bytes, &back, NULL), 0);
+        ck_assert_int_eq(back.whole, whole);
+    }
+}
+END_TEST
+
 START_TEST(every_type_comes_back)
 {
     static uint8_t again[sizeof(wire)];
@@ -341,8 +356,9 @@ START_TEST(open_body_alone_comes_back)
 }
 END_TEST
 
-MR_SUITE("message", T(every_type_keeps_its_bytes), T(every_type_comes_back),
-         T(decoded_fields_are_the_sent_ones), T(every_cut_and_every_flipped_bit_is_refused),
+MR_SUITE("message", T(every_type_keeps_its_bytes), T(open_says_whether_it_is_whole),
+         T(every_type_comes_back), T(decoded_fields_are_the_sent_ones),
+         T(every_cut_and_every_flipped_bit_is_refused),
          T(a_body_that_ends_early_is_refused_by_name), T(a_ping_without_backlog_has_none),
          T(a_welcome_without_abilities_has_none), T(bytes_behind_known_fields_are_ignored),
          T(no_room_is_said), T(hello_of_other_versions_can_be_refused_in_words),

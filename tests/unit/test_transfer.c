@@ -109,10 +109,12 @@ static void credit(uint16_t lanes, uint64_t slabs)
     memset(&in, 0, sizeof(in));
 }
 
+static bool whole; /* the next movie */
+
 /* An opaque movie of so many slabs, open and with credit for all. */
 static void movie(uint16_t lanes, uint64_t slabs, uint64_t durable)
 {
-    struct mr_open open = {.revision = 1};
+    struct mr_open open = {.revision = 1, .whole = whole};
     struct mr_pick pick;
     welcome(lanes);
     mr_geometry_opaque(&open.geometry);
@@ -156,6 +158,29 @@ START_TEST(test_ships_a_movie)
     ck_assert_int_eq(hear(MR_COMMITTED), 0);
     ck_assert_int_eq(last_verdict, MR_COMMITTED);
     ck_assert_uint_eq(mr_transfer_count(t), 0);
+    mr_transfer_free(t);
+}
+END_TEST
+
+START_TEST(test_whole_movie_ends_without_an_ack)
+{
+    struct mr_pick pick;
+    whole = true;
+    movie(2, 1, 0);
+    silent();
+    ship(0);
+    say(MR_END);
+    silent();
+    in.resend.generation = 1; /* it was damaged on its way: sent again, and said again */
+    ck_assert_int_eq(hear(MR_RESEND), 0);
+    memset(&in, 0, sizeof(in));
+    credit(2, 2);
+    ck_assert(mr_transfer_pick(t, now, &pick));
+    ck_assert_int_eq(mr_transfer_packed(t, &pick, 100, 0, MR_SLAB_BYTES, now), 0);
+    say(MR_END);
+    ck_assert_uint_eq(mr_transfer_in_flight(t), 1);
+    ck_assert_int_eq(hear(MR_COMMITTED), 0);
+    ck_assert_uint_eq(mr_transfer_in_flight(t), 0);
     mr_transfer_free(t);
 }
 END_TEST
@@ -413,8 +438,8 @@ START_TEST(test_only_who_announced_it_is_asked)
 }
 END_TEST
 
-MR_SUITE("transfer", T(test_ships_a_movie), T(test_backlog_is_told_while_slabs_are_sent),
-         T(test_what_is_shipped_and_what_flows),
+MR_SUITE("transfer", T(test_ships_a_movie), T(test_whole_movie_ends_without_an_ack),
+         T(test_backlog_is_told_while_slabs_are_sent), T(test_what_is_shipped_and_what_flows),
          T(test_durable_ones_are_shipped_when_they_are_read), T(test_empty_movie_ends_at_once),
          T(test_durable_slabs_are_only_read), T(test_idle_credit_goes_back_and_needed_does_not),
          T(test_too_little_credit_goes_back_while_more_is_asked),
