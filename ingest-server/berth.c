@@ -12,6 +12,7 @@
 #include "dossier.h"
 #include "recheck.h"
 #include "roster.h"
+#include "skiff.h"
 #include "slipway.h"
 #include "standing.h"
 
@@ -90,6 +91,7 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
     left.source_bytes_expected = right.source_bytes_expected = 0;
     if (left.geometry.layout != MR_LAYOUT_CHUNKS) /* of the link only */
         left.codec = right.codec;
+    left.whole = right.whole = false;
     return mr_open_equal(&left, &right);
 }
 
@@ -234,6 +236,40 @@ static int name_movie(const struct mr_berth *b, const struct mr_berth_job *job, 
     return r;
 }
 
+/* -EXDEV: it is to be made the ordinary way. Takes d, where 0. */
+static int begin_small(struct mr_berth *b, struct mr_dossier *d, struct mr_berth_answer *answer,
+                       struct mr_err *err)
+{
+    d->generation = mr_skiff_generation(b->store);
+    struct mr_movie *movie = mr_slipway_movie(d);
+    int r = movie == NULL ? mr_err_errno(err, -ENOMEM, "movie")
+                          : mr_skiff_make(b->store, movie, d, err);
+    if (r == 0) {
+        movie->dossier = d;
+        answer->movie = movie;
+    } else if (movie != NULL) {
+        mr_skiff_remove(b->store, movie, d->path);
+        mr_movie_release(movie);
+    }
+    return r;
+}
+
+static int begin_ordinary(struct mr_berth *b, const struct mr_dossier *d,
+                          struct mr_berth_answer *answer, struct mr_err *err)
+{
+    struct mr_movie *movie = mr_slipway_movie(d);
+    int r = movie == NULL ? mr_err_errno(err, -ENOMEM, "movie")
+                          : mr_slipway_make(b->store, movie, d, err);
+    if (r == 0) {
+        answer->movie = movie;
+    } else if (movie != NULL) {
+        if (!mr_slipway_remove(b->store, &movie->id, d->generation, d->path))
+            doubt(b, &movie->id);
+        mr_movie_release(movie);
+    }
+    return r;
+}
+
 static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
                  struct mr_berth_answer *answer, struct mr_berth_why *why)
 {
@@ -247,23 +283,22 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     d->clock_offset_ms = job->clock_offset_ms;
     memcpy(d->agent, job->agent, sizeof(d->agent));
     int r = name_movie(b, job, d->path, why);
-    struct mr_movie *movie = r < 0 ? NULL : mr_slipway_movie(d);
-    if (r == 0)
-        r = movie == NULL ? mr_err_errno(&why->err, -ENOMEM, "movie")
-                          : mr_slipway_make(b->store, movie, d, &why->err);
+    bool small = r == 0 && mr_skiff_fits(b->store, job->open);
+    if (small && (r = begin_small(b, d, answer, &why->err)) == -EXDEV) {
+        small = false;
+        d->generation = generation;
+        why->err.code = r = 0;
+    }
+    if (r == 0 && !small)
+        r = begin_ordinary(b, d, answer, &why->err);
     if (r == -EDQUOT || (r == -EPERM && !mr_store_may_use_group(b->store))) {
         why->code = MR_REASON_PERMISSION;
         why->final = true; /* this movie's trouble, and not for a while */
     }
-    if (r < 0 && movie != NULL) {
-        if (!mr_slipway_remove(b->store, &movie->id, generation, d->path))
-            doubt(b, &movie->id);
-        mr_movie_release(movie);
-    } else if (r == 0) {
-        answer->movie = movie;
-        mr_roster_take(&b->doubts, &movie->id); /* of this generation there is nothing to doubt */
-    }
-    free(d);
+    if (r == 0) /* of this generation there is nothing to doubt */
+        mr_roster_take(&b->doubts, &answer->movie->id);
+    if (r < 0 || !small)
+        free(d);
     return r;
 }
 
@@ -346,6 +381,11 @@ static void look_after(struct mr_berth *b, const struct mr_ulid *id)
 
 static void release(struct mr_berth *b, const struct mr_berth_job *job)
 {
+    if (job->movie->small) { /* nothing of it was promised */
+        mr_skiff_remove(b->store, job->movie, job->movie->dossier->path);
+        mr_movie_release(job->movie);
+        return;
+    }
     if (job->tainted) {
         const struct mr_movie *m = job->movie;
         int r = unlinkat(m->part_dir_fd, m->part_name, 0) < 0 && errno != ENOENT

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "discard.h"
+#include "flotilla.h"
 #include "stand_in.h"
 
 #include <errno.h>
@@ -344,6 +345,34 @@ static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
     return r;
 }
 
+/* A group's goes with the first of them: all of them are recorded together. */
+static void remove_journals(const struct mr_commit *c, struct mr_dossier *const *movies,
+                            size_t count)
+{
+    const char *group = "";
+    for (size_t i = 0; i < count; i++) {
+        if (movies[i]->group[0] == '\0') {
+            (void)!remove_journal(c, movies[i]); /* the next start finds its event logged */
+            continue;
+        }
+        if (strcmp(movies[i]->group, group) != 0 &&
+            mr_flotilla_remove(c->store, movies[i]->group) < 0)
+            mr_warn(STAGE, "journal %s cannot be removed", movies[i]->group);
+        group = movies[i]->group;
+    }
+}
+
+int mr_commit_place_small(const struct mr_commit *c, const struct mr_dossier *d,
+                          const struct mr_movie *movie, int final_dir)
+{
+    const char *slash = strrchr(d->sealed.path, '/');
+    mr_lease_prove(c->store->lease);
+    int r = mr_fs_rename_new(movie->part_dir_fd, movie->part_name, final_dir,
+                             slash == NULL ? d->sealed.path : slash + 1);
+    mr_failpoint("renamed");
+    return r;
+}
+
 int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies, size_t count,
                      uint64_t *ret_sequences, struct mr_err *err)
 {
@@ -359,8 +388,7 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
     mr_lease_prove(c->store->lease);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < count; i++)
-        (void)!remove_journal(c, movies[i]); /* the next start finds its event logged */
+    remove_journals(c, movies, count);
     mr_failpoint("journal-removed");
     r = mr_fs_sync_dir(c->store->journal_fd);
     mr_lease_prove_by_sight(c->store->lease); /* now the agents are told, and may free the source */

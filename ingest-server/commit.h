@@ -10,6 +10,7 @@
 #include "catalogue.h"
 #include "dossier.h"
 #include "eventlog.h"
+#include "movie.h"
 #include "store.h"
 
 /* Borrowed */
@@ -37,6 +38,11 @@ int mr_commit_mend(const struct mr_commit *c, struct mr_dossier *d, struct mr_er
  * moved then. */
 int mr_commit_place(const struct mr_commit *c, struct mr_dossier *d,
                     struct mr_err *err) MR_MUST_USE;
+
+/* One of a group, whose group file is durable: from its part's name into its directory, and no more
+ * than that. -EEXIST: the name is taken. */
+int mr_commit_place_small(const struct mr_commit *c, const struct mr_dossier *d,
+                          const struct mr_movie *movie, int final_dir) MR_MUST_USE;
 
 /* Logs the events of placed movies, notes them in the catalogue (committed ones), removes their
  * journals. sequences: of the events, written for all. Any error is the end of the server: log or

@@ -80,9 +80,15 @@ static void op_berth(void *ctx, const struct mr_sender *from, const struct mr_op
     push(c->config.berth_jobs, &job);
 }
 
+/* Of a small one there is no slab but the first. */
+static uint16_t lanes_of(const struct mr_control *c, const struct mr_movie *movie)
+{
+    return movie->small ? 1 : c->lanes;
+}
+
 static void command(struct mr_control *c, const struct mr_lane_command *command)
 {
-    for (uint16_t i = 0; i < c->lanes; i++)
+    for (uint16_t i = 0; i < lanes_of(c, command->movie); i++)
         push(mr_lane_commands(c->config.lanes[i]), command);
 }
 
@@ -98,7 +104,7 @@ static void op_detach(void *ctx, struct mr_movie *movie)
     struct leaving *l = calloc(1, sizeof(*l));
     if (l == NULL)
         abort();
-    *l = (struct leaving){.next = c->leaving, .movie = movie, .lanes_left = c->lanes};
+    *l = (struct leaving){.next = c->leaving, .movie = movie, .lanes_left = lanes_of(c, movie)};
     c->leaving = l;
     command(c, &(struct mr_lane_command){.kind = MR_LANE_DETACH, .movie = movie});
 }
@@ -263,6 +269,9 @@ static void take_news(struct mr_control *c, struct mr_lane_news *n)
     case MR_LANE_DURABLE:
         if (!mr_intake_durable(c->intake, n->movie, n->slab))
             mr_counter_add(&c->duplicates, 1);
+        return;
+    case MR_LANE_ABOARD:
+        mr_intake_aboard(c->intake, n->movie, n->slab);
         return;
     case MR_LANE_DAMAGED:
         mr_warn(STAGE, "slab %llu of %s arrived damaged and is asked for again",

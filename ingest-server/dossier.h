@@ -41,6 +41,7 @@ struct mr_dossier {
     uint64_t good_bytes; /* of the journal, to the end of its last good line */
     bool torn;           /* there is more behind it: cut it before the next line is appended */
     bool unmended;       /* of an earlier life, and sealed: mr_commit_mend first */
+    char group[64];      /* "": it has a journal of its own; else the group file (flotilla.h) */
 };
 
 /* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so nothing of it was ever

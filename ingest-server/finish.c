@@ -279,6 +279,27 @@ static int complete_file(const struct mr_store *store, struct mr_movie *movie,
     return r;
 }
 
+/* Not synced: its group is. */
+static int complete_small(const struct mr_store *store, const struct mr_movie *movie,
+                          const struct mr_end *end, const struct mr_image *image,
+                          struct mr_sealed *ret)
+{
+    struct stat st;
+    int r = fstat(movie->part_fd, &st) < 0 ? -errno : 0;
+    if (r == 0 && (uint64_t)st.st_size != image->file_bytes)
+        r = ftruncate(movie->part_fd, (off_t)image->file_bytes) < 0 ? -errno : 0;
+    if (r == 0 && store->source_mtime && end->source_mtime_ns > 0)
+        r = set_mtime(movie->part_fd, end->source_mtime_ns);
+    if (r == 0 && fstat(movie->part_fd, &st) < 0)
+        r = -errno;
+    mr_failpoint("part-complete");
+    if (r < 0)
+        return r;
+    ret->inode = st.st_ino;
+    ret->mtime_ns = st.st_mtim.tv_sec * MR_NS_PER_S + st.st_mtim.tv_nsec;
+    return 0;
+}
+
 int mr_finish_part(const struct mr_store *store, struct mr_movie *movie, struct mr_dossier *d,
                    const struct mr_end *end, char *ret_left_out, struct mr_err *err)
 {
@@ -293,7 +314,8 @@ int mr_finish_part(const struct mr_store *store, struct mr_movie *movie, struct 
     if (r == 0)
         r = digest_of(d, end->slabs, &image, &s->digest_file, err);
     if (r == 0) {
-        r = complete_file(store, movie, d, end, &image, &s->inode);
+        r = movie->small ? complete_small(store, movie, end, &image, s)
+                         : complete_file(store, movie, d, end, &image, &s->inode);
         if (r < 0)
             mr_err_errno(err, r, "part %s", movie->part_name);
     }

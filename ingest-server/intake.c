@@ -123,6 +123,7 @@ void mr_intake_berthed(struct mr_intake *in, struct mr_movie *movie, bool resume
     }
     e->movie = movie;
     e->generation = movie->generation;
+    e->small = movie->small;
     if (e->discard) { /* no lane has it yet */
         mr_intake_finish(in, e, MR_FINISH_DISCARD);
         return;
@@ -196,6 +197,15 @@ bool mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint6
     mr_intake_remember_unsaid(e, slab);
     mr_intake_seal_if_whole(in, e);
     return first;
+}
+
+void mr_intake_aboard(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)
+{
+    struct entry *e = mr_intake_find_movie(in, &movie->id);
+    if (e == NULL || e->movie != movie)
+        return;
+    mr_intake_mark_durable(e, slab);
+    mr_intake_seal_if_whole(in, e);
 }
 
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab)
@@ -276,7 +286,7 @@ void mr_intake_each_movie(const struct mr_intake *in,
         struct mr_intake_movie_view view = {.movie = e->movie,
                                             .open = &e->open,
                                             .agent = e->from.name,
-                                            .durable = e->durable_count,
+                                            .durable = e->small ? 0 : e->durable_count,
                                             .slabs = e->complete ? e->end.slabs : 0,
                                             .opened_ns = e->opened_ns,
                                             .state = names[e->state]};

@@ -102,6 +102,8 @@ void mr_intake_confirmed(struct mr_intake *in, uint64_t session, const struct mr
 
 /* False: it was durable before, and has come again though its agent was told so. */
 bool mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
+/* Of a small movie, which is whole with it; it is not said, for COMMITTED says it. */
+void mr_intake_aboard(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 void mr_intake_damaged(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);
 /* A slab of it is not what the movie's geometry or codec allow: the movie fails. */
 void mr_intake_misfit(struct mr_intake *in, const struct mr_movie *movie, uint64_t slab);

@@ -85,7 +85,8 @@ static void receive_end(struct mr_intake *in, struct session *s, struct entry *e
 {
     if (e->state != LIVE || end->generation != e->generation)
         return;
-    if (end->slabs != mr_slab_count(&e->open.geometry, &end->extent) || end->slabs > MR_SLABS_MAX) {
+    if (end->slabs != mr_slab_count(&e->open.geometry, &end->extent) || end->slabs > MR_SLABS_MAX ||
+        (e->open.whole && end->slabs > 1)) {
         mr_intake_condemn(in, e, MR_REASON_MISMATCH, &end->extent,
                           "END: the slab count does not follow from the extent");
         return;

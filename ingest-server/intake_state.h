@@ -37,7 +37,8 @@ struct entry {
     uint64_t *unsaid; /* durable slabs not yet acked */
     size_t unsaid_count, unsaid_capacity;
     bool complete, tainted;
-    bool discard;      /* ABANDON came while BERTHING */
+    bool small;   /* its slab counts where it is aboard, and is not durable before its commit */
+    bool discard; /* ABANDON came while BERTHING */
     struct mr_end end; /* once complete; blobs owned */
     struct mr_fail fail;
     struct mr_message hold; /* what to say after NEXT_RELEASE, where type is set */

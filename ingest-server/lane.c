@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/counter.h"
 #include "base/crc64.h"
+#include "base/failpoint.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/tally.h"
 
@@ -129,7 +131,7 @@ static void attach(struct mr_lane *lane, const struct mr_lane_command *command)
         i++;
     assert(i < MOVIES_MAX);
     struct mr_err err = {0};
-    int r = mr_landing_attach(lane->landing, command->movie, &err);
+    int r = command->movie->small ? 0 : mr_landing_attach(lane->landing, command->movie, &err);
     if (r < 0) {
         struct mr_lane_news news = {
             .kind = MR_LANE_STUCK, .movie = command->movie, .code = r, .failure = MR_LANDING_WRITE};
@@ -149,7 +151,7 @@ static void detach(struct mr_lane *lane, const struct mr_lane_command *command)
     while (lane->movie_count > 0 && lane->movies[lane->movie_count - 1].movie == NULL)
         lane->movie_count--;
     if (mr_landing_detach(lane->landing, command->movie) == -ENOENT)
-        on_detached(lane, command->movie); /* its attach had failed */
+        on_detached(lane, command->movie); /* a small one, or its attach had failed */
 }
 
 static void take_commands(struct mr_lane *lane)
@@ -272,6 +274,28 @@ static void describe(const struct mr_movie *movie, const struct mr_slab_header *
                                  .stats = h->stats};
 }
 
+/* A small one's, into the page cache: what makes it durable is its group's affair (flotilla.h). */
+static void take_aboard(struct mr_lane *lane, struct mr_movie *movie, const struct mr_placement *p,
+                        struct mr_buffer *buffer)
+{
+    bool dropped = mr_movie_is_tainted(movie);
+    int r = dropped ? 0 : mr_placement_check(p);
+    if (r == 0 && !dropped)
+        r = mr_failpoint_result(
+            "small-write", mr_fs_pwrite_full(movie->part_fd, buffer->data, p->stored_bytes, 0));
+    mr_pool_put(buffer);
+    if (dropped)
+        return;
+    if (r < 0) {
+        mr_movie_taint(movie);
+        on_failed(lane, movie, r, MR_LANDING_WRITE, movie->part_name);
+        return;
+    }
+    movie->slab = *p;
+    movie->aboard = true;
+    tell(lane, &(struct mr_lane_news){.kind = MR_LANE_ABOARD, .movie = movie, .slab = p->slab});
+}
+
 static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_slab_header *h,
                  const uint8_t *payload, struct mr_buffer *buffer)
 {
@@ -284,6 +308,10 @@ static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_s
         return;
     }
     describe(movie, h, &placement);
+    if (movie->small) {
+        take_aboard(lane, movie, &placement, buffer);
+        return;
+    }
     int r = mr_landing_put(lane->landing, movie, &placement, buffer);
     if (r < 0) { /* not attached after a failed attach, or nonsense that passed the checks above */
         mr_pool_put(buffer);

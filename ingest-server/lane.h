@@ -25,6 +25,7 @@ struct mr_lane_command {
 enum mr_lane_news_kind {
     MR_LANE_USED,     /* session, bytes: credit is free again */
     MR_LANE_DURABLE,  /* movie, slab */
+    MR_LANE_ABOARD,   /* movie, slab: of a small one; written, and no more than that */
     MR_LANE_DAMAGED,  /* movie, slab: checksum wrong, send it again */
     MR_LANE_MISFIT,   /* movie, slab: not what its geometry or codec allow */
     MR_LANE_GAP,      /* session: a message was lost, or is none */

@@ -7,6 +7,7 @@
 #include "movie.h"
 
 #include "base/fs.h"
+#include "dossier.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -46,6 +47,9 @@ void mr_movie_release(struct mr_movie *movie)
     mr_fs_close(&movie->part_fd);
     mr_fs_close(&movie->part_dir_fd);
     mr_fs_close(&movie->journal_fd);
+    if (movie->dossier != NULL)
+        mr_dossier_fini(movie->dossier);
+    free(movie->dossier);
     free(movie);
 }
 

@@ -7,10 +7,13 @@
 #define MR_MOVIE_H
 
 #include "base/ulid.h"
+#include "placement.h"
 #include "wire/codec.h"
 #include "wire/slab.h"
 
 #include <stdatomic.h>
+
+struct mr_dossier;
 
 struct mr_movie {
     struct mr_ulid id;
@@ -30,6 +33,13 @@ struct mr_movie {
     _Atomic uint64_t allocated_end; /* fallocated so far; UINT64_MAX: no more of it */
     _Atomic bool tainted;           /* a write, fsync or journal append failed: no acks, no seal */
     _Atomic uint32_t references;
+    /* A small one (skiff.h), which has no journal; written to through the page cache */
+    bool small;
+    uint64_t failures; /* of the store's syncs, when its part was made */
+    struct mr_dossier
+        *dossier; /* owned: what its journal would say, but for the slab; seal takes */
+    bool aboard;  /* lane 0: its slab is written, and is this; seal reads, later */
+    struct mr_placement slab;
 };
 
 /* Zeroed, fds -1, alignment 1, generation and revision 1, one reference; NULL: out of memory. */

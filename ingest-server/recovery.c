@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "discard.h"
+#include "flotilla.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -212,6 +213,9 @@ static int recover_journal(const struct mr_commit *c, const char *name,
 int mr_recovery_run(const struct mr_commit *c, const struct mr_recovery_found *found,
                     struct mr_err *err)
 {
+    int r = mr_flotilla_dissolve_all(c->store, c->store->epoch, err);
+    if (r < 0)
+        return r;
     int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (dir == NULL) {
@@ -219,7 +223,6 @@ int mr_recovery_run(const struct mr_commit *c, const struct mr_recovery_found *f
         return mr_err_errno(err, -errno, "%s/.millrace/journal", c->store->root);
     }
     const char *name = "";
-    int r = 0;
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r < 0)

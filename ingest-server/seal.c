@@ -83,7 +83,7 @@ void mr_seal_count(struct mr_seal *s, struct mr_seal_counts *ret)
                                    .last_commit_ns = atomic_load(&s->last_commit_ns)};
 }
 
-static void die(struct mr_seal *s, const struct mr_err *err)
+void mr_seal_die(struct mr_seal *s, const struct mr_err *err)
 {
     mr_error(STAGE, "the store's records cannot be written, the server ends: %s", err->text);
     s->dead = true;
@@ -138,10 +138,11 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
                       err.text);
         for (size_t i = 0; i < count; i++)
             works[i].stuck |= works[i].placed;
+        mr_seal_dissolve(s, works, count);
         return;
     }
     if (r < 0) {
-        die(s, &err);
+        mr_seal_die(s, &err);
         return;
     }
     n = 0;
@@ -159,7 +160,7 @@ static void told_of_log(struct mr_seal *s, int r, const struct mr_err *err)
     else if (mr_recordlog_is_whole(r))
         mr_log_seldom(MR_LOG_ERROR, STAGE, "events wait to be logged: %s", err->text);
     else if (r < 0)
-        die(s, err);
+        mr_seal_die(s, err);
 }
 
 static void log_event(struct mr_seal *s, struct mr_seal_job *job)
@@ -197,6 +198,8 @@ static void deliver(struct mr_seal *s, struct work *w)
 
 static void finish(struct mr_seal *s, struct work *works, size_t count)
 {
+    if (!s->dead)
+        mr_seal_group(s, works, count);
     if (!s->dead)
         mr_seal_record(s, works, count);
     for (size_t i = 0; i < count; i++)

@@ -10,9 +10,11 @@
 #include "discard.h"
 #include "failed_place.h"
 #include "finish.h"
+#include "flotilla.h"
 #include "recheck.h"
 #include "seal_answer.h"
 #include "seal_state.h"
+#include "skiff.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +24,7 @@
 
 /* ---- answers ---- */
 
-static void answer_hold(struct work *w, const struct mr_err *err)
+void mr_seal_hold(struct work *w, const struct mr_err *err)
 {
     mr_log_seldom(MR_LOG_ERROR, STAGE, "%s", err->text);
     w->message = mr_seal_answer_hold(&w->job.id, RETRY_MS, err);
@@ -44,10 +46,21 @@ void mr_seal_undo(struct mr_seal *s, struct work *w)
         w->undo = UNDO_NOTHING;
 }
 
+/* A small one: it has no journal, and nothing of it was promised. */
+static bool is_afloat(const struct work *w)
+{
+    return w->job.movie != NULL && w->job.movie->small;
+}
+
 static void discard(struct mr_seal *s, struct work *w)
 {
-    w->undo = UNDO_DISCARD;
-    mr_seal_undo(s, w);
+    if (is_afloat(w)) {
+        const struct mr_dossier *d = w->d != NULL ? w->d : w->job.movie->dossier;
+        mr_skiff_remove(s->commit->store, w->job.movie, d->path);
+    } else {
+        w->undo = UNDO_DISCARD;
+        mr_seal_undo(s, w);
+    }
     mr_counter_add(&s->counters[DISCARDED], 1);
     w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
 }
@@ -65,7 +78,7 @@ static void abandon(struct mr_seal *s, struct work *w)
         w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
     } else if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
         mr_err_set(&err, -EBUSY, "it is being committed");
-        answer_hold(w, &err);
+        mr_seal_hold(w, &err);
         w->message->hold.code = MR_REASON_BUSY;
     } else {
         discard(s, w);
@@ -79,7 +92,7 @@ static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d
 {
     for (size_t i = 0; i < s->batch_count; i++) {
         const struct work *w = &s->batch[i];
-        if (w->placed && strcmp(w->d->agent, d->agent) == 0 &&
+        if ((w->placed || w->boarded) && strcmp(w->d->agent, d->agent) == 0 &&
             strcmp(w->d->open.path, d->open.path) == 0)
             return true;
     }
@@ -138,6 +151,10 @@ static int announce(struct mr_seal *s, struct work *w, const struct mr_announcem
     int r = mr_announce_movie(s->commit->store, w->d, &a, &w->d->sealed.event);
     if (r < 0)
         return mr_err_errno(err, r, "%s: its event", w->d->open.path);
+    if (is_afloat(w)) {
+        w->d->is_sealed = w->boarded = true;
+        return 0;
+    }
     mr_failpoint("before-sealed");
     r = mr_commit_seal(s->commit, w->d, err);
     if (r == -EIO)
@@ -150,8 +167,11 @@ static int seal_finished(struct mr_seal *s, struct work *w, const char *left_out
                          struct mr_err *err)
 {
     const struct mr_end *end = w->job.end;
-    if (sibling_in_batch(s, w->d)) /* what it put into the store is not in the catalogue yet */
-        mr_seal_record(s, s->batch, s->batch_count);
+    if (sibling_in_batch(s, w->d)) { /* what it put into the store is not in the catalogue yet */
+        mr_seal_group(s, s->batch, s->batch_count);
+        if (!s->dead)
+            mr_seal_record(s, s->batch, s->batch_count);
+    }
     int r = answer_known(s, w, err);
     if (r != -ENOENT)
         return r;
@@ -210,9 +230,32 @@ static int seal_failed(struct mr_seal *s, struct work *w, struct mr_err *err)
     return r < 0 ? r : announce(s, w, &a, err);
 }
 
+/* What is sealed in one breath with its landing has no journal to be read. */
+static int take_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    struct mr_movie *m = w->job.movie;
+    struct mr_dossier *d = w->d = m->dossier;
+    m->dossier = NULL;
+    d->slabs = calloc(1, sizeof(*d->slabs));
+    if (d->slabs == NULL)
+        return mr_err_errno(err, -ENOMEM, "seal");
+    d->slabs[0] = m->slab;
+    d->slab_count = d->durable = m->aboard;
+    d->space_end = m->aboard ? m->slab.stored_bytes : 0;
+    if (!mr_skiff_is_sound(s->commit->store, m))
+        mr_movie_taint(m);
+    if (w->job.kind == MR_SEAL_COMMIT)
+        return 0;
+    int r = mr_flotilla_leave(s->commit->store, d, err); /* kept as failed: the ordinary way */
+    m->small = r < 0;
+    return r;
+}
+
 static int open_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     char name[64];
+    if (is_afloat(w))
+        return take_dossier(s, w, err);
     w->d = calloc(1, sizeof(*w->d));
     if (w->d == NULL)
         return mr_err_errno(err, -ENOMEM, "seal");
@@ -237,14 +280,14 @@ static void distrust(struct mr_seal *s, struct work *w)
 }
 
 /* Its journal cannot be relied on any more, and nobody was told of it. */
-static void begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
+void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     mr_error(STAGE, "%s: it begins again", err->text);
     w->undo = UNDO_TAKE_BACK;
     mr_seal_undo(s, w);
     err->code = -EIO;
     if (w->job.kind != MR_SEAL_RECOVERED)
-        answer_hold(w, err);
+        mr_seal_hold(w, err);
 }
 
 void mr_seal_place(struct mr_seal *s, struct work *w)
@@ -268,7 +311,7 @@ void mr_seal_place(struct mr_seal *s, struct work *w)
     w->placed = r == 0;
     w->stuck = r < 0 && r != -EUCLEAN;
     if (r == -EUCLEAN)
-        begin_again(s, w, &err);
+        mr_seal_begin_again(s, w, &err);
     else if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
         w->stuck = mr_commit_vanished(s->commit, w->d) < 0;
         w->undo = w->stuck ? UNDO_TAKE_BACK : UNDO_NOTHING;
@@ -304,10 +347,10 @@ static void conclude(struct mr_seal *s, struct work *w, int r, const struct mr_e
     if (r == -EUCLEAN)
         give_up(s, w, err);
     else if (r < 0) {
-        if (mr_movie_is_tainted(w->job.movie))
-            distrust(s, w);
-        answer_hold(w, err);
-    } else if (w->message == NULL)
+        if (is_afloat(w) || mr_movie_is_tainted(w->job.movie))
+            distrust(s, w); /* a small one is kept by nobody: it begins again */
+        mr_seal_hold(w, err);
+    } else if (w->message == NULL && !w->boarded)
         mr_seal_place(s, w);
 }
 

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 #define STAGE     "seal"
-#define BATCH     64
+#define BATCH     256
 #define STUCK_MAX 2048 /* as many as may be in flight, of this life and of the one before */
 #define RETRY_MS  5000
 
@@ -29,6 +29,7 @@ struct work {
     struct mr_message *message;
     bool placed, stuck;
     enum undo undo; /* stuck by that; its message waits */
+    bool boarded;   /* a small one that waits for its group */
     int64_t began_ns;
 };
 
@@ -57,6 +58,16 @@ void mr_seal_prepare(struct mr_seal *s, struct work *w);
 void mr_seal_place(struct mr_seal *s, struct work *w);
 /* Tries again to undo what could not be undone. */
 void mr_seal_undo(struct mr_seal *s, struct work *w);
+/* Commits those of works that are boarded, together: placed, stuck, or answered (seal_group.c). */
+void mr_seal_group(struct mr_seal *s, struct work *works, size_t count);
+/* Those of a group that cannot be recorded for now get journals of their own. */
+void mr_seal_dissolve(struct mr_seal *s, struct work *works, size_t count);
+/* Log or catalogue cannot be relied on (seal.c). */
+void mr_seal_die(struct mr_seal *s, const struct mr_err *err);
+/* Answers HOLD (seal_prepare.c). */
+void mr_seal_hold(struct work *w, const struct mr_err *err);
+/* It is sealed and not to be relied on; nobody was told of it (seal_prepare.c). */
+void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err);
 /* Logs and answers those of works that are placed (seal.c). */
 void mr_seal_record(struct mr_seal *s, struct work *works, size_t count);
 

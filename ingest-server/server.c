@@ -15,6 +15,7 @@
 #include "publish.h"
 #include "recheck.h"
 #include "recovery.h"
+#include "skiff.h"
 #include "takeover.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ struct mr_server {
     struct mr_lease *lease;
     struct mr_eventlog *eventlog;
     struct mr_catalogue *catalogue;
+    struct mr_skiffs *skiffs;
     struct mr_commit commit;
     struct mr_space *space;
     struct mr_link *link;
@@ -369,6 +371,10 @@ static int make_stages(struct mr_server *s, struct mr_err *err)
     if (r == 0)
         r = mr_recovery_run(&s->commit, &found, err);
     if (r == 0)
+        r = mr_skiffs_open(&s->store, &s->skiffs, err);
+    if (r == 0 && !s->config->verify_at_seal)
+        s->store.skiffs = s->skiffs;
+    if (r == 0)
         r = mr_seal_new(&s->commit, s->queues[SEAL_JOBS], s->queues[SEAL_ANSWERS], s->fatal, s->ctx,
                         &s->seal);
     if (r == 0 && s->config->verify_at_seal)
@@ -476,6 +482,7 @@ static void free_all(struct mr_server *s)
     for (int i = 0; i < QUEUES; i++)
         mr_queue_free(s->queues[i]);
     mr_link_free(s->link);
+    mr_skiffs_close(s->skiffs);
     mr_catalogue_close(s->catalogue);
     mr_eventlog_close(s->eventlog);
     mr_lease_release(s->lease); /* from here the store may be another's */

@@ -150,11 +150,21 @@ static int make_part_dir(const struct mr_store *s, int dir)
     return mr_fs_mkdirs_durable(dir, OWN, s->dir_mode, s->group);
 }
 
+static uint64_t hash_of(const char *dir)
+{
+    return mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is remembered there */
+}
+
+static _Atomic uint64_t *place_of(const struct mr_store *s, uint64_t hash)
+{
+    return &s->dirs->hashes[hash / 2 % MR_STORE_DIRS];
+}
+
 /* The first time in this server's life all of a path is synced, whoever made it. */
 static int durable_part_dir(const struct mr_store *s, const char *dir)
 {
-    uint64_t hash = mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is remembered there */
-    _Atomic uint64_t *place = &s->dirs->hashes[hash / 2 % MR_STORE_DIRS];
+    uint64_t hash = hash_of(dir);
+    _Atomic uint64_t *place = place_of(s, hash);
     bool known = atomic_load_explicit(place, memory_order_relaxed) == hash;
     MR_CLEANUP(mr_fs_close)
     int fd = known ? mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0) : -ENOENT;
@@ -179,6 +189,37 @@ int mr_store_part_dir(const struct mr_store *s, const char *path, bool make)
     MR_CLEANUP(mr_fs_close)
     int fd = mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
     return fd < 0 ? fd : open_part_dir(fd);
+}
+
+static void forget_durable(const struct mr_store *s, const char *dir)
+{
+    uint64_t hash = hash_of(dir);
+    (void)atomic_compare_exchange_strong(place_of(s, hash), &hash, 0);
+}
+
+int mr_store_lazy_part_dir(const struct mr_store *s, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1];
+    const char *name;
+    mr_store_split(path, dir, sizeof(dir), &name);
+    MR_CLEANUP(mr_fs_close)
+    int fd = mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
+    int part = fd < 0 ? fd : open_part_dir(fd);
+    if (part != -ENOENT)
+        return part;
+    forget_durable(s, dir); /* before and after: who finds it meanwhile must not rely on it */
+    if (fd < 0)
+        fd = mr_fs_mkdirs(s->root_fd, dir, s->dir_mode, s->group);
+    part = fd < 0 ? fd : mr_fs_mkdirs(fd, OWN, s->dir_mode, s->group);
+    forget_durable(s, dir);
+    return part;
+}
+
+void mr_store_lazy_tidy(const struct mr_store *s, const char *path)
+{
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
+    if (dir >= 0 && strchr(path, '/') != NULL)
+        (void)unlinkat(dir, OWN, AT_REMOVEDIR);
 }
 
 void mr_store_tidy(const struct mr_store *s, const char *path)

@@ -44,8 +44,9 @@ struct mr_store {
     bool source_mtime;
     int64_t keep_revisions_ns;
     uint32_t keep_free_hundredths;
-    struct mr_lease *lease; /* borrowed; NULL: none, as in tests */
-    uint32_t epoch;         /* lease_file.h */
+    struct mr_lease *lease;   /* borrowed; NULL: none, as in tests */
+    uint32_t epoch;           /* lease_file.h */
+    struct mr_skiffs *skiffs; /* borrowed; NULL: every movie has a journal of its own */
 };
 
 /* A group's name or number; "inherit" is (gid_t)-1. -EINVAL: none is called so. Main thread. */
@@ -63,11 +64,16 @@ void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char
 /* Opens <dir>/.millrace, dir being that of `path`; an fd or -errno. make: directories that are
  * missing are made with the store's mode and group, and the whole path is durable. */
 int mr_store_part_dir(const struct mr_store *store, const char *path, bool make) MR_MUST_USE;
+/* As with make, but nothing is durable before the next syncfs. */
+int mr_store_lazy_part_dir(const struct mr_store *store, const char *path) MR_MUST_USE;
 /* Opens the directory of path. */
 int mr_store_dir(const struct mr_store *store, const char *path) MR_MUST_USE;
 
 /* Removes <dir>/.millrace where it is empty (never the root's own). */
 void mr_store_tidy(const struct mr_store *store, const char *path);
+
+/* The same, as durable as the next syncfs makes it. */
+void mr_store_lazy_tidy(const struct mr_store *store, const char *path);
 
 /* Gives a new file its mode and group, as the store's configuration and the directory's ACL say. */
 int mr_store_dress(const struct mr_store *store, int dir_fd, int fd,

@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "catalogue.h"
 #include "dossier.h"
+#include "flotilla.h"
 #include "segments.h"
 
 #include <dirent.h>
@@ -334,7 +335,9 @@ static int take(struct mr_store *s, struct mr_lease *lease, struct mr_takeover_n
     uint32_t before = mr_epochs_last(epochs);
     mr_failpoint("takeover-begun");
     mr_lease_prove(lease);
-    int r = take_movies(&t);
+    int r = mr_flotilla_dissolve_all(s, before, err);
+    if (r == 0)
+        r = take_movies(&t);
     if (r == 0 && epochs->count == MR_EPOCHS_MAX)
         r = fold_epochs(s, lease, err);
     if (r == 0)

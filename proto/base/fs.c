@@ -5,18 +5,23 @@
  */
 #include "base/fs.h"
 
+#include "base/failpoint.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -128,6 +133,7 @@ struct mkdirs {
     int root;
     mode_t mode;
     gid_t gid;
+    bool durable;
 };
 
 /* Group (the parent's even without setgid, where we may) and permissions of a directory just made.
@@ -160,8 +166,9 @@ static int set_access(int parent, int fd, const struct mkdirs *m, bool by_acl)
 static int finish_directory(int parent, int fd, const struct mkdirs *m, bool by_acl)
 {
     int r = set_access(parent, fd, m, by_acl);
-    if (r == 0)
-        r = mr_fs_sync_dir(fd);
+    if (r < 0 || !m->durable)
+        return r;
+    r = mr_fs_sync_dir(fd);
     return r == 0 ? mr_fs_sync_dir(parent) : r;
 }
 
@@ -178,7 +185,7 @@ static int make_directory(int parent, const char *name, const struct mkdirs *m)
         return -errno;
     int fd = mr_fs_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0 || !made) {
-        int r = fd < 0 ? fd : mr_fs_sync_dir(parent);
+        int r = fd < 0 ? fd : m->durable ? mr_fs_sync_dir(parent) : 0;
         if (r < 0)
             mr_fs_close(&fd);
         return r < 0 ? r : fd;
@@ -209,15 +216,14 @@ static int open_or_make(const struct mkdirs *m, int parent, const char *prefix, 
     int fd = mr_fs_open_beneath(m->root, prefix, O_RDONLY | O_DIRECTORY, 0);
     if (fd == -ENOENT)
         return make_directory(parent, name, m);
-    int r = fd < 0 ? fd : sync_name_in(parent);
+    int r = fd < 0 ? fd : m->durable ? sync_name_in(parent) : 0;
     if (r < 0)
         mr_fs_close(&fd);
     return r < 0 ? r : fd;
 }
 
-int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
+static int make_directories(const struct mkdirs *m, const char *path)
 {
-    struct mkdirs m = {.root = root, .mode = mode, .gid = gid};
     char prefix[PATH_MAX];
     size_t length = strlen(path);
     if (length >= sizeof(prefix))
@@ -225,11 +231,11 @@ int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
     if (path[0] == '/')
         return -EXDEV;
     memcpy(prefix, path, length + 1);
-    int fd = mr_fs_open_beneath(root, ".", O_RDONLY | O_DIRECTORY, 0);
+    int fd = mr_fs_open_beneath(m->root, ".", O_RDONLY | O_DIRECTORY, 0);
     for (size_t start = 0; fd >= 0 && start < length;) {
         size_t end = start + strcspn(prefix + start, "/");
         prefix[end] = '\0';
-        int next = open_or_make(&m, fd, prefix, prefix + start);
+        int next = open_or_make(m, fd, prefix, prefix + start);
         mr_fs_close(&fd);
         fd = next;
         if (end < length)
@@ -237,6 +243,18 @@ int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
         start = end + 1;
     }
     return fd;
+}
+
+int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid)
+{
+    const struct mkdirs m = {.root = root, .mode = mode, .gid = gid, .durable = true};
+    return make_directories(&m, path);
+}
+
+int mr_fs_mkdirs(int root, const char *path, mode_t mode, gid_t gid)
+{
+    const struct mkdirs m = {.root = root, .mode = mode, .gid = gid};
+    return make_directories(&m, path);
 }
 
 /* ---- names ---- */
@@ -295,6 +313,28 @@ int mr_fs_has_default_acl(int dirfd)
 }
 
 /* ---- the file system beneath ---- */
+
+int mr_fs_sync_all(int fd)
+{
+    return mr_failpoint_result("syncfs", syncfs(fd) < 0 ? -errno : 0);
+}
+
+/* Write-back errors are told since 5.8, those of the file system's own journal since 5.17. */
+static bool kernel_tells_all(void)
+{
+    struct utsname name;
+    unsigned major, minor;
+    return uname(&name) == 0 && sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+           (major > 5 || (major == 5 && minor >= 17));
+}
+
+bool mr_fs_can_sync_all(int fd)
+{
+    struct statfs fs;
+    return kernel_tells_all() && fstatfs(fd, &fs) == 0 &&
+           (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC ||
+            fs.f_type == BTRFS_SUPER_MAGIC);
+}
 
 int mr_fs_space(int fd, uint64_t *ret_free, uint64_t *ret_total)
 {

@@ -55,6 +55,8 @@ int mr_fs_open_straight(int root, const char *path, int flags) MR_MUST_USE;
  * that was made is chmod'ed to mode. gid: (gid_t)-1: the parent's, or as the system gives where
  * that is not permitted. */
 int mr_fs_mkdirs_durable(int root, const char *path, mode_t mode, gid_t gid) MR_MUST_USE;
+/* The same without a sync: what was made is as durable as the next mr_fs_sync_all makes it. */
+int mr_fs_mkdirs(int root, const char *path, mode_t mode, gid_t gid) MR_MUST_USE;
 
 /* renameat2 RENAME_NOREPLACE; -EEXIST. Where the file system has no flag: linkat, fsync of to_dir,
  * unlinkat; so both are to be open for reading. */
@@ -71,6 +73,13 @@ int mr_fs_next_name(DIR *dir, const char **ret) MR_MUST_USE;
 /* 1: dirfd carries a default ACL (system.posix_acl_default); 0: it does not, or its file system
  * knows none; -errno: that could not be seen. */
 int mr_fs_has_default_acl(int dirfd) MR_MUST_USE;
+
+/* syncfs: all that was written to fd's file system, by anybody, and all names in it. An error is
+ * told once per open file: it may be of anything written since this fd was last asked. */
+int mr_fs_sync_all(int fd) MR_MUST_USE;
+/* False where an error might not be told: an older kernel, a file system that is not known for
+ * it. */
+bool mr_fs_can_sync_all(int fd);
 
 /* Free bytes and total bytes of the file system fd lies on, for an unprivileged writer. */
 int mr_fs_space(int fd, uint64_t *ret_free, uint64_t *ret_total) MR_MUST_USE;

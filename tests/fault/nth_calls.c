@@ -163,6 +163,15 @@ int nth_fdatasync(int fd)
 }
 ENTRY(nth_fdatasync, fdatasync);
 
+/* Of everything: that it is called again says nothing of what the last one lost. */
+int nth_syncfs(int fd)
+{
+    if (nth_fails(BY_FD(fd, "syncfs", NTH_SYNC)))
+        return -1;
+    return (int)nth_syscall(SYS_syncfs, fd);
+}
+ENTRY(nth_syncfs, syncfs);
+
 int nth_fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
     if (nth_fails(BY_FD(fd, "fallocate", NTH_SIZE)))

@@ -15,7 +15,7 @@ enum nth_sort {
     NTH_REMOVE = 1 << 2,  /* of a name */
     NTH_READ = 1 << 3,    /* of bytes */
     NTH_WRITE = 1 << 4,   /* of bytes */
-    NTH_SYNC = 1 << 5,    /* fsync, fdatasync */
+    NTH_SYNC = 1 << 5,    /* fsync, fdatasync, syncfs */
     NTH_SIZE = 1 << 6,    /* fallocate, ftruncate */
     NTH_ASK = 1 << 7,     /* stat and its like */
     NTH_ROOM = 1 << 8,    /* statvfs */

@@ -398,8 +398,29 @@ void disk_sync_fail(struct disk *d, struct disk_sync *s)
     if (s->file != NULL) {
         disk_file_sync_fail(d, s->inode, s->file);
         s->inode->write_errors++;
+        d->write_errors++;
     }
     leave(d, s);
+}
+
+void disk_sync_all(struct disk *d, bool fails)
+{
+    bool names = !fails || chance_one_in(&d->world->chance, 2);
+    for (struct inode *i = d->inodes, *next; i != NULL; i = next) {
+        next = i->next;
+        if (is_dir(i))
+            continue;
+        struct disk_sync *s = disk_sync_begin(d, i);
+        if (fails && s->file != NULL && chance_one_in(&d->world->chance, 3))
+            disk_sync_fail(d, s);
+        else
+            disk_sync_end(d, s, false);
+    }
+    d->write_errors += fails; /* of the journal, where of no file */
+    for (struct change *c = d->first; names && c != NULL; c = c->next)
+        c->marked = true;
+    if (names)
+        settle_marked(d);
 }
 
 void disk_flush(struct disk *d)

@@ -72,6 +72,7 @@ struct disk {
     bool journalled; /* names become safe in order, and a file grows without holes */
     enum disk_room room;
     uint64_t writes, syncs, cuts;
+    uint32_t write_errors; /* of all files so far: syncfs tells each open file once */
 };
 
 /* What one fsync will make safe: as it was when it began. */
@@ -106,6 +107,8 @@ void disk_sync_end(struct disk *d, struct disk_sync *sync, bool data_only); /* t
 void disk_sync_fail(struct disk *d, struct disk_sync *sync);
 void disk_sync_drop(struct disk_sync *sync);
 
+/* As syncfs does. fails: for some files it is as if the device had refused. */
+void disk_sync_all(struct disk *d, bool fails);
 void disk_flush(struct disk *d); /* all of it is safe, as before a mount becomes read-only */
 
 void disk_close(struct disk *d, struct inode *inode); /* one open less */

@@ -73,7 +73,9 @@ int open_file_new(const struct open_file *f)
             files[i] = *f;
             if (f->inode != NULL) {
                 f->inode->opens++;
-                files[i].errors_told = f->inode->write_errors;
+                files[i].errors_told = S_ISREG(f->inode->mode)
+                                           ? f->inode->write_errors
+                                           : world_current()->disk->write_errors;
             }
             return CALLS_FD_BASE + i;
         }

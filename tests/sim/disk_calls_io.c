@@ -280,6 +280,29 @@ int __wrap_fdatasync(int fd)
     return sync_file(fd, true);
 }
 
+/* Of everything as it is when the call begins, or as it is when it ends. An error is told to each
+ * open file that asks, once. */
+int __wrap_syncfs(int fd)
+{
+    struct open_file *f = open_file_of(fd);
+    struct world *w = world_current();
+    if (f == NULL || f->inode == NULL)
+        return call_return(-EBADF);
+    call_enter(true);
+    bool at_once = chance_one_in(&w->chance, 2), fails = w->disk_errors && world_mishap(w, 40);
+    if (at_once)
+        disk_sync_all(w->disk, fails);
+    fibre_pause(chance_between(&w->chance, 0, world_mishap(w, 60) ? 1500 : 15) * MS);
+    if (!at_once)
+        disk_sync_all(w->disk, fails);
+    bool told = f->errors_told < w->disk->write_errors;
+    f->errors_told = w->disk->write_errors;
+    if (!told)
+        return 0;
+    TRACE(w, "syncfs fails");
+    return call_return(-EIO);
+}
+
 int __wrap_posix_fadvise64(int fd, off_t from, off_t bytes, int advice)
 {
     const struct open_file *f = open_file_of(fd);

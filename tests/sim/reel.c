@@ -24,6 +24,7 @@ static void make_geometry(struct reel *r, uint64_t slabs)
     if (layout == MR_LAYOUT_BYTES && chance_one_in(c, 2)) {
         mr_geometry_opaque(&r->open.geometry);
         r->open.kind = MR_KIND_FILE;
+        slabs = chance_one_in(c, 2) ? 1 : slabs;
         r->extent.source_bytes = chance_below(c, slabs * MR_SLAB_BYTES + 1);
         return;
     }
@@ -118,6 +119,10 @@ void reel_make(struct agentside *a, struct reel *r)
     if (r->fate == REEL_WHOLE) {
         r->visible = r->extent.source_bytes;
         r->ripe = true;
+        r->open.whole = r->open.geometry.layout == MR_LAYOUT_BYTES &&
+                        mr_slab_count(&r->open.geometry, &r->extent) <= 1;
+        if (r->open.whole)
+            r->open.source_bytes_expected = r->extent.source_bytes;
     } else {
         world_in(w, chance_between(&w->chance, 0, 300) * MS, grow, r, 0, NULL);
     }

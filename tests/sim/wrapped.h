@@ -53,6 +53,7 @@ ssize_t __wrap_pwrite64(int fd, const void *data, size_t bytes, off_t offset);
 off_t __wrap_lseek64(int fd, off_t offset, int whence);
 int __wrap_fsync(int fd);
 int __wrap_fdatasync(int fd);
+int __wrap_syncfs(int fd);
 int __wrap_ftruncate64(int fd, off_t size);
 int __wrap_fallocate64(int fd, int mode, off_t from, off_t bytes);
 int __wrap_posix_fadvise64(int fd, off_t from, off_t bytes, int advice);

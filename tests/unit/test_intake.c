@@ -215,6 +215,28 @@ START_TEST(test_commits)
 }
 END_TEST
 
+/* Its slab counts, but nobody is told that it is durable. */
+START_TEST(test_commits_a_small_one)
+{
+    begin();
+    movie->small = true;
+    hello(0, 1, 1, false);
+    open_movie(0);
+    mr_intake_berthed(in, movie, false, NULL, 0, now);
+    end(1, 1);
+    ck_assert_uint_eq(detaches, 0);
+    mr_intake_aboard(in, movie, 0);
+    mr_intake_tick(in, now, now);
+    told(0, MR_OPENED);
+    ck_assert_uint_eq(detaches, 1);
+    mr_intake_detached(in, movie);
+    ck_assert_int_eq(finish_how, MR_FINISH_COMMIT);
+    answer(MR_COMMITTED);
+    told(0, MR_COMMITTED);
+    done();
+}
+END_TEST
+
 START_TEST(test_a_slab_past_the_end_fills_no_hole)
 {
     live();
@@ -501,10 +523,11 @@ START_TEST(test_stop)
 }
 END_TEST
 
-MR_SUITE("intake", T(test_commits), T(test_a_slab_past_the_end_fills_no_hole),
-         T(test_end_with_a_wrong_count_fails_the_movie), T(test_abandon_while_berthing),
-         T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
-         T(test_stuck_is_held_and_renewed), T(test_an_exceeded_quota_fails_the_movie),
+MR_SUITE("intake", T(test_commits), T(test_commits_a_small_one),
+         T(test_a_slab_past_the_end_fills_no_hole), T(test_end_with_a_wrong_count_fails_the_movie),
+         T(test_abandon_while_berthing), T(test_abandon_of_an_older_session_is_answered),
+         T(test_others_cannot_touch_a_movie), T(test_stuck_is_held_and_renewed),
+         T(test_an_exceeded_quota_fails_the_movie),
          T(test_newer_session_waits_for_the_older_ones_writes), T(test_limits_and_nonsense),
          T(test_what_an_agent_has_to_ship_is_seen), T(test_silence_and_credit),
          T(test_no_credit_while_paused), T(test_confirm_is_answered_to_who_asked), T(test_stop))

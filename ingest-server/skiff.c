@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Parts of small movies: made, removed, swept up after a crash; and the syncfs that they share.
+ * Writes no slab (lane does) and commits nothing (seal does).
+ */
+#include "skiff.h"
+
+#include "base/crc64.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/recordlog.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STAGE        "berth"
+#define NOTES        "skiffs.log"
+#define NOTED        1024 /* directories remembered; one that is pushed out is only noted again */
+#define CREATE_TRIES 16
+
+struct mr_skiffs {
+    int sync_fd; /* an open file of its own: what errors it was told of is its own affair */
+    int notes_fd;
+    dev_t device;
+    _Atomic uint64_t failures; /* of syncfs */
+    uint64_t noted[NOTED];     /* berth; hashes */
+    uint32_t made;             /* berth */
+    bool closed;               /* berth: the notes cannot be relied on any more */
+};
+
+/* ---- after a crash ---- */
+
+static bool has_journal(DIR *journals, const struct mr_ulid *id)
+{
+    const char *name;
+    struct mr_ulid other;
+    uint32_t generation;
+    rewinddir(journals);
+    while (mr_fs_next_name(journals, &name) == 0) {
+        if (name == NULL)
+            return false;
+        if (mr_dossier_parse_name(name, "journal", &other, &generation) == 0 &&
+            mr_ulid_equal(&other, id))
+            return true;
+    }
+    return true; /* not to be told: it stays */
+}
+
+static DIR *open_list(int dir)
+{
+    int fd = dir < 0 ? -1 : openat(dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    if (list == NULL)
+        mr_fs_close(&fd);
+    return list;
+}
+
+static void close_list(DIR **list)
+{
+    if (*list != NULL)
+        closedir(*list);
+}
+
+struct sweeping {
+    const struct mr_store *store;
+    DIR *journals;
+    uint64_t removed;
+};
+
+static int sweep_parts(struct sweeping *s, int dir)
+{
+    MR_CLEANUP(close_list) DIR *list = open_list(dir);
+    if (list == NULL)
+        return -errno;
+    const char *name;
+    int r;
+    while ((r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
+        struct mr_ulid id;
+        uint32_t generation;
+        if (mr_dossier_parse_name(name, "part", &id, &generation) < 0 ||
+            has_journal(s->journals, &id))
+            continue;
+        if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+            return -errno;
+        s->removed++;
+    }
+    return r;
+}
+
+/* A record of the notes: "DIR <path below the root>" */
+static int sweep(void *ctx, const char *text, size_t bytes, uint64_t offset)
+{
+    struct sweeping *s = ctx;
+    char inside[MR_NAMING_PATH_MAX + 16];
+    (void)bytes, (void)offset;
+    if (strncmp(text, "DIR ", 4) != 0 || strlen(text) > MR_NAMING_PATH_MAX)
+        return 0;
+    snprintf(inside, sizeof(inside), "%s/.", text + 4);
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(s->store, inside, false);
+    if (dir == -ENOENT)
+        return 0;
+    int r = dir < 0 ? dir : sweep_parts(s, dir);
+    if (r == 0 && strcmp(text + 4, ".") != 0)
+        mr_store_tidy(s->store, inside);
+    return r;
+}
+
+static int sweep_all(const struct mr_store *store, struct mr_err *err)
+{
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(store->millrace_fd, NOTES, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : mr_err_errno(err, -errno, NOTES);
+    MR_CLEANUP(close_list) DIR *journals = open_list(store->journal_fd);
+    struct sweeping s = {.store = store, .journals = journals};
+    struct mr_recordlog_scan scan;
+    int r = journals == NULL ? -errno : mr_recordlog_scan(fd, 0, sweep, &s, &scan);
+    if (s.removed > 0)
+        mr_info(STAGE, "%llu small files were under way and not promised: they begin again",
+                (unsigned long long)s.removed);
+    if (r == 0 && unlinkat(store->millrace_fd, NOTES, 0) < 0)
+        r = -errno;
+    return r < 0 ? mr_err_errno(err, r, NOTES) : 0;
+}
+
+/* ---- birth and death ---- */
+
+static int open_fds(const struct mr_store *store, struct mr_skiffs *s)
+{
+    struct stat root, journals;
+    s->sync_fd = openat(store->root_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    if (s->sync_fd < 0 || fstat(s->sync_fd, &root) < 0 || fstat(store->journal_fd, &journals) < 0)
+        return -errno;
+    s->device = root.st_dev;
+    if (root.st_dev != journals.st_dev || !mr_fs_can_sync_all(s->sync_fd))
+        return -EOPNOTSUPP;
+    s->notes_fd = openat(store->millrace_fd, NOTES,
+                         O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    return s->notes_fd < 0 ? -errno : mr_fs_sync_dir(store->millrace_fd);
+}
+
+int mr_skiffs_open(const struct mr_store *store, struct mr_skiffs **ret, struct mr_err *err)
+{
+    int r = sweep_all(store, err);
+    if (r < 0)
+        return r;
+    struct mr_skiffs *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return mr_err_errno(err, -ENOMEM, "store");
+    s->sync_fd = s->notes_fd = -1;
+    r = open_fds(store, s);
+    if (r < 0) { /* a full disk, too: then there is none of them in this life */
+        mr_skiffs_close(s);
+        s = NULL;
+    }
+    *ret = s;
+    return 0;
+}
+
+void mr_skiffs_close(struct mr_skiffs *s)
+{
+    if (s == NULL)
+        return;
+    mr_fs_close(&s->sync_fd);
+    mr_fs_close(&s->notes_fd);
+    free(s);
+}
+
+/* ---- parts ---- */
+
+bool mr_skiff_fits(const struct mr_store *store, const struct mr_open *open)
+{
+    return store->skiffs != NULL && !store->skiffs->closed && open->whole && open->revision == 1 &&
+           open->geometry.layout == MR_LAYOUT_BYTES &&
+           open->source_bytes_expected <= MR_SKIFF_BYTES;
+}
+
+uint32_t mr_skiff_generation(const struct mr_store *store)
+{
+    return store->epoch * MR_EPOCH_PARTS + 1 + store->skiffs->made++ % (MR_EPOCH_PARTS - 1);
+}
+
+static int note_directory(struct mr_skiffs *s, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1], text[MR_NAMING_PATH_MAX + 8], line[MR_NAMING_PATH_MAX + 48];
+    const char *name;
+    size_t bytes;
+    mr_store_split(path, dir, sizeof(dir), &name);
+    uint64_t hash = mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is noted there */
+    uint64_t *place = &s->noted[hash / 2 % NOTED];
+    if (*place == hash)
+        return 0;
+    int length = snprintf(text, sizeof(text), "DIR %s", dir);
+    int r = mr_recordlog_format(text, (size_t)length, line, sizeof(line), &bytes);
+    if (r == 0)
+        r = mr_recordlog_append_whole(s->notes_fd, line, bytes);
+    if (r < 0)
+        return r;
+    s->closed = fdatasync(s->notes_fd) < 0; /* not tried again: all are ordinary ones from now on */
+    if (s->closed)
+        return -errno;
+    *place = hash;
+    return 0;
+}
+
+static int create_part(const struct mr_store *store, struct mr_movie *movie)
+{
+    /* under a default ACL the mode given here would become the mask and take rights away */
+    int by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
+    if (by_acl < 0)
+        return by_acl;
+    movie->part_fd = openat(movie->part_dir_fd, movie->part_name,
+                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                            by_acl ? 0666 : store->file_mode & 0777);
+    return movie->part_fd < 0 ? -errno : 0;
+}
+
+/* The seal stage takes an empty directory away, and it is empty until the part is in it. */
+static int make_part(const struct mr_store *store, struct mr_movie *movie, const char *path)
+{
+    int r = -ENOENT;
+    for (int tries = 0; r == -ENOENT && tries < CREATE_TRIES; tries++) {
+        mr_fs_close(&movie->part_dir_fd);
+        movie->part_dir_fd = mr_store_lazy_part_dir(store, path);
+        r = movie->part_dir_fd < 0 ? movie->part_dir_fd : create_part(store, movie);
+    }
+    return r;
+}
+
+int mr_skiff_make(const struct mr_store *store, struct mr_movie *movie, const struct mr_dossier *d,
+                  struct mr_err *err)
+{
+    struct mr_skiffs *s = store->skiffs;
+    struct stat st;
+    movie->failures = atomic_load(&s->failures);
+    int r = note_directory(s, d->path);
+    if (r < 0)
+        return mr_err_errno(err, r, NOTES);
+    mr_lease_prove(store->lease); /* who takes over would not look for a part made later */
+    r = make_part(store, movie, d->path);
+    if (r == 0 && fstat(movie->part_fd, &st) < 0)
+        r = -errno;
+    if (r < 0)
+        return mr_err_errno(err, r, "part %s", movie->part_name);
+    if (st.st_dev != s->device)
+        return -EXDEV;
+    movie->small = true;
+    return mr_store_dress(store, movie->part_dir_fd, movie->part_fd, err);
+}
+
+void mr_skiff_remove(const struct mr_store *store, const struct mr_movie *movie, const char *path)
+{
+    if (movie->part_dir_fd >= 0 && movie->part_fd >= 0 &&
+        unlinkat(movie->part_dir_fd, movie->part_name, 0) < 0 && errno != ENOENT)
+        mr_error(STAGE, "%s is of no use and cannot be removed: %s", movie->part_name,
+                 mr_err_name(errno));
+    mr_store_tidy(store, path);
+}
+
+/* ---- all at once ---- */
+
+int mr_skiffs_sync(const struct mr_store *store)
+{
+    int r = mr_fs_sync_all(store->skiffs->sync_fd);
+    if (r < 0)
+        atomic_fetch_add(&store->skiffs->failures, 1);
+    return r;
+}
+
+bool mr_skiff_is_sound(const struct mr_store *store, const struct mr_movie *movie)
+{
+    return movie->failures == atomic_load(&store->skiffs->failures);
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Small movies: made without a journal, committed together, swept up after a crash. */
+#include "flotilla.h"
+#include "recovery.h"
+#include "seal_rig.h"
+#include "skiff.h"
+#include "suite.h"
+
+#include <sys/syscall.h>
+
+static int fail_syncfs; /* the n-th from now; 0: none */
+
+/* Stands before libc's. */
+int syncfs(int fd)
+{
+    if (fail_syncfs > 0 && --fail_syncfs == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_syncfs, fd);
+}
+
+/* False: the file system beneath is not fit for it. */
+static bool launch(struct rig *rig)
+{
+    struct mr_err err = {0};
+    ck_assert_msg(mr_skiffs_open(&rig->store, &rig->store.skiffs, &err) == 0, "%s", err.text);
+    return rig->store.skiffs != NULL;
+}
+
+static bool make(struct rig *rig)
+{
+    rig_make(rig);
+    if (launch(rig))
+        return true;
+    rig_end(rig);
+    return false;
+}
+
+static void end(struct rig *rig)
+{
+    mr_skiffs_close(rig->store.skiffs);
+    rig_end(rig);
+}
+
+static void start_again(struct rig *rig)
+{
+    mr_skiffs_close(rig->store.skiffs);
+    rig->store.skiffs = NULL;
+    rig_restart(rig);
+}
+
+static struct mr_open small_file(const char *path, uint64_t bytes)
+{
+    struct mr_open open = rig_file(path);
+    open.whole = true;
+    open.source_bytes_expected = bytes;
+    return open;
+}
+
+/* As lane 0 does it. */
+static void board(struct mr_movie *m, const struct mr_extent *extent, unsigned seed)
+{
+    if (extent->source_bytes == 0)
+        return;
+    struct rig_slab slab = rig_slab(m, extent, 0, seed);
+    ck_assert_int_eq(mr_fs_pwrite_full(m->part_fd, slab.stored, slab.placement.stored_bytes, 0), 0);
+    m->slab = slab.placement;
+    m->aboard = true;
+    free(slab.stored);
+}
+
+static void ship_small(struct rig *rig, const struct mr_open *open, unsigned seed,
+                       struct shipment *ret)
+{
+    ret->open = *open;
+    ret->extent = rig_extent(open, open->source_bytes_expected);
+    struct mr_movie *m = rig_begin(rig, open);
+    ck_assert(m->small);
+    board(m, &ret->extent, seed);
+    ret->end = rig_end_of(m, open, &ret->extent, seed);
+    ret->job = (struct mr_seal_job){
+        .kind = MR_SEAL_COMMIT, .id = open->movie, .movie = m, .end = &ret->end};
+}
+
+static size_t names_in(int parent, const char *name)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    DIR *dir = fdopendir(fd);
+    const char *entry = "";
+    size_t count = 0;
+    while (mr_fs_next_name(dir, &entry) == 0 && entry != NULL)
+        count += entry[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+static void check_stored(struct rig *rig, const char *path, uint64_t bytes, unsigned seed)
+{
+    uint64_t stored;
+    ck_assert_uint_eq(rig_file_crc(rig, path, &stored), rig_crc(0, bytes, seed));
+    ck_assert_uint_eq(stored, bytes);
+}
+
+enum { FLEET = 3 };
+static const uint64_t sizes[FLEET] = {5000, 0, 70000};
+static const char *const paths[FLEET] = {"a.log", "d/b.log", "d/c.log"};
+
+static void ship_fleet(struct rig *rig, struct shipment *ships, struct mr_seal_job *ret_jobs)
+{
+    for (unsigned i = 0; i < FLEET; i++) {
+        struct mr_open open = small_file(paths[i], sizes[i]);
+        ship_small(rig, &open, i, &ships[i]);
+        ret_jobs[i] = ships[i].job;
+    }
+}
+
+static void expect(struct mr_message **messages, size_t count, enum mr_message_type type)
+{
+    for (size_t i = 0; i < count; i++) {
+        ck_assert_ptr_nonnull(messages[i]);
+        ck_assert_msg(messages[i]->type == type, "%zu: %s", i, mr_message_name(messages[i]->type));
+        free(messages[i]);
+    }
+}
+
+START_TEST(small_files_are_committed_together)
+{
+    struct rig rig;
+    struct shipment ships[FLEET];
+    struct mr_seal_job jobs[FLEET];
+    struct mr_message *messages[FLEET];
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    ship_fleet(&rig, ships, jobs);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    run(&rig, jobs, FLEET, messages, &counts);
+    expect(messages, FLEET, MR_COMMITTED);
+    check_stored(&rig, "k3/a.log", sizes[0], 0);
+    check_stored(&rig, "k3/d/b.log", sizes[1], 1);
+    check_stored(&rig, "k3/d/c.log", sizes[2], 2);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    ck_assert(!rig_has(&rig, "k3/.millrace") && !rig_has(&rig, "k3/d/.millrace"));
+    ck_assert_uint_eq(mr_catalogue_count(rig.catalogue), FLEET);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), FLEET);
+    end(&rig);
+}
+END_TEST
+
+START_TEST(same_source_twice_in_a_group_is_stored_once)
+{
+    struct rig rig;
+    struct shipment ships[2];
+    struct mr_message *messages[2];
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 900);
+    ship_small(&rig, &first, 1, &ships[0]);
+    ship_small(&rig, &second, 1, &ships[1]);
+    run(&rig, (struct mr_seal_job[]){ships[0].job, ships[1].job}, 2, messages, &counts);
+    ck_assert(messages[1]->committed.known);
+    expect(messages, 2, MR_COMMITTED);
+    ck_assert(!rig_has(&rig, "k3/a_dup2.log"));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    end(&rig);
+}
+END_TEST
+
+/* The n-th of the two syncs fails. Nothing of any of them is left, and what was under way meanwhile
+ * begins again, too: the error may have been of its bytes. */
+static void check_failed_sync(int n)
+{
+    struct rig rig;
+    struct shipment ships[FLEET], bystander;
+    struct mr_seal_job jobs[FLEET];
+    struct mr_message *messages[FLEET];
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    ship_fleet(&rig, ships, jobs);
+    struct mr_open other = small_file("e/other.log", 300);
+    ship_small(&rig, &other, 7, &bystander);
+    fail_syncfs = n;
+    run(&rig, jobs, FLEET, messages, &counts);
+    expect(messages, FLEET, MR_HOLD);
+    for (unsigned i = 0; i < FLEET; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "k3/%s", paths[i]);
+        ck_assert(!rig_has(&rig, path));
+    }
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    ck_assert(!rig_has(&rig, "k3/d/.millrace"));
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
+    run(&rig, &bystander.job, 1, messages, &counts);
+    expect(messages, 1, MR_HOLD);
+    ship_small(&rig, &ships[2].open, 2, &ships[2]); /* the agent asks again, under the same id */
+    run(&rig, &ships[2].job, 1, messages, &counts);
+    expect(messages, 1, MR_COMMITTED);
+    check_stored(&rig, "k3/d/c.log", sizes[2], 2);
+    end(&rig);
+}
+
+START_TEST(failed_sync_of_the_bytes_taints_all_that_was_begun_before)
+{
+    check_failed_sync(1);
+}
+END_TEST
+
+START_TEST(failed_sync_of_the_names_taints_all_that_was_begun_before)
+{
+    check_failed_sync(2);
+}
+END_TEST
+
+/* Two agents' files of one name: the second finds it taken only when it is to be given. */
+START_TEST(taken_name_sends_its_group_the_ordinary_way)
+{
+    struct rig rig;
+    struct shipment ships[2];
+    struct mr_message *messages[2];
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 800);
+    ship_small(&rig, &first, 1, &ships[0]);
+    ship_small(&rig, &second, 2, &ships[1]);
+    snprintf(ships[1].job.movie->dossier->agent, sizeof(ships[1].job.movie->dossier->agent), "k4");
+    run(&rig, (struct mr_seal_job[]){ships[0].job, ships[1].job}, 2, messages, &counts);
+    expect(messages, 2, MR_COMMITTED);
+    check_stored(&rig, "k3/a.log", 900, 1);
+    check_stored(&rig, "k3/a_dup2.log", 800, 2);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 2);
+    end(&rig);
+}
+END_TEST
+
+START_TEST(given_up_ones_leave_nothing)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_message *message;
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    struct mr_open open = small_file("d/a.log", 900);
+    ship_small(&rig, &open, 1, &s);
+    s.job.kind = MR_SEAL_DISCARD;
+    run(&rig, &s.job, 1, &message, &counts);
+    expect(&message, 1, MR_ABANDONED);
+    ck_assert(!rig_has(&rig, "k3/d/.millrace"));
+    struct mr_movie *m = rig_begin(&rig, &open);
+    mr_berth_do(rig.berth, &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = m});
+    ck_assert(!rig_has(&rig, "k3/d/.millrace"));
+    end(&rig);
+}
+END_TEST
+
+START_TEST(failed_one_is_kept_as_others_are)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_message *message;
+    struct mr_seal_counts counts;
+    if (!make(&rig))
+        return;
+    struct mr_open open = small_file("a.log", 900);
+    ship_small(&rig, &open, 1, &s);
+    const struct mr_fail fail = {.movie = open.movie,
+                                 .generation = s.job.movie->generation,
+                                 .extent = s.extent,
+                                 .code = MR_REASON_SOURCE,
+                                 .text = "it cannot be read"};
+    s.job.kind = MR_SEAL_FAIL;
+    s.job.fail = &fail;
+    run(&rig, &s.job, 1, &message, &counts);
+    expect(&message, 1, MR_FAILED);
+    ck_assert_uint_eq(names_in(rig.store.failed_fd, "."), 1);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    end(&rig);
+}
+END_TEST
+
+START_TEST(what_a_crash_left_is_swept_up)
+{
+    struct rig rig;
+    struct shipment s;
+    if (!make(&rig))
+        return;
+    struct mr_open open = small_file("d/e/a.log", 900), ordinary = rig_file("d/e/b.log");
+    ship_small(&rig, &open, 1, &s);
+    mr_movie_release(s.job.movie);
+    mr_movie_release(rig_begin(&rig, &ordinary)); /* has a journal, and stays */
+    ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/e/.millrace"), 2);
+    start_again(&rig);
+    ck_assert(launch(&rig));
+    ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/e/.millrace"), 1);
+    end(&rig);
+}
+END_TEST
+
+/* ---- group files of an earlier life ---- */
+
+static void seal_dossier(struct mr_movie *m, struct mr_dossier *d, const struct mr_extent *extent)
+{
+    struct stat st;
+    ck_assert_int_eq(fstat(m->part_fd, &st), 0);
+    d->slabs = calloc(1, sizeof(*d->slabs));
+    d->slabs[0] = m->slab;
+    d->slab_count = 1;
+    d->is_sealed = true;
+    d->sealed = (struct mr_sealed){.inode = st.st_ino,
+                                   .bytes = extent->source_bytes,
+                                   .digest_file = m->slab.crc_raw,
+                                   .event = strdup("{}")};
+    snprintf(d->sealed.path, sizeof(d->sealed.path), "%s", d->path);
+}
+
+/* Both sealed in one group file, which the crash left. */
+static void leave_group(struct rig *rig, struct shipment *ships, char *ret_name)
+{
+    struct mr_dossier *members[2];
+    struct mr_err err = {0};
+    for (unsigned i = 0; i < 2; i++) {
+        struct mr_open open = small_file(i == 0 ? "a.log" : "d/b.log", 900 + i);
+        ship_small(rig, &open, i, &ships[i]);
+        members[i] = ships[i].job.movie->dossier;
+        seal_dossier(ships[i].job.movie, members[i], &ships[i].extent);
+    }
+    ck_assert_int_eq(mr_flotilla_write(&rig->store, members, 2, ret_name, &err), 0);
+    for (unsigned i = 0; i < 2; i++)
+        mr_movie_release(ships[i].job.movie);
+}
+
+static void read_journal(struct rig *rig, const struct shipment *s, uint32_t generation,
+                         struct mr_dossier *ret)
+{
+    char name[64];
+    mr_dossier_name(&s->open.movie, generation, "journal", name);
+    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, name, ret, NULL), 0);
+}
+
+START_TEST(group_of_an_earlier_life_becomes_journals)
+{
+    struct rig rig;
+    struct shipment ships[2];
+    struct mr_dossier d;
+    struct mr_err err = {0};
+    char name[64];
+    if (!make(&rig))
+        return;
+    leave_group(&rig, ships, name);
+    start_again(&rig);
+    for (int again = 0; again < 2; again++)
+        ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 0, &err), 0);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 2);
+    read_journal(&rig, &ships[1], 2, &d);
+    ck_assert(d.is_sealed && mr_open_equal(&d.open, &ships[1].open));
+    ck_assert_uint_eq(d.slab_count, 1);
+    ck_assert_str_eq(d.sealed.path, "k3/d/b.log");
+    mr_dossier_fini(&d);
+    ck_assert(launch(&rig)); /* what is sealed is not swept up */
+    ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/.millrace"), 1);
+    end(&rig);
+}
+END_TEST
+
+START_TEST(void_group_is_removed)
+{
+    struct rig rig;
+    struct shipment ships[2];
+    struct mr_err err = {0};
+    char name[64];
+    if (!make(&rig))
+        return;
+    leave_group(&rig, ships, name);
+    ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 3, &err), 0);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
+    end(&rig);
+}
+END_TEST
+
+/* What is damaged is not sealed, its neighbour is. */
+static void check_damage(const char *mark)
+{
+    struct rig rig;
+    struct shipment ships[2];
+    struct mr_err err = {0};
+    char name[64], text[16384] = "";
+    if (!make(&rig))
+        return;
+    leave_group(&rig, ships, name);
+    int fd = openat(rig.store.journal_fd, name, O_RDWR | O_CLOEXEC);
+    ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
+    char *at = strstr(text, mark);
+    ck_assert_ptr_nonnull(at);
+    ck_assert_int_eq(pwrite(fd, "x", 1, at - text + 2), 1);
+    close(fd);
+    ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 0, &err), 0);
+    ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 1);
+    struct mr_dossier d;
+    read_journal(&rig, &ships[1], 2, &d);
+    ck_assert(d.is_sealed);
+    mr_dossier_fini(&d);
+    end(&rig);
+}
+
+START_TEST(member_with_a_damaged_beginning_is_left_out)
+{
+    check_damage(" OPEN ");
+}
+END_TEST
+
+START_TEST(member_with_a_damaged_end_is_left_out)
+{
+    check_damage(" SEALED ");
+}
+END_TEST
+
+START_TEST(only_what_is_whole_and_small_goes_this_way)
+{
+    struct rig rig;
+    if (!make(&rig))
+        return;
+    struct mr_open open = small_file("a.log", MR_SKIFF_BYTES);
+    ck_assert(mr_skiff_fits(&rig.store, &open));
+    open.source_bytes_expected++;
+    ck_assert(!mr_skiff_fits(&rig.store, &open));
+    open = small_file("a.log", 900);
+    open.revision = 2;
+    ck_assert(!mr_skiff_fits(&rig.store, &open));
+    open = small_file("a.log", 900);
+    open.whole = false;
+    ck_assert(!mr_skiff_fits(&rig.store, &open));
+    end(&rig);
+}
+END_TEST
+
+MR_SUITE("skiff", T(small_files_are_committed_together),
+         T(same_source_twice_in_a_group_is_stored_once),
+         T(failed_sync_of_the_bytes_taints_all_that_was_begun_before),
+         T(failed_sync_of_the_names_taints_all_that_was_begun_before),
+         T(taken_name_sends_its_group_the_ordinary_way), T(given_up_ones_leave_nothing),
+         T(failed_one_is_kept_as_others_are), T(what_a_crash_left_is_swept_up),
+         T(group_of_an_earlier_life_becomes_journals), T(void_group_is_removed),
+         T(member_with_a_damaged_beginning_is_left_out), T(member_with_a_damaged_end_is_left_out),
+         T(only_what_is_whole_and_small_goes_this_way))
