@@ -44,7 +44,7 @@ struct mr_eventlog {
     int doorbell;
     uint64_t segment_bytes;
     void (*prove)(void *ctx);     /* writer; NULL: none */
-    void (*is_newest)(void *ctx); /* readers; NULL: none */
+    bool (*is_newest)(void *ctx); /* readers; NULL: none */
     void *prove_ctx;
     bool broken;           /* writer */
     uint64_t next;         /* writer: sequence of the next append */
@@ -320,17 +320,16 @@ static int broken(struct mr_eventlog *log, int code, struct mr_err *err, const c
 }
 
 void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx),
-                       void (*is_newest)(void *ctx), void *ctx)
+                       bool (*is_newest)(void *ctx), void *ctx)
 {
     log->prove = prove;
     log->is_newest = is_newest;
     log->prove_ctx = ctx;
 }
 
-void mr_eventlog_prove_newest(const struct mr_eventlog *log)
+bool mr_eventlog_is_newest(const struct mr_eventlog *log)
 {
-    if (log->is_newest != NULL)
-        log->is_newest(log->prove_ctx);
+    return log->is_newest == NULL || log->is_newest(log->prove_ctx);
 }
 
 int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err)

@@ -49,10 +49,10 @@ int mr_eventlog_find(struct mr_eventlog *log, const char *id, uint64_t *ret_sequ
                      struct mr_err *err) MR_MUST_USE;
 
 /* Before anything else is done with it: prove(ctx) is called between an fdatasync and what it makes
- * visible, and returns only if the store is still this server's. is_newest(ctx) is what
- * mr_eventlog_prove_newest calls, on any thread; likewise. */
+ * visible, and returns only if the store is still this server's. is_newest(ctx) says, on any thread
+ * and without waiting, whether that is certain. Either may be NULL. */
 void mr_eventlog_guard(struct mr_eventlog *log, void (*prove)(void *ctx),
-                       void (*is_newest)(void *ctx), void *ctx);
+                       bool (*is_newest)(void *ctx), void *ctx);
 
 /* One fdatasync for all appends before it; then they are visible and the doorbell rings. -EIO,
  * whatever the disk said: it is not tried again, and no reason to wait. */
@@ -64,10 +64,10 @@ int mr_eventlog_sync(struct mr_eventlog *log, struct mr_err *err) MR_MUST_USE;
 uint64_t mr_eventlog_last(struct mr_eventlog *log);
 uint64_t mr_eventlog_first(struct mr_eventlog *log);
 
-/* Between reading the last sequence and telling it: returns only if no other server can have
+/* To be asked between reading the last sequence and telling it: true where no other server can have
  * appended to the log before. A subscriber that has heard more would take this for another store.
  */
-void mr_eventlog_prove_newest(const struct mr_eventlog *log);
+bool mr_eventlog_is_newest(const struct mr_eventlog *log);
 
 /* Was "full" the last event about the store's room, synced or not? Writer's thread, or at start. */
 bool mr_eventlog_says_full(const struct mr_eventlog *log);

@@ -509,9 +509,14 @@ void mr_lease_fold_epochs(struct mr_lease *l)
     }
 }
 
+bool mr_lease_holds(const struct mr_lease *l)
+{
+    return l == NULL || mr_clock_boottime_ns() < atomic_load(&l->until_ns);
+}
+
 void mr_lease_prove(struct mr_lease *l)
 {
-    if (l == NULL || mr_clock_boottime_ns() < atomic_load(&l->until_ns))
+    if (mr_lease_holds(l))
         return;
     pthread_mutex_lock(&l->lock);
     while (mr_clock_boottime_ns() >= atomic_load(&l->until_ns))

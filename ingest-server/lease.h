@@ -71,7 +71,10 @@ void mr_lease_fold_epochs(struct mr_lease *lease);
  * made durable before it is seen by any that takes it later. Else does not return before that is
  * certain again, or at all. Cheap; any thread; NULL: always certain. */
 void mr_lease_prove(struct mr_lease *lease);
-/* The same by looking into the lease directory too: before what allows a source to be freed. */
+/* Whether that would return at once. */
+bool mr_lease_holds(const struct mr_lease *lease);
+/* mr_lease_prove by looking into the lease directory too: before what allows a source to be freed.
+ */
 void mr_lease_prove_by_sight(struct mr_lease *lease);
 
 #endif

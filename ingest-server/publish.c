@@ -115,7 +115,9 @@ static char *answer(struct mr_publish *p, const void *data, size_t bytes, size_t
     if (r == 0) {
         r = mr_replay_page(p->log, request.since, request.limit, MR_REPLAY_PAGE_BYTES, &text,
                            ret_bytes);
-        if (r < 0)
+        if (r == -EAGAIN)
+            mr_err_set(&err, r, "this server may have been replaced, and is finding out");
+        else if (r < 0)
             mr_err_errno(&err, r, "the event log cannot be read");
     }
     if (r < 0) {

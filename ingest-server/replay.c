@@ -103,7 +103,8 @@ int mr_replay_page(struct mr_eventlog *log, uint64_t since, uint64_t limit, size
     /* after the reading: then last is never smaller than an event on the page */
     int n = snprintf(tail, sizeof(tail), "],\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}",
                      mr_eventlog_first(log), mr_eventlog_last(log));
-    mr_eventlog_prove_newest(log);
+    if (!mr_eventlog_is_newest(log))
+        return -EAGAIN;
     r = page_append(&p, tail, (size_t)n);
     if (r < 0)
         return r;

@@ -23,7 +23,8 @@ struct mr_replay_request {
 int mr_replay_parse(const char *data, size_t bytes, struct mr_replay_request *ret,
                     struct mr_err *err) MR_MUST_USE;
 
-/* The page of at most `limit` events from `since` and about max_bytes, as owned text. */
+/* The page of at most `limit` events from `since` and about max_bytes, as owned text. -EAGAIN: it
+ * is not certain where the log ends (mr_eventlog_is_newest). */
 int mr_replay_page(struct mr_eventlog *log, uint64_t since, uint64_t limit, size_t max_bytes,
                    char **ret, size_t *ret_bytes) MR_MUST_USE;
 

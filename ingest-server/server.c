@@ -211,9 +211,9 @@ static void prove(void *ctx)
     mr_lease_prove_by_sight(ctx);
 }
 
-static void is_newest(void *ctx)
+static bool is_newest(void *ctx)
 {
-    mr_lease_prove(ctx);
+    return mr_lease_holds(ctx);
 }
 
 static int open_store(struct mr_server *s, int stop, struct mr_err *err)
