@@ -23,15 +23,15 @@ with open(path, "rb") as f:
     else:
         while f.read(1 << 24):
             pass
-began = time.monotonic()
 with h5py.File(path, "r") as f:
     found = []
     f.visititems(lambda n, d: found.append(d) if isinstance(d, h5py.Dataset) and d.ndim == 3
                  else None)
     pixels = numpy.empty(found[0].shape, found[0].dtype)
-    began = time.monotonic()
+    clock = time.monotonic if cold else time.process_time  # a full core's worth, whoever else runs
+    began = clock()
     found[0].read_direct(pixels)
-    seconds = time.monotonic() - began
+    seconds = clock() - began
 print(json.dumps([seconds, pixels.nbytes, zlib.crc32(pixels)]))
 """
 
@@ -82,6 +82,7 @@ def decode(rig):
                     if crc != expected:
                         rig.book.say_wrong(f"{path}: h5py reads other pixels than {source} has")
                     rates[name].append(size / seconds / 1e9)
-            rig.book.add("decode", f"bslz4, page cache {how}", "GB/s raw", rates["packed"],
+            name = "bslz4, from the disk" if how == "cold" else "bslz4, from memory, by CPU time"
+            rig.book.add("decode", name, "GB/s raw", rates["packed"],
                          beside=[Beside("uncompressed (mrc output, by HDF5)", rates["plain"])])
     os.unlink(source)
