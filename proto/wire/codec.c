@@ -167,12 +167,21 @@ struct job {
     enum mr_codec_id id;
     uint32_t element_bytes;
     bool looked, counts;
+    size_t rate; /* what 1024 bytes came to, and 1, in the block that was looked at; 0: none yet */
     mr_codec_next next;
     void *ctx;
     size_t in_left;
     uint8_t *out;
     size_t out_left;
 };
+
+/* A block that comes out much larger or smaller than the one that was looked at is of another kind:
+ * the next is looked at. Frames of counts never are. */
+static void judge_again(struct job *job, size_t rate)
+{
+    job->rate = job->rate == 0 ? rate : job->rate;
+    job->looked = rate < 2 * job->rate + 1 && job->rate < 2 * rate + 1;
+}
 
 static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
 {
@@ -190,6 +199,7 @@ static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
     if (!job->looked) {
         job->looked = true;
         job->counts = has_counts(codec, job->id, &block);
+        job->rate = 0;
     }
     block.counts = job->counts;
     size_t packed =
@@ -197,6 +207,7 @@ static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
     if (packed == 0) {
         return -E2BIG;
     }
+    judge_again(job, packed * 1024 / bytes + 1);
     put_be(job->out, packed, LENGTH_BYTES);
     job->out += LENGTH_BYTES + packed;
     job->out_left -= LENGTH_BYTES + packed;

@@ -106,6 +106,25 @@ START_TEST(planes_of_any_kind_come_back)
 }
 END_TEST
 
+/* The first block is as counts are; what follows is what only a search for matches finds. */
+START_TEST(a_slab_may_change_its_kind)
+{
+    setup();
+    memset(raw, 0, sizeof(raw));
+    for (size_t i = 262144; i < MOST; i++) { /* noise that comes again */
+        raw[i] = (uint8_t)(i < 262144 + 8192 ? next_random() : raw[i - 8192]);
+    }
+    for (enum mr_codec_id id = MR_CODEC_BSLZ4; id <= MR_CODEC_BSZSTD; id++) {
+        size_t length = 0;
+        ck_assert_int_eq(mr_codec_pack(codec, id, 1, raw, MOST, packed, sizeof(packed), &length),
+                         0);
+        ck_assert_uint_lt(length, MOST / 2); /* one block by the wrong way, and two well */
+        there_and_back(id, 1, MOST);
+    }
+    teardown();
+}
+END_TEST
+
 START_TEST(what_does_not_shrink_is_refused)
 {
     setup();
@@ -227,6 +246,6 @@ START_TEST(names_both_ways)
 END_TEST
 
 MR_SUITE("codec", T(any_length_comes_back), T(planes_of_any_kind_come_back),
-         T(what_does_not_shrink_is_refused), T(a_small_buffer_is_never_overrun),
-         T(every_truncation_is_noticed), T(absurd_block_sizes_are_refused), T(damage_never_harms),
-         T(names_both_ways))
+         T(a_slab_may_change_its_kind), T(what_does_not_shrink_is_refused),
+         T(a_small_buffer_is_never_overrun), T(every_truncation_is_noticed),
+         T(absurd_block_sizes_are_refused), T(damage_never_harms), T(names_both_ways))
