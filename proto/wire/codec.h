@@ -36,9 +36,9 @@ int mr_codec_pack(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_
                   size_t *ret_bytes) MR_MUST_USE;
 
 /* The same of in_bytes that come piece by piece, so that each is worked on while it is in the
- * cache. `next` puts the following `bytes` of them (at most a block of 256 KiB) at *ret, valid until
- * it is called again; what it returns that is not 0 is returned. Not all need have been asked for
- * when packing ends with an error. */
+ * cache. `next` puts the following `bytes` of them (at most a block of 256 KiB) at *ret, valid
+ * until it is called again; what it returns that is not 0 is returned. Not all need have been asked
+ * for when packing ends with an error. */
 typedef int (*mr_codec_next)(void *ctx, size_t bytes, const uint8_t **ret);
 int mr_codec_pack_from(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
                        mr_codec_next next, void *ctx, size_t in_bytes, void *out,
