@@ -47,6 +47,7 @@ mr_fault(signals check_signals.py)
 if(NOT MILLRACE_SANITIZE)
   mr_fault(soak check_soak.py)
 endif()
+mr_fault(small_files check_small_files.py)
 mr_fault(stores check_stores.py)
 mr_fault(takeover check_takeover.py test_second_is_refused_while_the_first_lives
   test_first_lets_go_and_the_second_goes_on test_killed_keep test_stopped_keep test_killed_mrc
