@@ -136,7 +136,8 @@ def test_every_mode_grows(work):
             camera.step(9)
             movie, = camera.results()
             data = ready(server, f"{mode}{output}_0001.mrc")
-            assert data["frames"] == 9 and data["complete_by"] == "close", data
+            # on a busy machine the final header is seen for a while before the camera closes
+            assert data["frames"] == 9 and data["complete_by"] in ("close", "header"), data
             if (mode, output) == (101, "hdf5"):  # there a pixel is a byte
                 assert data["digest"]["pixels"] == crc64(nibbles_of(work, movie.path))
                 assert pixels_of(data["path"]).tobytes() == read(nibbles_of(work, movie.path))
