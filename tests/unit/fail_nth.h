@@ -28,7 +28,8 @@ static _Thread_local struct {
     unsigned left; /* calls until it strikes */
     int error;
 } fail_nth;
-static char *fail_nth_told; /* shared with a life: the name of what failed */
+static const char *fail_nth_only; /* NULL, or: of names that begin so */
+static char *fail_nth_told;       /* shared with a life: the name of what failed */
 
 static inline const char *fail_nth_where(void)
 {
@@ -52,7 +53,8 @@ static inline bool fail_nth_disarm(void)
 
 static inline bool fail_nth_strikes(const char *where, int error)
 {
-    if (!fail_nth.armed || fail_nth.struck || --fail_nth.left > 0)
+    bool other = fail_nth_only != NULL && strncmp(where, fail_nth_only, strlen(fail_nth_only)) != 0;
+    if (!fail_nth.armed || fail_nth.struck || other || --fail_nth.left > 0)
         return false;
     fail_nth.struck = true;
     if (fail_nth_told != NULL)

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the agent keeps: every call that its ledger makes of libc, and every one that its journal
+ * makes of SQLite, fails once, until a run passes untouched. The next start reads all that was said
+ * to be kept.
+ */
+#include "fail_nth.h"
+#include "journal.h"
+#include "ledger.h"
+#include "suite.h"
+#include "tree.h"
+
+/* ---- SQLite, whose header is the journal's alone ---- */
+
+#define FAIL_SQLITE(name, parameters, arguments) \
+    FAIL_NTH(int, fail_nth.error, 0, name, parameters, arguments)
+
+FAIL_SQLITE(sqlite3_open_v2, (const char *path, void *db, int flags, const char *vfs),
+            (path, db, flags, vfs))
+FAIL_SQLITE(sqlite3_exec, (void *db, const char *sql, void *call, void *ctx, void *text),
+            (db, sql, call, ctx, text))
+FAIL_SQLITE(sqlite3_prepare_v2, (void *db, const char *sql, int bytes, void *s, void *tail),
+            (db, sql, bytes, s, tail))
+FAIL_SQLITE(sqlite3_prepare_v3,
+            (void *db, const char *sql, int bytes, unsigned flags, void *s, void *tail),
+            (db, sql, bytes, flags, s, tail))
+FAIL_SQLITE(sqlite3_step, (void *s), (s))
+
+static struct mr_journal_movie a_movie(uint8_t number)
+{
+    struct mr_journal_movie m = {.revision = 1,
+                                 .state = MR_JOURNAL_OPEN,
+                                 .root = "/data/movies",
+                                 .path = "m.mrc",
+                                 .identity = {1, 1000u + number, 3},
+                                 .kind = MR_KIND_FILE,
+                                 .output = MR_OUTPUT_KEEP,
+                                 .first_seen_real_ns = 7,
+                                 .updated_real_ns = 100 + number};
+    m.id.bytes[15] = number;
+    mr_geometry_opaque(&m.geometry);
+    return m;
+}
+
+/* What was said to be kept: that many movies, and so many epochs. */
+struct kept {
+    uint8_t movies;
+    bool committed;
+    uint64_t epoch;
+};
+
+static int keep(struct mr_journal *j, struct kept *kept, struct mr_err *err)
+{
+    struct mr_journal_movie m = a_movie(1), other = a_movie(2);
+    int r = mr_journal_begin(j, err);
+    if (r == 0)
+        r = mr_journal_insert(j, &m, err);
+    if (r == 0)
+        r = mr_journal_insert(j, &other, err);
+    if (r == 0)
+        r = mr_journal_commit(j, err);
+    else
+        mr_journal_rollback(j);
+    if (r < 0)
+        return r;
+    kept->movies = 2;
+    m.state = MR_JOURNAL_COMMITTED;
+    r = mr_journal_begin(j, err);
+    if (r == 0)
+        r = mr_journal_update(j, &m, err);
+    if (r == 0)
+        r = mr_journal_commit(j, err);
+    else
+        mr_journal_rollback(j);
+    kept->committed = r == 0;
+    return r;
+}
+
+static void look(struct mr_journal *j)
+{
+    struct mr_err err = {0};
+    struct mr_journal_movie m = a_movie(1), found;
+    struct mr_journal_place at = {0};
+    char day[32];
+    uint64_t gone;
+    const int results[] = {
+        mr_journal_find(j, &m.id, &found, &err),
+        mr_journal_find_file(j, m.root, m.path, &m.identity, &found, &err),
+        mr_journal_find_name(j, m.root, m.path, &found, &err),
+        mr_journal_next_committed(j, m.root, INT64_MAX, &at, &found, &err),
+        mr_journal_next_open(j, m.root, &at, &found, &err),
+        mr_journal_day_of(j, m.root, "grid7", "2026-11-22", day, &err),
+        mr_journal_expire(j, 1, &gone, &err),
+    };
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++)
+        ck_assert_int_le(results[i], 0);
+}
+
+static void live(struct kept *kept)
+{
+    struct mr_err err = {0};
+    struct mr_journal *j = NULL, *share = NULL;
+    uint64_t epoch;
+    if (mr_journal_open(tree_path("state"), &err, &j) < 0) {
+        ck_assert(err.text[0] != '\0');
+        return;
+    }
+    if (mr_journal_next_epoch(j, &epoch, &err) == 0)
+        kept->epoch = epoch;
+    int r = keep(j, kept, &err);
+    ck_assert(r == 0 || err.text[0] != '\0');
+    look(j);
+    if (mr_journal_share(tree_path("state"), true, &err, &share) == 0)
+        mr_journal_close(share);
+    mr_journal_close(j);
+}
+
+static void check_kept(const struct kept *kept)
+{
+    struct mr_err err = {0};
+    struct mr_journal *j = NULL;
+    struct mr_journal_movie m = a_movie(1), found;
+    uint64_t epoch = 0;
+    int r = mr_journal_open(tree_path("state"), &err, &j);
+    ck_assert_msg(r == 0, "%s after %s", err.text, fail_nth_where());
+    ck_assert_uint_eq(mr_journal_forgotten(j), 0);
+    ck_assert_int_eq(mr_journal_next_epoch(j, &epoch, &err), 0);
+    ck_assert_uint_gt(epoch, kept->epoch);
+    r = mr_journal_find(j, &m.id, &found, &err);
+    ck_assert_msg(r == 0 || kept->movies == 0, "a movie is gone after %s", fail_nth_where());
+    ck_assert(!kept->committed || found.state == MR_JOURNAL_COMMITTED);
+    mr_journal_close(j);
+}
+
+START_TEST(a_journal)
+{
+    /* BUSY, NOMEM, IOERR, FULL */
+    static const int codes[] = {5, 7, 10, 13};
+    for (size_t c = 0; c < sizeof(codes) / sizeof(codes[0]); c++) {
+        bool struck = true;
+        for (unsigned nth = 1; struck; nth++) {
+            struct kept kept = {0};
+            tree_make();
+            fail_nth_only = "sqlite3";
+            fail_nth_arm(nth, codes[c]);
+            live(&kept);
+            struck = fail_nth_disarm();
+            check_kept(&kept);
+            tree_remove();
+        }
+    }
+}
+END_TEST
+
+/* ---- the ledger ---- */
+
+static unsigned written;
+
+static int write_one(struct mr_ledger *l, const char *what)
+{
+    struct mr_err err = {0};
+    const struct mr_ledger_entry e = {
+        .what = what, .path = "/data/m.mrc", .revision = 1, .store = "/store/m.mrc", .why = "old"};
+    return mr_ledger_write(l, &e, &err);
+}
+
+static void live_of_ledger(void)
+{
+    struct mr_err err = {0};
+    struct mr_ledger *l = NULL;
+    struct mr_ledger_pending pending = {0};
+    if (mr_ledger_open(tree_root, &l, &pending, &err) < 0)
+        return;
+    mr_ledger_pending_fini(&pending);
+    if (write_one(l, "intent") == 0)
+        (void)!write_one(l, "freed");
+    mr_ledger_close(l);
+}
+
+START_TEST(a_ledger)
+{
+    static const int errors[] = {EIO, ENOSPC};
+    for (size_t e = 0; e < 2; e++) {
+        bool struck = true;
+        for (unsigned nth = 1; struck; nth++) {
+            struct mr_err err = {0};
+            struct mr_ledger *l = NULL;
+            struct mr_ledger_pending pending = {0};
+            tree_make();
+            fail_nth_only = NULL;
+            struck = fail_nth_life(live_of_ledger, nth, errors[e]);
+            int r = mr_ledger_open(tree_root, &l, &pending, &err);
+            ck_assert_msg(r == 0, "%s after %s", err.text, fail_nth_where());
+            written += pending.is_open;
+            mr_ledger_pending_fini(&pending);
+            ck_assert_int_eq(write_one(l, "intent"), 0);
+            mr_ledger_close(l);
+            ck_assert_int_eq(mr_ledger_open(tree_root, &l, &pending, &err), 0);
+            ck_assert(pending.is_open);
+            mr_ledger_pending_fini(&pending);
+            mr_ledger_close(l);
+            tree_remove();
+        }
+    }
+    ck_assert_uint_gt(written, 0); /* some lives ended between an intent and its outcome */
+}
+END_TEST
+
+MR_SUITE("nth_agent", T(a_journal), T(a_ledger))
