@@ -106,7 +106,7 @@ def durable(server):
 def test_keep_free_is_reached_in_mid_movie(work):
     """No credit for anybody, a movie in flight included; it is said where it should be, and all
     goes on by itself. A server that starts meanwhile does not say it twice."""
-    with Disk(work, "ext4", 512) as disk:
+    with Disk(work, "ext4", 1024) as disk:  # room kept ahead for a movie must not reach it again
         server = disk.server(work, {"memory": {"pool": "40MiB"}}, keep_free="30%")
         agent = work.agent(server)
         camera = work.camera(nx=1024, ny=1024, frames=96, mode=6, step=True)
