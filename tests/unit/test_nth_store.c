@@ -163,6 +163,7 @@ static void each_call(void (*prepare)(struct scene *s), void (*act)(struct scene
         for (unsigned nth = 1; struck; nth++) {
             prepare(&scene);
             struck = fail_nth_life(act_in_scene, nth, errors[e]);
+            mr_movie_release(scene.shipment.job.movie); /* the life had its own */
             verdict(&scene);
         }
     }
@@ -266,6 +267,7 @@ static void leave_sealed(struct scene *s, bool placed)
         ck_assert_int_eq(mr_commit_place(&s->rig.commit, &d, &err), 0);
     mr_dossier_fini(&d);
     mr_movie_release(movie);
+    s->shipment.job.movie = NULL;
     rig_restart(&s->rig);
 }
 
