@@ -181,8 +181,10 @@ static int recover_journal(const struct mr_commit *c, const char *name,
         return 0;
     }
     int r = is_void(c, &id, generation);
-    if (r > 0)
+    if (r > 0) { /* or the next server's, which has taken the store while this one stood still */
+        mr_lease_prove_by_sight(c->store->lease);
         remove_void(c, name, &id, generation);
+    }
     if (r != 0)
         return r > 0 ? 0 : mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
     MR_CLEANUP(free_dossier) struct mr_dossier *d = calloc(1, sizeof(*d));
