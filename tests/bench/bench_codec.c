@@ -114,8 +114,9 @@ static double histogram_bound(const uint8_t *frame, size_t bytes, uint32_t eleme
     double bits = 0;
     memset(histogram, 0, sizeof(histogram));
     for (size_t i = 0; i < pixels; i++) {
-        uint16_t value = frame[i * element_bytes];
-        value |= element_bytes > 1 ? (uint16_t)(frame[i * element_bytes + 1] << 8) : 0;
+        unsigned value = frame[i * element_bytes];
+        if (element_bytes > 1)
+            value |= (unsigned)frame[i * element_bytes + 1] << 8;
         histogram[value]++;
     }
     for (size_t v = 0; v < 65536; v++) {
