@@ -6,14 +6,16 @@
 
 #include <string.h>
 
-/* Of one that was opened as whole, read and sent is enough: its COMMITTED is its ACK, too. */
+/* Of one that was opened as whole, read and sent is enough: its COMMITTED is its ACK, too. That it
+ * was read at an earlier time is not: it may be unreadable when it is to be sent again. */
 static bool every_slab_finished(struct movie *m)
 {
     mr_transfer_advance_cursor(m);
     if (m->window.cursor < m->end.slabs)
         return false;
     if (m->open.whole)
-        return m->end.slabs == 0 || mr_window_summed(&m->window, 0);
+        return m->end.slabs == 0 || mr_window_finished(&m->window, 0) ||
+               (m->packed && mr_window_summed(&m->window, 0));
     if (m->window.durable < m->end.slabs)
         return false;
     for (uint64_t i = 0; i < m->end.slabs; i++)

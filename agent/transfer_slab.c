@@ -156,6 +156,7 @@ static void claim(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct
     if (pick->send && lane->in_flight++ == 0)
         lane->progress_ns = now_ns;
     mr_window_pick(&m->window, pick->slab);
+    m->packed = false;
 }
 
 /* Slabs are taken in order; one whose lane has no credit is passed over until every lane was
@@ -257,6 +258,8 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
         r = -ENOENT;
     if (r < 0 && m != NULL)
         mr_transfer_slab_unpick(t, m, pick->slab);
+    else if (r == 0)
+        m->packed = true;
     return r;
 }
 
