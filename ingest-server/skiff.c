@@ -79,6 +79,7 @@ static int sweep_parts(struct sweeping *s, int dir)
     if (list == NULL)
         return -errno;
     const char *name;
+    uint64_t before = s->removed;
     int r;
     while ((r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
         struct mr_ulid id;
@@ -90,7 +91,8 @@ static int sweep_parts(struct sweeping *s, int dir)
             return -errno;
         s->removed++;
     }
-    return r;
+    /* before the notes go that say where to look */
+    return r == 0 && s->removed > before ? mr_fs_sync_dir(dir) : r;
 }
 
 /* A record of the notes: "DIR <path below the root>" */
