@@ -176,10 +176,12 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     return add_text(&m->lines, record, bytes - front - 1);
 }
 
-/* One that goes its own way already may have been given another name since. */
+/* One that goes its own way already may have been given another name since. What an earlier life
+ * could not sync may lie in memory, and there alone. */
 static bool has_left(const struct mr_store *store, const char *journal)
 {
     struct mr_dossier d = {0};
+    mr_dossier_forget_cached(store->journal_fd, journal);
     bool left = mr_dossier_read(store->journal_fd, journal, &d, NULL) == 0 && d.is_sealed;
     mr_dossier_fini(&d);
     return left;
