@@ -177,7 +177,8 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
 }
 
 /* One that goes its own way already may have been given another name since. What an earlier life
- * could not sync may lie in memory, and there alone. */
+ * could not sync, or did not come to sync, may lie in memory, and there alone: the one is forgotten
+ * here, the other synced before the group goes. */
 static bool has_left(const struct mr_store *store, const char *journal)
 {
     struct mr_dossier d = {0};
@@ -232,8 +233,8 @@ int mr_flotilla_dissolve(const struct mr_store *store, const char *name, struct 
     int r = fd < 0 ? -errno : mr_recordlog_scan(fd, 0, visit, &all, &scan);
     for (size_t i = 0; r == 0 && i < all.count; i++) {
         const struct member *m = &all.list[i];
-        if (m->opened && m->sealed && !has_left(store, m->journal))
-            r = set_free(store, m);
+        if (m->opened && m->sealed)
+            r = has_left(store, m->journal) ? sync_journal(store, m->journal) : set_free(store, m);
     }
     if (r == 0)
         r = mr_fs_sync_dir(store->journal_fd);
