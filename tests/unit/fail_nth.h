@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 static _Thread_local struct {
-    bool armed, struck;
-    unsigned left; /* calls until it strikes */
+    volatile bool armed, struck; /* volatile: to compilers malloc reads no memory, and so not these */
+    volatile unsigned left; /* calls until it strikes */
     int error;
 } fail_nth;
 static const char *fail_nth_only; /* NULL, or: of names that begin so */
