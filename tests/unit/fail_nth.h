@@ -23,8 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Volatile: to compilers malloc reads no memory, and so not these. */
 static _Thread_local struct {
-    volatile bool armed, struck; /* volatile: to compilers malloc reads no memory, and so not these */
+    volatile bool armed, struck;
     volatile unsigned left; /* calls until it strikes */
     int error;
 } fail_nth;
