@@ -30,7 +30,7 @@ struct movie {
     int64_t held_until_ns;
     uint64_t settled_from, settled_to;
     bool complete, send_fail, unreadable, send_abandon;
-    bool packed; /* the slab that was picked last: of a whole one, its only one */
+    bool packed;       /* the slab that was picked last: of a whole one, its only one */
     struct mr_end end; /* once complete */
     char reason[MR_TEXT_MAX];
     struct mr_window window;
