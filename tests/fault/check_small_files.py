@@ -84,8 +84,8 @@ def cut_power(work, kind):
         agent = Agent(work, server)
         agent.start()
         for n in range(CUTS):
-            make_files(work, 60, rng, f"round{n}")
             before = len(events(server))
+            make_files(work, 60, rng, f"round{n}")
             wanted = before + rng.randrange(1, 60)
             wait_for(lambda m=wanted: len(events(server)) >= m, 60, "some are committed")
             told = set(re.findall(r"is committed: (\S+) ", agent.messages()))
