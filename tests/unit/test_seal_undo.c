@@ -40,20 +40,13 @@ static void wait_until_nothing_goes(void)
     }
 }
 
-/* Its OPEN was answered "it is being committed" until the next start. */
-START_TEST(movie_whose_sealed_did_not_sync_goes_when_it_can)
+/* Nothing is said while nothing can be removed; then HOLD, and the next OPEN begins anew. */
+static void held_until_it_goes(struct rig *rig, struct shipment *s, const struct mr_open *open)
 {
-    struct rig rig;
-    struct shipment s;
     struct sealing sealing;
     struct mr_seal_answer said;
-    rig_make(&rig);
-    struct mr_open open = rig_file("a.log");
-    ship(&rig, &open, 5000, 1, &s);
-    sick_disk.fail_fdatasync = 2; /* the first is the catalogue's, for old revisions */
-    sick_disk.no_unlinks = EIO;
-    begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    begin(rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s->job), 0);
     wait_until_nothing_goes();
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
@@ -62,11 +55,24 @@ START_TEST(movie_whose_sealed_did_not_sync_goes_when_it_can)
     ck_assert_int_eq(said.message->hold.code, MR_REASON_IO);
     free(said.message);
     end(&sealing);
-    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    struct mr_berth_answer answer = rig_ask(rig, open);
     ck_assert_ptr_nonnull(answer.movie);
     ck_assert(!answer.resumed);
     ck_assert_uint_eq(answer.durable_count, 0);
     rig_forget(&answer);
+}
+
+/* Its OPEN was answered "it is being committed" until the next start. */
+START_TEST(movie_whose_sealed_did_not_sync_goes_when_it_can)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    sick_disk.fail_fdatasync = 2; /* the first is the catalogue's, for old revisions */
+    sick_disk.no_unlinks = EIO;
+    held_until_it_goes(&rig, &s, &open);
     rig_end(&rig);
 }
 END_TEST
@@ -76,27 +82,12 @@ START_TEST(part_that_did_not_sync_goes_when_it_can)
 {
     struct rig rig;
     struct shipment s;
-    struct sealing sealing;
-    struct mr_seal_answer said;
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     ship(&rig, &open, 5000, 1, &s);
     sick_disk.fail_fsync = 1;
     sick_disk.no_unlinks = EIO;
-    begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
-    wait_until_nothing_goes();
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
-    sick_disk.no_unlinks = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
-    ck_assert_int_eq(said.message->type, MR_HOLD);
-    free(said.message);
-    end(&sealing);
-    struct mr_berth_answer answer = rig_ask(&rig, &open);
-    ck_assert_ptr_nonnull(answer.movie);
-    ck_assert(!answer.resumed);
-    ck_assert_uint_eq(answer.durable_count, 0);
-    rig_forget(&answer);
+    held_until_it_goes(&rig, &s, &open);
     rig_end(&rig);
 }
 END_TEST
