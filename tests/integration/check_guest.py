@@ -42,14 +42,21 @@ def write_back(path):
     os.close(fd)
 
 
+def need_cached(path):
+    """Written back and read twice, which is what the kernel keeps longest."""
+    write_back(path)
+    for _ in range(2):
+        with open(path, "rb") as f:
+            while f.read(MIB):
+                pass
+    if cached_bytes(path) < 0.9 * os.path.getsize(path):
+        raise Skipped(f"memory is short: {path} does not stay in the page cache")
+
+
 def shipped_movie(work, uncache):
     """A movie of 48 MiB, all of it in the page cache before it is shipped."""
     movie, = work.camera(nx=2048, ny=2048, frames=12, mode=0).results()
-    write_back(movie.path)
-    with open(movie.path, "rb") as f:
-        while f.read(MIB):
-            pass
-    assert cached_bytes(movie.path) > 0.9 * movie.bytes
+    need_cached(movie.path)
     server = work.server()
     agent = work.agent(server, {"host": {"uncache": uncache}})
     server.wait_for_event("millrace.movie.ready.v1")
@@ -58,18 +65,28 @@ def shipped_movie(work, uncache):
 
 def test_shipped_movies_leave_the_page_cache(work):
     need_disk(work.movies)
-    other = work.write("movies/.not-shipped", "x" * 8 * MIB)
+    others = [work.write(name, "x" * 8 * MIB) for name in ("movies/.not-shipped", "elsewhere")]
+    for path in others:
+        need_cached(path)
     agent, movie = shipped_movie(work, True)
     wait_for(lambda: cached_bytes(movie.path) == 0, what="the movie leaves the page cache")
-    assert cached_bytes(other) == 8 * MIB
+    watched, elsewhere = map(cached_bytes, others)
     agent.stop()
+    if elsewhere < 4 * MIB:
+        raise Skipped(f"the kernel itself left {elsewhere} bytes of a file no one touched")
+    assert watched > 4 * MIB, watched
 
 
 def test_they_stay_where_that_is_wanted(work):
     need_disk(work.movies)
+    other = work.write("elsewhere", "x" * 8 * MIB)
+    need_cached(other)
     agent, movie = shipped_movie(work, False)
     agent.stop()
-    assert cached_bytes(movie.path) > 0.9 * movie.bytes
+    stayed, elsewhere = cached_bytes(movie.path), cached_bytes(other)
+    if elsewhere < 4 * MIB:
+        raise Skipped(f"the kernel itself left {elsewhere} bytes of a file no one touched")
+    assert stayed > movie.bytes / 2, stayed
 
 
 def threads(agent):
