@@ -23,6 +23,13 @@
 #define FIBRES_MAX  256
 #define JITTER_NS   (MS / 5)
 
+/* Where one left off. swapcontext would ask the kernel for the signal mask each time. */
+struct context {
+    ucontext_t start; /* where it has not begun yet, and under a sanitizer */
+    void *place[5];   /* as the compiler's own setjmp has it */
+    bool begun;
+};
+
 enum fibre_state { FIBRE_FREE, FIBRE_WAITING, FIBRE_RUNNING, FIBRE_DONE };
 
 struct fibre {
@@ -30,7 +37,7 @@ struct fibre {
     struct serverside *process;
     void *(*body)(void *);
     void *arg;
-    ucontext_t context;
+    struct context context;
     uint8_t *stack;
     void *fake_stack; /* the sanitizer's */
     uint64_t ticket;  /* of its present wait; a resumption for another one is void */
@@ -43,7 +50,7 @@ struct fibre {
 static struct fibre fibres[FIBRES_MAX];
 static struct fibre *used_end = fibres; /* behind the last that was ever in use */
 static struct fibre *running;
-static ucontext_t world_context;
+static struct context world_context = {.begun = true};
 static void *world_fake_stack;
 static const void *world_stack;
 static size_t world_stack_bytes;
@@ -67,10 +74,32 @@ bool fibre_is_alone(void)
 
 /* ---- switching ---- */
 
+#ifdef __SANITIZE_ADDRESS__
+static void leap(struct context *from, struct context *to)
+{
+    swapcontext(&from->start, &to->start);
+}
+#else
+static __attribute__((noinline)) _Noreturn void go_on(struct context *to)
+{
+    __builtin_longjmp(to->place, 1);
+}
+
+static __attribute__((noinline)) void leap(struct context *from, struct context *to)
+{
+    if (__builtin_setjmp(from->place) != 0)
+        return;
+    if (to->begun)
+        go_on(to);
+    to->begun = true;
+    setcontext(&to->start);
+}
+#endif
+
 static void to_world(struct fibre *f, bool for_good)
 {
     SWITCH_BEGIN(for_good ? NULL : &f->fake_stack, world_stack, world_stack_bytes);
-    swapcontext(&f->context, &world_context);
+    leap(&f->context, &world_context);
     SWITCH_END(f->fake_stack);
 }
 
@@ -88,7 +117,7 @@ static void resume(void *ctx, uint64_t ticket, void *payload)
     f->channel_count = 0;
     running = f;
     SWITCH_BEGIN(&world_fake_stack, f->stack, STACK_BYTES);
-    swapcontext(&world_context, &f->context);
+    leap(&world_context, &f->context);
     SWITCH_END(world_fake_stack);
     running = NULL;
     serverside_turned(f->process);
@@ -145,11 +174,13 @@ static struct fibre *take_free(void)
 
 static void set_context(struct fibre *f)
 {
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, first_run, 0);
+    ucontext_t *start = &f->context.start;
+    getcontext(start);
+    start->uc_stack.ss_sp = f->stack;
+    start->uc_stack.ss_size = STACK_BYTES;
+    start->uc_link = NULL;
+    makecontext(start, first_run, 0);
+    f->context.begun = false;
 }
 
 struct fibre *fibre_start(struct serverside *process, void *(*body)(void *), void *arg)

@@ -36,9 +36,12 @@ static struct mapped {
 } mapped[MAPPED_MAX];
 
 static struct kept_codec {
-    struct mr_codec *codec;
+    struct mr_codec *codec; /* made once, used by one process after the other */
+    size_t bytes;
+    bool used;
     const struct serverside *owner;
 } codecs[CODECS_MAX];
+static bool making_codec; /* its memory is nobody's */
 
 /* ---- blocks ---- */
 
@@ -76,7 +79,7 @@ static void *begin_block(uint8_t *base, size_t head, size_t bytes)
         return NULL;
     struct block *b = (void *)(base + head - HEAD);
     *b = (struct block){.base = base, .bytes = bytes, .magic = MAGIC};
-    own(b, fibre_process());
+    own(b, making_codec ? NULL : fibre_process());
     return base + head;
 }
 
@@ -174,40 +177,54 @@ int __wrap_madvise(void *p, size_t bytes, int advice)
     return 0;
 }
 
-/* ---- codecs: their libraries' memory is not seen here ---- */
+/* ---- codecs: scratch without a state, and dear to make ---- */
+
+static struct kept_codec *unused_codec(size_t bytes)
+{
+    struct kept_codec *k = codecs;
+    while (k < codecs + CODECS_MAX && k->codec != NULL && (k->used || k->bytes != bytes))
+        k++;
+    return k == codecs + CODECS_MAX ? NULL : k;
+}
 
 int __wrap_mr_codec_new(size_t bytes, struct mr_codec **ret)
 {
-    int r = __real_mr_codec_new(bytes, ret);
-    for (size_t i = 0; r == 0 && i < CODECS_MAX; i++)
-        if (codecs[i].codec == NULL) {
-            codecs[i] = (struct kept_codec){.codec = *ret, .owner = fibre_process()};
-            break;
-        }
-    return r;
+    struct kept_codec *k = unused_codec(bytes);
+    assert(k != NULL);
+    making_codec = true;
+    int r = k->codec != NULL ? 0 : __real_mr_codec_new(bytes, &k->codec);
+    making_codec = false;
+    if (r < 0)
+        return r;
+    k->bytes = bytes;
+    k->used = true;
+    k->owner = fibre_process();
+    *ret = k->codec;
+    return 0;
 }
 
 void __wrap_mr_codec_free(struct mr_codec *codec)
 {
     for (size_t i = 0; codec != NULL && i < CODECS_MAX; i++)
         if (codecs[i].codec == codec)
-            codecs[i].codec = NULL;
-    __real_mr_codec_free(codec);
+            codecs[i].used = false;
 }
 
 /* ---- the end of a process ---- */
 
 size_t memory_take_back(struct serverside *owner)
 {
+    size_t count = 0;
     for (size_t i = 0; i < CODECS_MAX; i++)
-        if (codecs[i].codec != NULL && codecs[i].owner == owner)
-            __wrap_mr_codec_free(codecs[i].codec);
+        if (codecs[i].used && codecs[i].owner == owner) {
+            codecs[i].used = false;
+            count++;
+        }
     for (size_t i = 0; i < MAPPED_MAX; i++)
         if (mapped[i].at != NULL && mapped[i].owner == owner) {
             __real_munmap(mapped[i].at, mapped[i].bytes);
             mapped[i].at = NULL;
         }
-    size_t count = 0;
     struct block *b;
     while ((b = LIST_FIRST(&owner->memory.blocks)) != NULL) {
         count++;
