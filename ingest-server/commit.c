@@ -22,8 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE   "seal"
-#define DUP_MAX 10000
+#define STAGE       "seal"
+#define DUP_MAX     10000
+#define PLACE_TRIES 16
 
 /* ---- sealing ---- */
 
@@ -153,6 +154,27 @@ static int put_old_away(const struct mr_store *store, const struct mr_catalogue_
     return r;
 }
 
+/* The file gets its part's name again. The part's directory may go under it, whenever it is empty:
+ * nothing can be renamed into it then, and the file is there all the same. */
+static int take_part_name(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
+{
+    int r = -ENOENT, placed = 1;
+    for (int tries = 0; r == -ENOENT && placed > 0 && tries < PLACE_TRIES; tries++) {
+        if (tries > 0)
+            mr_fs_close(&p->part_dir);
+        if (p->part_dir < 0)
+            p->part_dir = mr_store_part_dir(c->store, d->path, true);
+        if (p->part_dir < 0)
+            return p->part_dir;
+        r = mr_fs_rename_new(p->final_dir, p->final, p->part_dir, p->part);
+        if (r == -EEXIST) /* the revision before, not put away yet */
+            r = mr_fs_exchange(p->final_dir, p->final, p->part_dir, p->part);
+        if (r == -ENOENT)
+            placed = is_inode(p->final_dir, p->final, d->sealed.inode);
+    }
+    return placed < 0 ? placed : r == -ENOENT && placed > 0 ? -EAGAIN : r;
+}
+
 /* It has its name already, from before a crash or before a directory's fsync that failed: whether
  * that name is on the disk nobody knows, and another fsync alone would not tell. So the part gets
  * its own name back, and is renamed anew. Nobody was told of the final name yet. */
@@ -164,14 +186,7 @@ static int unplace(const struct mr_commit *c, const struct mr_dossier *d, struct
         return placed < 0 ? placed : linked;
     if (linked > 0) /* where names are linked */
         return unlinkat(p->final_dir, p->final, 0) < 0 ? -errno : 0;
-    if (p->part_dir < 0)
-        p->part_dir = mr_store_part_dir(c->store, d->path, true);
-    if (p->part_dir < 0)
-        return p->part_dir;
-    int r = mr_fs_rename_new(p->final_dir, p->final, p->part_dir, p->part);
-    if (r == -EEXIST) /* the revision before, not put away yet */
-        r = mr_fs_exchange(p->final_dir, p->final, p->part_dir, p->part);
-    return r;
+    return take_part_name(c, d, p);
 }
 
 /* Over the file that the catalogue knows as the revision before, and over no other. */

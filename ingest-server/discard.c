@@ -67,20 +67,48 @@ static bool remove_anew(int dir, const char *name)
     return fd < 0 || unlinkat(dir, name, 0) == 0;
 }
 
+/* 1: a journal on the disk names the part; 0: none does, so that it was never made, or is gone. */
+static int is_named_for_good(const struct mr_store *store, const char *journal)
+{
+    struct mr_dossier d = {0};
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(store->journal_fd, journal, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (fsync(fd) < 0)
+        return -errno;
+    int r = mr_fs_sync_dir(store->journal_fd);
+    mr_dossier_forget_cached(store->journal_fd, journal); /* what an earlier sync lost shows now */
+    if (r == 0)
+        r = mr_dossier_read(store->journal_fd, journal, &d, NULL);
+    mr_dossier_fini(&d);
+    return r == 0 ? 1 : r == -ENODATA || r == -ENOENT ? 0 : r;
+}
+
+/* The part, durably: no part is ever without a journal that names it. */
+static int remove_part(const struct mr_store *store, int dir, const char *part, const char *journal)
+{
+    if (unlinkat(dir, part, 0) < 0) {
+        int r = errno == ENOENT ? is_named_for_good(store, journal) : -errno;
+        if (r > 0 && !remove_anew(dir, part))
+            r = -errno;
+        if (r < 0)
+            return r;
+    }
+    return mr_fs_sync_dir(dir);
+}
+
 int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
                    const char *path)
 {
-    char name[64];
+    char part[64], journal[64];
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
     if (dir < 0 && dir != -ENOENT)
         return dir;
-    /* durably before its journal: no part is ever without one that names it */
-    mr_dossier_name(id, generation, "part", name);
-    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && (errno != ENOENT || !remove_anew(dir, name)))
-        return -errno;
-    int r = dir < 0 ? 0 : mr_fs_sync_dir(dir);
-    mr_dossier_name(id, generation, "journal", name);
-    if (r == 0 && unlinkat(store->journal_fd, name, 0) < 0 && errno != ENOENT)
+    mr_dossier_name(id, generation, "part", part);
+    mr_dossier_name(id, generation, "journal", journal);
+    int r = dir < 0 ? 0 : remove_part(store, dir, part, journal);
+    if (r == 0 && unlinkat(store->journal_fd, journal, 0) < 0 && errno != ENOENT)
         r = -errno;
     mr_store_tidy(store, path);
     return r;

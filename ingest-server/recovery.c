@@ -95,8 +95,10 @@ static int recover_sealed(const struct mr_commit *c, struct mr_dossier *d,
     bool is_void = r == -EUCLEAN;
     if (state != MR_COMMIT_DOUBTED && r == 0) {
         r = finish_sealed(c, d, told, &is_void, err);
-        if (r != -EAGAIN && !is_void)
+        bool left = r == 0 && failed && mr_discard_is_left(c->store, &d->open.movie);
+        if (r != -EAGAIN && !is_void && !left)
             return r;
+        state = left ? MR_COMMIT_TOLD : state; /* it has yet to go */
     }
     if (is_void) {
         r = mr_commit_take_back(c, d);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/recordlog.h"
 #include "base/tally.h"
+#include "discard.h"
 #include "failed_place.h"
 #include "revisions.h"
 #include "seal_answer.h"
@@ -119,6 +120,16 @@ static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence
             (unsigned long long)d->sealed.bytes, (unsigned long long)sequence);
 }
 
+/* A failed movie stands in no catalogue: while its journal is there, it would be "being committed"
+ * whenever its agent asks. So nobody is answered before that is gone. */
+static void let_go(struct mr_seal *s, struct work *w)
+{
+    if (!w->d->sealed.failed || !mr_discard_is_left(s->commit->store, &w->job.id))
+        return;
+    w->undo = UNDO_DISCARD;
+    mr_seal_undo(s, w);
+}
+
 void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
 {
     struct mr_dossier *placed[BATCH];
@@ -150,6 +161,7 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
         if (works[i].placed) {
             answer_recorded(s, &works[i], sequences[n++]);
             works[i].placed = false;
+            let_go(s, &works[i]);
         }
 }
 

@@ -210,12 +210,18 @@ int disk_find(const struct inode *dir, enum disk_view view, const char *name, st
     return 0;
 }
 
+/* While it was open: no name comes into it any more. */
+static bool was_removed(const struct disk *d, const struct inode *dir)
+{
+    return dir->links == 0 && dir != d->root;
+}
+
 int disk_make(struct disk *d, struct inode *dir, const char *name, mode_t mode, struct inode **ret)
 {
     if (strlen(name) > DISK_NAME)
         return -ENAMETOOLONG;
-    if (dir->links == 0 && dir != d->root)
-        return -ENOENT; /* it was removed while it was open */
+    if (was_removed(d, dir))
+        return -ENOENT;
     if (find_name(&dir->entries, name) != NULL)
         return -EEXIST;
     struct inode *i = new_inode(d, mode, dir);
@@ -227,6 +233,8 @@ int disk_make(struct disk *d, struct inode *dir, const char *name, mode_t mode, 
 
 int disk_link(struct disk *d, struct inode *file, struct inode *dir, const char *name)
 {
+    if (was_removed(d, dir))
+        return -ENOENT;
     if (find_name(&dir->entries, name) != NULL)
         return -EEXIST;
     struct assignment a = assignment(dir, name, file);
@@ -254,7 +262,7 @@ int disk_rename(struct disk *d, struct inode *from, const char *name, struct ino
 {
     const struct name *n = find_name(&from->entries, name);
     const struct name *over = find_name(&to->entries, new_name);
-    if (n == NULL || (how == DISK_EXCHANGE && over == NULL))
+    if (n == NULL || was_removed(d, to) || (how == DISK_EXCHANGE && over == NULL))
         return -ENOENT;
     if (how == DISK_NO_REPLACE && over != NULL)
         return -EEXIST;

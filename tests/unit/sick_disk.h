@@ -21,13 +21,14 @@ static struct {
     int fail_rewrite;                   /* likewise: opening what is there, to write to it alone */
     int fdatasyncs;                     /* seen */
     void (*after_fdatasync)(void *ctx); /* once */
+    void (*before_rename)(void *ctx);   /* likewise, of renameat2 */
     void *ctx;
     _Atomic int no_room;    /* errno of every write to a file, behind room_bytes more; 0: none */
     size_t room_bytes;      /* that still fit */
     int no_files;           /* errno of every attempt to make a file; 0: none */
     int no_exchange;        /* errno of every RENAME_EXCHANGE; 0: none */
     int no_noreplace;       /* likewise of RENAME_NOREPLACE */
-    _Atomic int no_unlinks; /* errno of every unlink; 0: none */
+    _Atomic int no_unlinks; /* errno of every unlink of what is there; 0: none */
     _Atomic unsigned unlinks_failed; /* by that */
 } sick_disk;
 
@@ -93,6 +94,10 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
     int no = (flags & RENAME_EXCHANGE) != 0    ? sick_disk.no_exchange
              : (flags & RENAME_NOREPLACE) != 0 ? sick_disk.no_noreplace
                                                : 0;
+    void (*before)(void *ctx) = sick_disk.before_rename;
+    sick_disk.before_rename = NULL;
+    if (before != NULL)
+        before(sick_disk.ctx);
     if (no != 0) {
         errno = no;
         return -1;
@@ -102,7 +107,8 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
 
 int unlinkat(int dir, const char *path, int flags)
 {
-    if (sick_disk.no_unlinks != 0) {
+    struct stat st;
+    if (sick_disk.no_unlinks != 0 && fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         errno = sick_disk.no_unlinks;
         sick_disk.unlinks_failed++;
         return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A failed fsync is never tried again: what it was to make durable is done anew, or given up. */
 #include "announce.h"
+#include "discard.h"
 #include "finish.h"
 #include "sick_disk.h"
 #include "store_rig.h"
@@ -243,9 +244,71 @@ START_TEST(directories_that_are_there_are_synced_once_in_a_life)
 }
 END_TEST
 
+/* The directory of the part is removed by another thread whenever it is empty: the name could not
+ * be taken back, and the journal went all the same. */
+static void take_directory_away(void *ctx)
+{
+    const struct rig *rig = ctx;
+    mr_store_tidy(&rig->store, "k3/a.log");
+    ck_assert(!rig_has(rig, "k3/.millrace"));
+}
+
+START_TEST(file_is_taken_back_though_its_parts_directory_goes)
+{
+    struct rig rig;
+    struct landed l;
+    struct mr_err err = {0};
+    char journal[128];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    land(&rig, &open, 5000, &l);
+    seal(&rig, &open, &l);
+    ck_assert_int_eq(mr_commit_place(&rig.commit, &l.d, &err), 0);
+    sick_disk.before_rename = take_directory_away;
+    sick_disk.ctx = &rig;
+    ck_assert_int_eq(mr_commit_take_back(&rig.commit, &l.d), 0);
+    ck_assert_ptr_null(sick_disk.before_rename);
+    ck_assert(!rig_has(&rig, "k3/a.log"));
+    ck_assert(!rig_has(&rig, l.part));
+    snprintf(journal, sizeof(journal), ".millrace/journal/%s", l.movie->journal_name);
+    ck_assert(!rig_has(&rig, journal));
+    drop(&l);
+    rig_end(&rig);
+}
+END_TEST
+
+/* What is to be removed is made anew first where it is not there; where that cannot be removed
+ * either, only a journal that is on the disk leads to it. */
+START_TEST(part_is_made_anew_beneath_a_safe_journal_only)
+{
+    for (int safe = 0; safe <= 2; safe++) { /* is lost already; does not sync; is safe */
+        struct rig rig;
+        struct landed l;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        land(&rig, &open, 5000, &l);
+        ck_assert_int_eq(unlinkat(rig.store.root_fd, l.part, 0), 0);
+        if (safe == 0)
+            ck_assert_int_eq(ftruncate(l.movie->journal_fd, 0), 0);
+        sick_disk.fail_fsync = safe == 1;
+        sick_disk.no_unlinks = EIO;
+        ck_assert_int_eq(mr_discard_one(&rig.store, &l.d.open.movie, 1, l.d.path), -EIO);
+        sick_disk.no_unlinks = 0;
+        ck_assert_int_eq(sick_disk.fail_fsync, 0);
+        ck_assert_int_eq(rig_has(&rig, l.part), safe == 2);
+        ck_assert_int_eq(mr_discard_one(&rig.store, &l.d.open.movie, 1, l.d.path), 0);
+        ck_assert(!rig_has(&rig, l.part));
+        drop(&l);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 MR_SUITE("failed_sync", T(name_is_given_anew_where_its_directory_did_not_sync),
          T(linked_name_is_safe_before_the_other_goes), T(revision_takes_its_place_anew),
          T(journal_that_did_not_sync_is_not_sealed_again),
          T(tainted_part_is_neither_committed_nor_synced),
+         T(file_is_taken_back_though_its_parts_directory_goes),
+         T(part_is_made_anew_beneath_a_safe_journal_only),
          T(tainted_part_of_a_failed_movie_is_copied),
          T(directories_that_are_there_are_synced_once_in_a_life))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sealed movies that are given up on a disk that lets nothing go: undone once it does. */
 #include "announce.h"
+#include "discard.h"
 #include "seal_rig.h"
 #include "sick_disk.h"
 #include "suite.h"
@@ -195,7 +196,43 @@ START_TEST(what_is_not_undone_is_left_to_the_next_start)
 }
 END_TEST
 
-MR_SUITE("seal_undo", T(part_that_did_not_sync_goes_when_it_can),
-         T(movie_that_is_known_leaves_nothing), T(movie_whose_sealed_did_not_sync_goes_when_it_can),
+/* Its journal stays: whoever opened it again heard "it is being committed", until the next start.
+ */
+START_TEST(failed_movie_is_told_once_its_journal_is_gone)
+{
+    struct rig rig;
+    struct shipment s;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    const struct mr_fail fail = {.movie = open.movie, .generation = 1, .text = "it went"};
+    s.job.kind = MR_SEAL_FAIL;
+    s.job.end = NULL;
+    s.job.fail = &fail;
+    sick_disk.no_unlinks = EIO;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    wait_until_nothing_goes();
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
+    sick_disk.no_unlinks = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(said.message->type, MR_FAILED);
+    free(said.message);
+    end(&sealing);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    ck_assert(!mr_discard_is_left(&rig.store, &open.movie));
+    struct mr_berth_answer answer = rig_ask(&rig, &open);
+    ck_assert_ptr_null(answer.movie);
+    ck_assert_int_eq(answer.message->type, MR_FAILED);
+    rig_forget(&answer);
+    rig_end(&rig);
+}
+END_TEST
+
+MR_SUITE("seal_undo", T(failed_movie_is_told_once_its_journal_is_gone),
+         T(part_that_did_not_sync_goes_when_it_can), T(movie_that_is_known_leaves_nothing),
+         T(movie_whose_sealed_did_not_sync_goes_when_it_can),
          T(movie_that_cannot_be_taken_back_is_when_it_can),
          T(what_is_not_undone_is_left_to_the_next_start))
