@@ -23,7 +23,7 @@ def crash_and_go_on(server, step, program):
     program.start()
     assert server.wait() == -signal.SIGKILL, f"{step}: {server.process.returncode}"
     server.start()
-    return program.wait()
+    return program.wait(120)
 
 
 def push_through(work, step, output, movies=1):

@@ -55,7 +55,7 @@ def crash_at(step):
         push = Program(work, "millrace-agent", push_words(work, server)).start()
         assert server.wait() == -signal.SIGKILL, f"{step}: {server.process.returncode}"
         server.start()
-        assert push.wait() == 0, f"{step}: {push.messages()}"
+        assert push.wait(120) == 0, f"{step}: {push.messages()}"
         check_all(work, server)
         assert server.stop() == 0
     return test

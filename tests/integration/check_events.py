@@ -11,12 +11,15 @@ import urllib.error
 import urllib.request
 
 import pixels
-from millrace import Program, Skipped, run, wait_for
+from millrace import ANSWER, PATIENCE, Program, Skipped, run, wait_for
 
 try:
     import zmq
 except ImportError:
     zmq = None
+
+
+SILENCE = str(3 * PATIENCE)  # seconds without an event after which there are no more, for --timeout
 
 
 def push_files(work, server, first, count, agent="a"):
@@ -75,13 +78,14 @@ def test_since_count_type_timeout(work):
     wrong = Subscriber(work, server, "--since", str(len(log) + 2)).start()
     assert wrong.wait() == 1
     assert f"ends at event {len(log)}, and {len(log) + 2} is to come next" in wrong.messages()
-    for glob in ("millrace.*.ready.v1", "millrace.movie.*", "*.online.*", "nothing"):
-        picked = Subscriber(work, server, "--since", "1", "--type", glob, "--timeout", "1").start()
-        assert picked.finished() == 75, "no more came: 75"
-        kinds = {"millrace.*.ready.v1": ".ready.", "millrace.movie.*": ".movie.",
-                 "*.online.*": ".online.", "nothing": "\0"}
-        assert picked.events == [e for e in log if kinds[glob] in e["type"]], glob
-    late = Subscriber(work, server, "--timeout", "2").start()
+    kinds = {"millrace.*.ready.v1": ".ready.", "millrace.movie.*": ".movie.",
+             "*.online.*": ".online.", "nothing": "\0"}
+    picked = {glob: Subscriber(work, server, "--since", "1", "--type", glob, "--timeout",
+                               SILENCE).start() for glob in kinds}
+    late = Subscriber(work, server, "--timeout", SILENCE).start()
+    for glob, kind in kinds.items():
+        assert picked[glob].finished() == 75, "no more came: 75"
+        assert picked[glob].events == [e for e in log if kind in e["type"]], glob
     assert late.finished() == 75 and late.events == [], "from now: nothing of before"
 
 
@@ -130,7 +134,7 @@ def test_exec_resumes_where_it_was_killed(work):
         subscriber.start()
         wait_for(lambda: len(lines()) >= target, what=f"{target} events are handled")
         subscriber.kill()
-    last = Subscriber(work, server, *words, "--timeout", "2").start()
+    last = Subscriber(work, server, *words, "--timeout", SILENCE).start()
     assert last.finished() == 75
     numbers = lines()
     assert sorted(set(numbers)) == list(range(1, len(log) + 1)), f"skipped: {numbers}"
@@ -155,7 +159,7 @@ def test_exec_is_repeated_until_it_succeeds(work):
 
 def ask(socket, request):
     socket.send(request if isinstance(request, bytes) else json.dumps(request).encode())
-    assert socket.poll(10_000), f"no answer to {request}"
+    assert socket.poll(ANSWER * 1000), f"no answer to {request}"
     parts = socket.recv_multipart()
     assert len(parts) == 1, parts
     return json.loads(parts[0])
@@ -207,7 +211,8 @@ def test_pub_by_zmq(work):
     wait_for(joined, what="the subscription")
     push_files(work, server, 1, 4)
     log = wait_for(lambda: server.logged()[-1]["type"].endswith("offline.v1") and log_of(server))
-    while live.poll(1000):
+    while not seen or int(seen[-1]["sequence"]) < len(log):
+        assert live.poll(ANSWER * 1000), f"only {len(seen)} came"
         topic, text = live.recv_multipart()
         event = json.loads(text)
         assert topic.decode() == event["type"]
@@ -219,7 +224,7 @@ def test_pub_by_zmq(work):
 def fetch(server, path, method="GET"):
     request = urllib.request.Request(server.http + path, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=ANSWER) as reply:
             return reply.status, reply.headers.get_content_type(), reply.read().decode()
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.headers.get_content_type(), refusal.read().decode()

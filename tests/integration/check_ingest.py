@@ -177,8 +177,8 @@ def test_torn_log_is_cut_and_damage_stops_the_start(work):
         work.write(f"movies/{name}", name)
         push = work.push(server, os.path.join(work.movies, name))
         assert push.wait() == 0, push.messages()
-    wait_for(lambda: len(server.logged()) >= 2, what="two events")
-    count = len(server.logged())
+    count = 6  # each push comes, ships and goes
+    wait_for(lambda: len(server.logged()) == count, what="all events")
     server.kill()
     log = os.path.join(server.store, ".millrace", "events", "00000001.log")
     with open(log, "ab") as f:

@@ -189,7 +189,7 @@ def test_an_exceeded_project_quota(work):
         big = subprocess.Popen([binary("millrace-agent"), *words], stderr=subprocess.PIPE,
                                text=True)
         try:
-            said = big.communicate(timeout=20)[1]
+            said = big.communicate(timeout=60)[1]
             assert big.returncode not in (0, -6, -11), big.returncode
         except subprocess.TimeoutExpired:
             big.kill()

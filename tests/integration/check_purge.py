@@ -138,7 +138,7 @@ def test_sidecars_wait_for_their_movie(work):
     camera.step(10)
     assert camera.wait() == 0
     wait_for(lambda: os.listdir(work.movies) == [], what="all are gone")
-    assert len(freed(agent)) == 4
+    wait_for(lambda: len(freed(agent)) == 4, what="the ledger says so of the last")
 
 
 def test_space_decides(work):

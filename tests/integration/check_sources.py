@@ -155,7 +155,7 @@ def test_headers_of_nonsense(work):
         path = mrc(work, name + ".mrc", data, 6, change=change)
         for output in ("keep", "hdf5"):
             words = ["--agent", output, "--output", output, path]
-            done = work.push(server, *words, timeout=20)
+            done = work.push(server, *words)
             assert done.process.returncode in (0, 1), f"{name}: {done.process.returncode}"
             server.check_alive()
             if done.process.returncode != 0:
@@ -170,7 +170,7 @@ def test_headers_of_nonsense(work):
         path = os.path.join(work.movies, name + ".mrc")
         with open(path, "wb") as f:
             f.write(content)
-        done = work.push(server, "--agent", "y", path, timeout=20)
+        done = work.push(server, "--agent", "y", path)
         assert done.process.returncode in (0, 1), name
     assert work.push(server, mrc(work, "good.mrc", data, 6)).process.returncode == 0
 

@@ -38,7 +38,7 @@ def test_the_end_of_a_push_tells_where_its_bytes_went(work):
     for thread in table.threads.values():
         if "work_s" in thread:
             waits = sum(thread[w] for w in ("input_s", "room_s", "credit_s"))
-            assert thread["work_s"] + waits <= table.seconds + 0.1, (thread, table.seconds)
+            assert thread["work_s"] + waits <= table.seconds + 1, (thread, table.seconds)
     assert table.most_mib > 1
 
 

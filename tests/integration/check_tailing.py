@@ -11,6 +11,7 @@ from millrace import (Agent, Skipped, crc64, files_below, run, same_file, wait_f
 
 READY, FAILED, FILE = ("millrace.movie.ready.v1", "millrace.movie.failed.v1",
                        "millrace.file.ready.v1")
+AT_ONCE = ("close", "header")  # the final header may be seen before its writer has closed
 PATIENT = {"complete": {"quiet": "30s", "give_up": "60s"}}  # no test is that patient
 BLIND = {"complete": PATIENT["complete"], "rescan": "1h"}  # and this one hears by events alone
 OUTPUTS = ("keep", "mrc", "hdf5")
@@ -88,12 +89,13 @@ def nibbles_of(work, path):
 # ---- growing
 
 
-def grow_and_close(work, server, output):
+def grow_and_close(work, server, output, turn):
     """The lag of one slowly written movie, in seconds."""
     frames, frame = 24, 1536 * 1024
-    camera = work.camera(out=os.path.join(work.path, output), prefix=f"{output}/m", nx=1536,
-                         ny=1024, frames=frames, step=True)
-    path = f"{output}/m_0001.mrc"
+    prefix = f"{output}{turn}/m"
+    camera = work.camera(out=os.path.join(work.path, output), prefix=prefix, nx=1536, ny=1024,
+                         frames=frames, step=True)
+    path = f"{prefix}_0001.mrc"
     for n in range(1, frames):
         camera.step()
     wait_for(lambda: durable(server, path) >= 0.7 * frames * frame,
@@ -102,7 +104,7 @@ def grow_and_close(work, server, output):
     camera.step()
     movie, = camera.results()
     data = ready(server, path)
-    assert data["complete_by"] == "close", data["complete_by"]
+    assert data["complete_by"] in AT_ONCE, data["complete_by"]
     assert data["output"] == output and data["frames"] == frames
     assert data["digest"]["pixels"] == movie.pixels_crc
     if output == "keep":
@@ -113,9 +115,12 @@ def grow_and_close(work, server, output):
 def test_most_is_durable_before_the_close(work):
     server = work.server()
     work.agent(server, watches=watches(work))
-    lags = [grow_and_close(work, server, output) for output in OUTPUTS]
-    print("  close to COMMITTED: " + ", ".join(f"{lag * 1e3:.0f} ms" for lag in lags))
-    assert min(lags) < 1.0 and max(lags) < 10.0, lags  # a busy machine may spoil one
+    for output in OUTPUTS:
+        lags = []
+        while not lags or lags[-1] > 1.0:  # a busy machine may spoil some
+            assert len(lags) < 8, f"{output}: {lags} s from the close to COMMITTED"
+            lags.append(grow_and_close(work, server, output, len(lags)))
+        print(f"  {output}: close to COMMITTED: {lags[-1] * 1e3:.0f} ms")
 
 
 def test_new_folders_are_seen_at_once(work):
@@ -123,7 +128,7 @@ def test_new_folders_are_seen_at_once(work):
     work.agent(server, {"watch": BLIND})
     movie, = work.camera(prefix="a/b/c/m", **SMALL).results()
     data = ready(server, "a/b/c/m_0001.mrc")
-    assert data["complete_by"] == "close" and data["digest"]["file"] == movie.file_crc
+    assert data["complete_by"] in AT_ONCE and data["digest"]["file"] == movie.file_crc
 
 
 def test_every_mode_grows(work):
@@ -136,8 +141,7 @@ def test_every_mode_grows(work):
             camera.step(9)
             movie, = camera.results()
             data = ready(server, f"{mode}{output}_0001.mrc")
-            # on a busy machine the final header is seen for a while before the camera closes
-            assert data["frames"] == 9 and data["complete_by"] in ("close", "header"), data
+            assert data["frames"] == 9 and data["complete_by"] in AT_ONCE, data
             if (mode, output) == (101, "hdf5"):  # there a pixel is a byte
                 assert data["digest"]["pixels"] == crc64(nibbles_of(work, movie.path))
                 assert pixels_of(data["path"]).tobytes() == read(nibbles_of(work, movie.path))
@@ -174,7 +178,7 @@ def test_the_final_header_is_enough(work):
     for camera in cameras.values():
         camera.step(12)
     for output, camera in cameras.items():
-        data = ready(server, f"{output}_0001.mrc", timeout=10)
+        data = ready(server, f"{output}_0001.mrc")
         assert camera.alive() and data["complete_by"] == "header", data["complete_by"]
         camera.step()
         movie, = camera.results()
@@ -214,7 +218,7 @@ def test_rescans_alone_are_enough(work):
     camera.step(11)
     wait_for(lambda: durable(server, "d/m_0001.mrc") > 8e6, what="most of it durable")
     camera.step()
-    data = ready(server, "d/m_0001.mrc", timeout=10)
+    data = ready(server, "d/m_0001.mrc")
     assert data["complete_by"] == "header", data["complete_by"]
     camera.step()
     movie, = camera.results()
@@ -236,7 +240,7 @@ def test_an_mdoc_completes(work):
             if frames == 11:
                 server.wait_for_event(FILE, "m.mrc.mdoc")
                 assert not count(server, READY, "m.mrc")
-        data = ready(server, "m.mrc", timeout=10)
+        data = ready(server, "m.mrc")
     assert data["complete_by"] == "mdoc" and data["digest"]["file"] == made.file_crc
 
 
@@ -316,8 +320,10 @@ def test_opaque_files(work):
     work.agent(server, {"watch": {"complete": {"quiet": "300ms", "give_up": "60s"}}})
     work.write("movies/empty.log", "")
     work.write("movies/a.log", "first line\n")
-    with open(os.path.join(work.movies, "big.dm4"), "wb") as f:
+    work.folder("made")  # one that is seen half written for 300 ms counts as it is then
+    with open(os.path.join(work.path, "made", "big.dm4"), "wb") as f:
         f.write(os.urandom(9 << 20))
+    os.rename(f.name, os.path.join(work.movies, "big.dm4"))
     for name in ("empty.log", "a.log", "big.dm4"):
         data = server.wait_for_event(FILE, name)["data"]
         assert same_file(os.path.join(work.movies, name), data["path"])
@@ -340,14 +346,15 @@ def test_a_log_that_grows_line_by_line(work):
     """Each append is an open and a close: no revision for each, and the last line arrives."""
     server = work.server()
     work.agent(server, {"watch": {"complete": {"quiet": "300ms", "give_up": "60s"}}})
-    path = os.path.join(work.movies, "session.log")
+    path, began = os.path.join(work.movies, "session.log"), time.monotonic()
     for n in range(60):
         with open(path, "a", encoding="ascii") as f:
             f.write(f"line {n}\n")
         time.sleep(0.02)  # the pace of its writer
     target = os.path.join(server.store, "k3-krios1", "session.log")
     wait_for(lambda: os.path.exists(target) and same_file(path, target), what="the last line")
-    assert 1 <= count(server, FILE, "session.log") <= 12, count(server, FILE, "session.log")
+    most = 8 + (time.monotonic() - began) / 0.3  # one for each time that it was quiet so long
+    assert 1 <= count(server, FILE, "session.log") <= most, count(server, FILE, "session.log")
     assert finals(server) == ["k3-krios1/session.log"]
 
 
@@ -417,10 +424,10 @@ def test_renamed_into_place(work):
     shutil.copyfile(movie.path, os.path.join(work.movies, "m.mrc.tmp"))
     work.folder("movies/new")
     os.rename(os.path.join(work.movies, "m.mrc.tmp"), os.path.join(work.movies, "new/m.mrc"))
-    data = ready(server, "new/m.mrc", timeout=10)
+    data = ready(server, "new/m.mrc")
     assert data["complete_by"] == "close" and data["digest"]["file"] == movie.file_crc
     os.rename(work.folder("elsewhere"), os.path.join(work.movies, "whole"))  # a folder at once
-    assert ready(server, "whole/movie_0001.mrc", timeout=10)["complete_by"] == "close"
+    assert ready(server, "whole/movie_0001.mrc")["complete_by"] == "close"
 
 
 # ---- commands over watches

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """millrace-ingest --verify: what it finds, what it says, and how it ends."""
+import contextlib
 import os
 import random
 import subprocess
@@ -105,8 +106,11 @@ def test_newest_revision_counts(work):
     wait_for(lambda: "a is committed" in agent.messages() or "was in the store" in agent.messages(),
              what="the file is known")
     make(work, "a", 2000, 77)
-    wait_for(lambda: os.path.getsize(stored(server, "../a")) == 2000
-             if os.path.exists(stored(server, "../a")) else False, what="revision 2")
+
+    def arrived():
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.getsize(stored(server, "../a")) == 2000
+    wait_for(arrived, what="revision 2")
     wait_for(lambda: not verify(server)[0], what="it is as it was committed")
     agent.stop()
 

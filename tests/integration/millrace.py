@@ -14,6 +14,7 @@ all. Nothing here sleeps for a fixed time: wait_for() polls a condition and has 
 import collections
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import random
@@ -26,11 +27,11 @@ import tempfile
 import threading
 import time
 import traceback
-import urllib.error
 import urllib.request
 
 TIMEOUT = 30.0  # seconds, as all of them here: for a busy machine
 PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", 1))  # times that, in an instrumented build
+ANSWER = 20.0  # seconds for an HTTP server that lives to answer; one that is stopped costs them
 SKIP = 77
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -214,6 +215,11 @@ class Program:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def is_stopped(self):
+        """By SIGSTOP, which MILLRACE_STOP_AT raises: a SIGCONT before that would do nothing."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0] == "T"
+
     def wait(self, timeout=TIMEOUT):
         """Exit status; -9 after a kill."""
         try:
@@ -312,9 +318,9 @@ class Server(Program):
     def get(self, path):
         """Body of a GET, or None where it is refused or the server is not there."""
         try:
-            with urllib.request.urlopen(self.http + path, timeout=5) as reply:
+            with urllib.request.urlopen(self.http + path, timeout=ANSWER) as reply:
                 return reply.read().decode()
-        except (urllib.error.URLError, OSError):
+        except (OSError, http.client.HTTPException):  # refused, or killed in mid-answer
             return None
 
     def ready(self):
@@ -325,16 +331,8 @@ class Server(Program):
         body = self.get("/v1/status")
         return None if body is None else json.loads(body)
 
-    def events(self, since=1):
-        """All events of the log from number `since` on, as a subscriber gets them."""
-        words = ["--server", self.events_endpoint, "--since", str(since), "--timeout", "1"]
-        done = subprocess.run([binary("millrace-events"), *words], capture_output=True, text=True,
-                              timeout=TIMEOUT * PATIENCE)
-        assert done.returncode in (0, 75), f"millrace-events: {done.returncode}: {done.stderr}"
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
     def logged(self, since=1):
-        """The same over HTTP, without waiting for more."""
+        """The events from number `since` on, at most 1000 of them; none while nobody answers."""
         body = self.get(f"/v1/events?since={since}&limit=1000")
         if body is None:
             return []

@@ -126,7 +126,7 @@ def hello_body(name="wire", ephemeral=1, instance=None, epoch=1, versions=(1, 1)
 class Client:
     """One session's sockets. Every method sends or waits once; nothing repairs itself."""
 
-    def __init__(self, server, timeout=15):
+    def __init__(self, server, timeout=30):
         need_zmq()
         self.port, self.timeout = server.port, timeout * PATIENCE
         self.context = zmq.Context()
@@ -145,7 +145,7 @@ class Client:
     def socket(self, kind, port):
         s = self.context.socket(kind)
         s.setsockopt(zmq.LINGER, 200)
-        s.setsockopt(zmq.SNDTIMEO, 10_000)
+        s.setsockopt(zmq.SNDTIMEO, 30_000)
         s.connect(f"tcp://127.0.0.1:{port}")
         return s
 
