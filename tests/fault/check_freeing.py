@@ -295,6 +295,7 @@ def test_a_name_given_back_is_durable(work):
         changed, = os.listdir(folder)
         os.utime(os.path.join(folder, changed))  # it is not to go any more
         do("sync", "--file-system", folder)
+        wait_for(agent.is_stopped, what="stopped at purge-hidden")
         agent.signal(signal.SIGCONT)
         wait_for(lambda: outcomes(agent)["kept"] == 1, what="it is put back")
         pull_the_plug([movies], [agent])

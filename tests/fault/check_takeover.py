@@ -47,11 +47,6 @@ def wait_ready(server):
     wait_for(server.ready, what="the other server's /readyz")
 
 
-def is_stopped(program):
-    with open(f"/proc/{program.process.pid}/stat", encoding="ascii") as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
-
-
 def contents(store):
     """Every file of a store and what is in it, but for the beat of who holds it now."""
     lease = os.path.join(store, ".millrace", "lease")
@@ -201,7 +196,7 @@ def stopped_at(step, output):
         movies = work.camera(nx=1024, ny=1024, frames=6, mode=6).results()
         agent = agent_of_both(work, first, second, output=output)
         once = Program(work, "millrace-agent", [*agent.words, "--once"]).start()
-        wait_for(lambda: is_stopped(first), what=f"stopped at {step}")
+        wait_for(first.is_stopped, what=f"stopped at {step}")
         wait_ready(second)
         assert once.wait(60) == 0, once.messages()
         wait_for_offline(second)
@@ -218,7 +213,7 @@ def stopped_in_takeover(step):
         assert second.stop() == 0
         start_standing_by(second, {"MILLRACE_STOP_AT": step})
         first.signal(signal.SIGSTOP)
-        wait_for(lambda: is_stopped(second), what=f"stopped at {step}")
+        wait_for(second.is_stopped, what=f"stopped at {step}")
         assert agent.stop() == 0
         third = second_server(work, first, name="storage3", standby=False)
         third.start()
