@@ -9,6 +9,7 @@ import time
 
 from aftermath import check_events, check_file, check_nothing_left, committed, is_long, \
     make_movies, total
+from chaosproxy import ChaosProxy
 from millrace import Agent, run, wait_for
 
 LONG = is_long()
@@ -16,13 +17,14 @@ AGENTS = 4
 SIZE = (256 if LONG else 48) << 20
 
 
-def make_agents(work, server):
-    """Each with a folder of its own and movies in it."""
+def make_agents(work, server, first=None):
+    """Each with a folder of its own and movies in it. first: to where the first one is led."""
     agents = []
     for n in range(AGENTS):
         folder = work.folder(f"movies/{n}")
         movies = make_movies(folder, 3, SIZE, random.Random(n))
-        agent = Agent(work, server, {"watch": {"path": folder}}, name=f"camera{n}")
+        to = first if first is not None and n == 0 else server
+        agent = Agent(work, to, {"watch": {"path": folder}}, name=f"camera{n}")
         agents.append((agent, movies))
     return agents
 
@@ -42,7 +44,19 @@ def check_all(server, agents):
 
 def test_stopped_agent_holds_nobody_up(work):
     server = work.server()
-    agents = make_agents(work, server)
+    with ChaosProxy(server, random.Random(1)) as link:
+        link.throttle(20 << 20)  # not done before it is stopped
+        agents = make_agents(work, server, link)
+        stop_one(server, agents)
+        link.restore()
+        stopped, its_movies = agents[0]
+        stopped.signal(signal.SIGCONT)
+        wait_for(lambda: done(stopped, its_movies), 60, "its movies are committed")
+    check_all(server, agents)
+
+
+def stop_one(server, agents):
+    """The first; until the others are done."""
     stopped, its_movies = agents[0]
     stopped.start()
     wait_for(lambda: (total(server, "received_slabs") or 0) >= 3, what="it holds credit")
@@ -55,9 +69,6 @@ def test_stopped_agent_holds_nobody_up(work):
         wait_for(lambda a=agent, m=movies: done(a, m), 60, "the others' movies are committed")
     print(f"{AGENTS - 1} agents, {3 * (AGENTS - 1) * SIZE >> 20} MiB beside a stopped one: "
           f"{time.monotonic() - begun:.1f} s")
-    stopped.signal(signal.SIGCONT)
-    wait_for(lambda: done(stopped, its_movies), 60, "its movies are committed")
-    check_all(server, agents)
 
 
 def test_agents_share(work):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM, twice, and SIGSTOP of either side in the middle of a transfer: it ends in time and in
 order, and goes on where it was."""
+import contextlib
 import random
 import signal
 import sys
@@ -9,21 +10,23 @@ import time
 
 from aftermath import all_ready, check_nothing_left, check_store, committed, is_long, journals, \
     make_movies, parts, total
+from chaosproxy import ChaosProxy
 from millrace import Agent, Program, Skipped, run, wait_for
 
 LONG = is_long()
-DRAIN = 15.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
+DRAIN = 30.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
 
 
-def begin(work, pushed=True, size=128 << 20, count=3):
-    """A server, movies, and who ships them, in the midst of it."""
-    movies = make_movies(work.movies, count, size, random.Random(7))
+def begin(work, pushed=True, link_to=lambda server: server):
+    """A server, movies, and who ships them, in the midst of it. link_to(server): its way there."""
+    movies = make_movies(work.movies, 3, 128 << 20, random.Random(7))
     server = work.server()
+    link = link_to(server)
     if pushed:
-        agent = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent",
+        agent = Program(work, "millrace-agent", ["push", "--server", link.control, "--agent",
                                                  "k3", work.movies]).start()
     else:
-        agent = Agent(work, server).start()
+        agent = Agent(work, link).start()
     wait_for(lambda: (total(server, "durable_slabs") or 0) >= 4, what="some durable slabs")
     return server, agent, movies
 
@@ -54,8 +57,14 @@ def test_agent_drains(work):
 
 
 def test_push_says_it_was_interrupted(work):
-    server, agent, movies = begin(work)
-    ends_in_time(agent, 1)
+    with contextlib.ExitStack() as ends:
+        def slowly(server):
+            link = ends.enter_context(ChaosProxy(server, random.Random(1)))
+            link.throttle(40 << 20)  # not done before it is told
+            return link
+
+        server, agent, movies = begin(work, link_to=slowly)
+        ends_in_time(agent, 1)
     assert "interrupted" in agent.messages()
     again = work.push(server, "--agent", "k3", work.movies)
     assert again.process.returncode == 0, again.messages()
