@@ -2,7 +2,7 @@
 add_executable(filter_probe integration/filter_probe.c)
 target_link_libraries(filter_probe PRIVATE mr_compile mr_wire)
 mr_integration(demo demo.py --out ${CMAKE_CURRENT_BINARY_DIR}/demo-out --nx 1536 --ny 1024
-  --frames 24 --fps 10 --pull-bytes 1000000)
+  --frames 24 --fps 6 --pull-bytes 1000000)
 mr_integration(events check_events.py)
 mr_integration(filter check_filter.py $<TARGET_FILE:filter_probe>)
 foreach(output keep mrc hdf5)

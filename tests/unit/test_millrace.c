@@ -97,7 +97,7 @@ static void fake_up(struct fake *f)
     struct mr_err err = {0};
     /* a port that was in use a moment ago may take a while to be free again */
     int r = -1;
-    for (int i = 0; i < 200 && r != 0; i++) {
+    for (int i = 0; i < 3000 && r != 0; i++) {
         r = mr_publisher_bind(f->link, f->events[0] ? f->events : "tcp://127.0.0.1:*",
                               f->replay[0] ? f->replay : "tcp://127.0.0.1:*", &f->publisher, &err);
         if (r != 0)
