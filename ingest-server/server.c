@@ -245,6 +245,8 @@ static int open_store(struct mr_server *s, int stop, struct mr_err *err)
         mr_eventlog_guard(s->eventlog, prove, is_newest, s->lease);
     if (r == 0)
         r = mr_catalogue_open(s->store.millrace_fd, &s->catalogue, &catalogue_note, err);
+    if (r == -EUCLEAN) /* or they are the next server's, which has the store by now */
+        mr_lease_prove_by_sight(s->lease);
     say_cut(&log_note);
     say_cut(&catalogue_note);
     s->commit =

@@ -362,6 +362,8 @@ int mr_takeover_run(struct mr_store *s, struct mr_lease *lease, struct mr_takeov
     s->lease = lease;
     s->epoch = mr_lease_epoch(lease);
     int r = check_known(s, lease, err);
+    if (r == -EUCLEAN) /* or of the next server, which has taken the store while this stood still */
+        mr_lease_prove_by_sight(lease);
     if (r == 0 && ret->contested)
         r = take(s, lease, ret, err);
     if (r < 0)
