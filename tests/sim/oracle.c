@@ -488,16 +488,15 @@ static bool was_ready(const struct world *w, const struct inode *file)
     return false;
 }
 
-/* No part and no journal is left of a movie that has its verdict (of two servers, what a fenced one
- * left lies about, without effect), and no file that users see was not announced. */
+/* No part and no journal is left of a movie that has its verdict, whichever server made them, and
+ * no file that users see was not announced. */
 static void check_leftovers(struct world *w, const struct inode *dir, bool own)
 {
     for (size_t i = 0; i < dir->entries.count; i++) {
         const struct name *n = &dir->entries.list[i];
         struct mr_ulid id;
         uint32_t generation;
-        bool left = w->server_count == 1 &&
-                    (mr_dossier_parse_name(n->text, "part", &id, &generation) == 0 ||
+        bool left = (mr_dossier_parse_name(n->text, "part", &id, &generation) == 0 ||
                      mr_dossier_parse_name(n->text, "journal", &id, &generation) == 0);
         PROMISE(w, !left || !is_over(w, &id), "%s is left over", n->text);
         if (S_ISDIR(n->inode->mode))
