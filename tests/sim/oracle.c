@@ -42,6 +42,13 @@ void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel 
     tale_expect(&w->oracle->tales, id, source);
 }
 
+void oracle_meddled(struct world *w, const struct mr_ulid *id)
+{
+    struct tale *t = find_tale(w, id);
+    if (t != NULL)
+        t->meddled = true;
+}
+
 bool oracle_was_told(const struct world *w, const struct mr_ulid *id)
 {
     const struct tale *t = find_tale(w, id);
@@ -473,11 +480,13 @@ void oracle_after_power_cut(struct world *w)
 
 /* ---- the end ---- */
 
+/* Of what was in the store already the id is not remembered: under it, a rogue can begin a movie of
+ * its own, which nobody ends. */
 static bool is_over(const struct world *w, const struct mr_ulid *id)
 {
     const struct tale *t = find_tale(w, id);
     return t != NULL && t->source != NULL && t->source->done &&
-           mr_ulid_equal(&t->source->open.movie, id);
+           (!t->meddled || t->ready || t->failed) && mr_ulid_equal(&t->source->open.movie, id);
 }
 
 static bool was_ready(const struct world *w, const struct inode *file)

@@ -19,6 +19,9 @@ void oracle_free(struct oracle *o);
 /* A movie is opened under this id (again: with these contents now). source NULL: a rogue's. */
 void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel *source);
 
+/* A rogue opens what is another one's. */
+void oracle_meddled(struct world *w, const struct mr_ulid *id);
+
 /* The server has said something of it. */
 bool oracle_was_told(const struct world *w, const struct mr_ulid *id);
 

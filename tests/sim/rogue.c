@@ -131,8 +131,11 @@ static void meddle(struct rogue *r)
         } else {
             m->abandon.movie = reel->open.movie;
         }
-        if (oracle_was_told(w, &reel->open.movie))
-            say(r, m);
+        if (!oracle_was_told(w, &reel->open.movie))
+            continue;
+        if (m->type == MR_OPEN)
+            oracle_meddled(w, &reel->open.movie);
+        say(r, m);
     }
 }
 

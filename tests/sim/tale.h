@@ -25,6 +25,7 @@ struct tale {
     bool to_keep;           /* a power cut is about to come: its durable slabs must outlive it */
     bool committed, failed; /* so the server said */
     bool ready;             /* so an event said */
+    bool meddled;           /* a rogue has opened it, or tried to */
     char path[1024];        /* of a finished file, below the root */
 };
 
