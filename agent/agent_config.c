@@ -358,7 +358,7 @@ static int set_endpoints(struct mr_agent_config *c, struct mr_config_places *pla
 static int read_defaults(const struct mr_agent_source *from, struct mr_agent_config *c,
                          struct mr_config_places **ret_places, struct mr_err *err)
 {
-    static const char least[] = "memory: {pool: 128MiB}\n" /* touched at start: a push is short */
+    static const char least[] = "memory: {pool: 64MiB}\n" /* touched at start: a push is short */
                                 "watch: [{path: /}]\n";
     char host[65];
     host_name(host, sizeof(host));
