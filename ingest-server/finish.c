@@ -330,6 +330,19 @@ int mr_finish_part(const struct mr_store *store, struct mr_movie *movie, struct 
     return r;
 }
 
+/* Behind what came of it there may be space that was had ahead. */
+static int cut_failed(int fd, const struct mr_dossier *d, const struct mr_fail *fail)
+{
+    struct stat st;
+    bool known = d->open.geometry.layout == MR_LAYOUT_BYTES && fail->extent.source_bytes > 0;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    uint64_t size = (uint64_t)st.st_size, end = known ? fail->extent.source_bytes : d->space_end;
+    if (!known && end >= size)
+        return 0;
+    return ftruncate(fd, (off_t)end) < 0 ? -errno : 0;
+}
+
 int mr_finish_failed(struct mr_movie *movie, struct mr_dossier *d, const struct mr_fail *fail,
                      struct mr_err *err)
 {
@@ -339,8 +352,7 @@ int mr_finish_failed(struct mr_movie *movie, struct mr_dossier *d, const struct 
     MR_CLEANUP(mr_fs_close)
     int fd = openat(movie->part_dir_fd, movie->part_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
-    bool cut = d->open.geometry.layout == MR_LAYOUT_BYTES && fail->extent.source_bytes > 0;
-    int r = fd < 0 || (cut && ftruncate(fd, (off_t)fail->extent.source_bytes) < 0) ? -errno : 0;
+    int r = fd < 0 ? -errno : cut_failed(fd, d, fail);
     if (r == 0)
         r = sync_part(movie, fd);
     if (r == 0 && fstat(fd, &st) < 0)

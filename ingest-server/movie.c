@@ -15,8 +15,8 @@
 
 /* Small movies are not worth a reservation; large ones grow by doubling, so that at most half of
  * what is reserved is in vain when many movies are in flight on a nearly full disk. */
-#define STEP_MIN (16ull << 20)
-#define STEP_MAX (256ull << 20)
+#define STEP_MIN (4ull * MR_SLAB_BYTES)  /* 16 MiB */
+#define STEP_MAX (64ull * MR_SLAB_BYTES) /* 256 MiB */
 
 struct mr_movie *mr_movie_new(void)
 {
@@ -100,8 +100,9 @@ void mr_movie_allocate_ahead(struct mr_movie *movie, uint64_t end)
      * disk with it before it says ENOSPC. */
     if (to - from > 2 * STEP_MAX)
         return;
-    /* KEEP_SIZE: the file's size still tells how far it was written. */
-    if (fallocate(movie->part_fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)) != 0)
+    /* The file's size with it: direct writes that move its end exclude each other, and io_uring
+     * hands each to a thread. What is too much is cut off when the movie is finished. */
+    if (fallocate(movie->part_fd, 0, (off_t)from, (off_t)(to - from)) != 0)
         atomic_store(&movie->allocated_end, UINT64_MAX);
 }
 

@@ -226,6 +226,10 @@ int __wrap_fallocate64(int fd, int mode, off_t from, off_t bytes)
         return call_return(-ENOSPC);
     uint64_t end = (uint64_t)(from + bytes);
     f->inode->allocated = end > f->inode->allocated ? end : f->inode->allocated;
+    if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && end > f->inode->now.size) {
+        oracle_before_write(w, f->inode);
+        disk_truncate(w->disk, f->inode, end);
+    }
     return 0;
 }
 

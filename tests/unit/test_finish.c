@@ -295,7 +295,32 @@ START_TEST(failed_movie_is_cut_to_its_source)
 }
 END_TEST
 
+START_TEST(failed_movie_keeps_no_space_had_ahead)
+{
+    struct rig rig;
+    struct finished f = {0};
+    struct mr_err err = {0};
+    uint64_t bytes;
+    rig_make(&rig);
+    struct mr_open open = rig_movie(MR_OUTPUT_MRC, 1000, 1001, "a.mrc");
+    land(&rig, &open, 10, &f);
+    rig_land_all(f.movie, &f.extent, 1);
+    if (fallocate(f.movie->part_fd, 0, 0, 32 << 20) != 0)
+        exit(77); /* a file system without it */
+    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, f.movie->journal_name, &f.d, &err), 0);
+    const struct mr_fail fail = {.movie = f.movie->id, .extent = f.extent, .text = "cut"};
+    ck_assert_int_eq(mr_finish_failed(f.movie, &f.d, &fail, &err), 0);
+    rig_file_crc(&rig, f.part, &bytes);
+    ck_assert_uint_eq(bytes, f.d.space_end);
+    ck_assert_uint_eq(f.d.sealed.bytes, bytes);
+    ck_assert_uint_lt(bytes, 32 << 20);
+    drop(&f);
+    rig_end(&rig);
+}
+END_TEST
+
 MR_SUITE("finish", T(kept_movie_is_its_source), T(kept_file_has_no_pixels), T(empty_file_is_a_file),
          T(bilingual_movie_agrees_with_its_digest), T(chunked_movie_agrees_with_its_digest),
          T(second_copy_is_not_in_the_file), T(totals_must_agree), T(missing_slab_is_named),
-         T(time_of_the_commit_where_so_configured), T(failed_movie_is_cut_to_its_source))
+         T(time_of_the_commit_where_so_configured), T(failed_movie_is_cut_to_its_source),
+         T(failed_movie_keeps_no_space_had_ahead))
