@@ -79,7 +79,6 @@ static int sweep_parts(struct sweeping *s, int dir)
     if (list == NULL)
         return -errno;
     const char *name;
-    uint64_t before = s->removed;
     int r;
     while ((r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
         struct mr_ulid id;
@@ -91,8 +90,7 @@ static int sweep_parts(struct sweeping *s, int dir)
             return -errno;
         s->removed++;
     }
-    /* before the notes go that say where to look */
-    return r == 0 && s->removed > before ? mr_fs_sync_dir(dir) : r;
+    return r;
 }
 
 /* A record of the notes: "DIR <path below the root>" */
@@ -105,10 +103,16 @@ static int sweep(void *ctx, const char *text, size_t bytes, uint64_t offset)
         return 0;
     snprintf(inside, sizeof(inside), "%s/.", text + 4);
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(s->store, inside, false);
+    bool gone = dir == -ENOENT;
+    if (gone)
+        dir = mr_store_dir(s->store, inside);
     if (dir == -ENOENT)
         return 0;
-    int r = dir < 0 ? dir : sweep_parts(s, dir);
-    if (r == 0 && strcmp(text + 4, ".") != 0)
+    int r = dir < 0 ? dir : gone ? 0 : sweep_parts(s, dir);
+    /* before the notes go that say where to look; the life before may have removed some unsynced */
+    if (r == 0)
+        r = mr_fs_sync_dir(dir);
+    if (r == 0 && !gone && strcmp(text + 4, ".") != 0)
         mr_store_tidy(s->store, inside);
     return r;
 }

@@ -37,6 +37,13 @@ static struct tale *find_tale(const struct world *w, const struct mr_ulid *id)
     return tale_find(w->oracle->tales, id);
 }
 
+static struct tale *need_tale(struct world *w, const struct mr_ulid *id, const char *what)
+{
+    struct tale *t = find_tale(w, id);
+    PROMISE(w, t != NULL, "%s of a movie that nobody opened", what);
+    return t;
+}
+
 void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel *source)
 {
     tale_expect(&w->oracle->tales, id, source);
@@ -49,17 +56,15 @@ void oracle_meddled(struct world *w, const struct mr_ulid *id)
         t->meddled = true;
 }
 
+void oracle_given_up(struct world *w, const struct mr_ulid *id)
+{
+    need_tale(w, id, "ABANDONED")->given_up = true;
+}
+
 bool oracle_was_told(const struct world *w, const struct mr_ulid *id)
 {
     const struct tale *t = find_tale(w, id);
     return t != NULL && (t->generation > 0 || t->committed || t->failed);
-}
-
-static struct tale *need_tale(struct world *w, const struct mr_ulid *id, const char *what)
-{
-    struct tale *t = find_tale(w, id);
-    PROMISE(w, t != NULL, "%s of a movie that nobody opened", what);
-    return t;
 }
 
 /* ---- the disk ---- */
@@ -485,8 +490,9 @@ void oracle_after_power_cut(struct world *w)
 static bool is_over(const struct world *w, const struct mr_ulid *id)
 {
     const struct tale *t = find_tale(w, id);
-    return t != NULL && t->source != NULL && t->source->done &&
-           (!t->meddled || t->ready || t->failed) && mr_ulid_equal(&t->source->open.movie, id);
+    if (t == NULL || t->source == NULL || (t->meddled && !t->ready && !t->failed))
+        return false;
+    return t->given_up || (t->source->done && mr_ulid_equal(&t->source->open.movie, id));
 }
 
 static bool was_ready(const struct world *w, const struct inode *file)
@@ -497,17 +503,33 @@ static bool was_ready(const struct world *w, const struct inode *file)
     return false;
 }
 
-/* No part and no journal is left of a movie that has its verdict, whichever server made them, and
- * no file that users see was not announced. */
+/* Of a movie that has its verdict, whichever server made it; and of a group in any case. */
+static bool is_left(const struct world *w, const char *name)
+{
+    struct mr_ulid id;
+    uint32_t generation;
+    if (mr_dossier_parse_name(name, "group", &id, &generation) == 0)
+        return true;
+    return (mr_dossier_parse_name(name, "part", &id, &generation) == 0 ||
+            mr_dossier_parse_name(name, "journal", &id, &generation) == 0) &&
+           is_over(w, &id);
+}
+
+static bool is_failed_and_ready(const struct world *w, const char *name)
+{
+    struct mr_ulid id;
+    const struct tale *t = mr_ulid_parse(name, &id) < 0 ? NULL : find_tale(w, &id);
+    return t != NULL && t->ready;
+}
+
+/* No part, journal or group is left, and no file that users see was not announced. */
 static void check_leftovers(struct world *w, const struct inode *dir, bool own)
 {
     for (size_t i = 0; i < dir->entries.count; i++) {
         const struct name *n = &dir->entries.list[i];
-        struct mr_ulid id;
-        uint32_t generation;
-        bool left = (mr_dossier_parse_name(n->text, "part", &id, &generation) == 0 ||
-                     mr_dossier_parse_name(n->text, "journal", &id, &generation) == 0);
-        PROMISE(w, !left || !is_over(w, &id), "%s is left over", n->text);
+        PROMISE(w, !is_left(w, n->text), "%s is left over", n->text);
+        PROMISE(w, !own || !is_failed_and_ready(w, n->text), "%s is kept as failed, and ready",
+                n->text);
         if (S_ISDIR(n->inode->mode))
             check_leftovers(w, n->inode, own || strcmp(n->text, ".millrace") == 0);
         else

@@ -202,6 +202,7 @@ void reel_verdict(struct reel *r, const struct mr_message *m)
     PROMISE(w, expected(r, m->type), "%s: unexpected verdict %s", r->open.path,
             mr_message_name(m->type));
     if (m->type == MR_ABANDONED) {
+        oracle_given_up(w, &r->open.movie);
         reel_begin_anew(r);
         reel_offer(r);
         return;

@@ -26,6 +26,7 @@ struct tale {
     bool committed, failed; /* so the server said */
     bool ready;             /* so an event said */
     bool meddled;           /* a rogue has opened it, or tried to */
+    bool given_up;          /* its agent has heard ABANDONED */
     char path[1024];        /* of a finished file, below the root */
 };
 

@@ -3,6 +3,7 @@
 #include "flotilla.h"
 #include "recovery.h"
 #include "seal_rig.h"
+#include "sick_disk.h"
 #include "skiff.h"
 #include "suite.h"
 
@@ -343,6 +344,32 @@ static void read_journal(struct rig *rig, const struct shipment *s, uint32_t gen
     ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, name, ret, NULL), 0);
 }
 
+/* What was removed a power cut may bring back, and nothing would lead to it any more. */
+START_TEST(removals_of_an_earlier_life_are_safe_before_the_notes_go)
+{
+    for (int gone = 0; gone <= 1; gone++) { /* is the directory of the parts? */
+        struct rig rig;
+        struct mr_err err = {0};
+        if (!make(&rig))
+            return;
+        struct mr_open open = small_file("d/a.log", 5000);
+        struct mr_movie *m = rig_begin(&rig, &open);
+        ck_assert(m->small);
+        if (!gone)
+            scratch_append(&rig.scratch, "k3/d/.millrace/another", "");
+        mr_skiff_remove(&rig.store, m, m->dossier->path);
+        mr_movie_release(m);
+        start_again(&rig);
+        ck_assert_int_eq(rig_has(&rig, "k3/d/.millrace"), !gone);
+        sick_disk.fail_fsync = 1;
+        ck_assert_int_eq(mr_skiffs_open(&rig.store, &rig.store.skiffs, &err), -EIO);
+        ck_assert(rig_has(&rig, ".millrace/skiffs.log"));
+        ck_assert(launch(&rig));
+        end(&rig);
+    }
+}
+END_TEST
+
 START_TEST(group_of_an_earlier_life_becomes_journals)
 {
     struct rig rig;
@@ -445,6 +472,7 @@ MR_SUITE("skiff", T(small_files_are_committed_together),
          T(failed_sync_of_the_names_taints_all_that_was_begun_before),
          T(taken_name_sends_its_group_the_ordinary_way), T(given_up_ones_leave_nothing),
          T(failed_one_is_kept_as_others_are), T(what_a_crash_left_is_swept_up),
+         T(removals_of_an_earlier_life_are_safe_before_the_notes_go),
          T(group_of_an_earlier_life_becomes_journals), T(void_group_is_removed),
          T(member_with_a_damaged_beginning_is_left_out), T(member_with_a_damaged_end_is_left_out),
          T(only_what_is_whole_and_small_goes_this_way))
