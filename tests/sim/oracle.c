@@ -537,6 +537,17 @@ static void check_leftovers(struct world *w, const struct inode *dir, bool own)
     }
 }
 
+/* The same contents of one source, offered under another id, are known. */
+static void check_stored_once(struct world *w, const struct tale *t)
+{
+    for (const struct tale *other = t->next; other != NULL && t->source != NULL;
+         other = other->next)
+        PROMISE(w,
+                !other->ready || other->source != t->source || other->contents != t->contents ||
+                    other->extent.source_bytes != t->extent.source_bytes,
+                "%s is stored twice: %s, %s", t->source->open.path, t->path, other->path);
+}
+
 void oracle_at_the_end(struct world *w)
 {
     char event[64], id[MR_ULID_TEXT];
@@ -546,6 +557,7 @@ void oracle_at_the_end(struct world *w)
             continue;
         snprintf(event, sizeof(event), "%s.ready", mr_ulid_text(&t->id, id));
         check_catalogued(w, event, "at the end");
+        check_stored_once(w, t);
     }
     for (size_t i = 0; i < w->agent_count; i++)
         for (size_t k = 0; k < w->agents[i]->reel_count; k++) {
