@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "lease_file.h"
 #include "probe_trial.h"
+#include "space.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -116,7 +117,7 @@ static void try_space(struct mr_trial *t)
         mr_trial_refuse(t, "space", r, "the free space cannot be asked for");
         return;
     }
-    keep = total / 10000 * t->config->keep_free_hundredths;
+    keep = mr_space_keep(total, t->config->keep_free_hundredths);
     mr_text_size_about(available, a);
     mr_text_size_about(total, b);
     mr_text_size_about(keep, k);

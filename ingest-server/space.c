@@ -51,7 +51,7 @@ struct mr_space {
     struct mr_space_view view;
 };
 
-static uint64_t keep_of(uint64_t total, uint32_t hundredths)
+uint64_t mr_space_keep(uint64_t total, uint32_t hundredths)
 {
     return total / 10000 * hundredths + total % 10000 * hundredths / 10000;
 }
@@ -68,7 +68,7 @@ void mr_space_look(struct mr_space *s)
     struct mr_space_view v = {0};
     if (s->ask(s->ctx, &v.free_bytes, &v.total_bytes) < 0)
         return;
-    v.keep_bytes = keep_of(v.total_bytes, s->keep_free_hundredths);
+    v.keep_bytes = mr_space_keep(v.total_bytes, s->keep_free_hundredths);
     v.paused = is_paused(&s->view, v.free_bytes, v.keep_bytes); /* this thread alone writes view */
     mr_counter_add(&s->gauges[PAUSES], v.paused && !s->view.paused);
     mr_counter_set(&s->gauges[FREE], v.free_bytes);

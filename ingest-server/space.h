@@ -24,8 +24,11 @@ struct mr_space_view {
     bool paused;
 };
 
+/* Of a file system of so many bytes; keep_free in hundredths of a percent. */
+uint64_t mr_space_keep(uint64_t total_bytes, uint32_t keep_free_hundredths);
+
 /* ask(ctx) is called on the stage's thread, and once here so that the view is right from the start;
- * keep_free in hundredths of a percent, 0: never paused. Returns owned. -ENOMEM, -errno. */
+ * keep_free 0: never paused. Returns owned. -ENOMEM, -errno. */
 int mr_space_new(mr_space_ask ask, void *ctx, uint32_t keep_free_hundredths,
                  struct mr_space **ret) MR_MUST_USE;
 void mr_space_free(struct mr_space *space); /* after the join; NULL allowed */

@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include "base/crc64.h"
+#include "space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -268,5 +269,5 @@ bool mr_store_is_full(const struct mr_store *s)
     uint64_t available, total;
     if (mr_fs_space(s->root_fd, &available, &total) < 0 || total == 0)
         return false;
-    return (double)available < (double)total * s->keep_free_hundredths / 10000.0;
+    return available < mr_space_keep(total, s->keep_free_hundredths);
 }
