@@ -51,7 +51,7 @@ int call_fault(bool changes)
     struct world *w = s->world;
     if (changes && w->disk->room == DISK_READ_ONLY)
         return EROFS;
-    if (!w->disk_errors || !world_mishap(w, 250))
+    if (!w->disk_errors || !world_mishap(w, w->disk_pace))
         return 0;
     return EIO;
 }

@@ -49,7 +49,8 @@ MUTATIONS = [
      "    return fsync(fd) < 0 ? -EBADF : 0;", "    return 0;"),
     ("what is known is stored again", "ingest-server/seal_prepare.c",
      "    if (r == -ENOENT)\n        return r;\n    if (r < 0)\n        return mr_err_errno(",
-     "    if (r == -ENOENT || r == 0)\n        return -ENOENT;\n    if (r < 0)\n        return mr_err_errno("),
+     "    if (r == -ENOENT || r == 0)\n        return -ENOENT;\n    if (r < 0)\n"
+     "        return mr_err_errno("),
     ("credit is given twice", "ingest-server/credit.c",
      "->granted += grant;", "->granted += 2 * grant;"),
 ]

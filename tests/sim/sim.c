@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs schedules by their seeds. What a schedule is: world.h. */
 #include "jobs.h"
+#include "world.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 static const char *const usage =
     "usage: sim [--verbose] SEED           replay one schedule; twice: every change of the disk\n"
     "       sim --schedules N [--from SEED] [--seconds S] [--jobs N] [--keep-going]\n"
+    "       sim --sick N ...               on a disk that fails one call in N\n"
     "       sim --seeds FILE               replay the seeds of a file, one a line\n"
     "Ends with 1 where a promise is broken, at the first one; with --keep-going it runs all of "
     "the\n"
@@ -52,6 +54,8 @@ static bool take_value(struct asked *a, const char *option, const char *value)
         a->jobs.from = strtoull(value, NULL, 10);
     else if (strcmp(option, "--seconds") == 0)
         a->jobs.limit_s = strtod(value, NULL);
+    else if (strcmp(option, "--sick") == 0)
+        world_set_sick(strtoull(value, NULL, 10));
     else if (strcmp(option, "--jobs") == 0 && atoi(value) > 0)
         a->jobs.count = (unsigned)atoi(value);
     else

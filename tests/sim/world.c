@@ -16,7 +16,15 @@
 #define PATIENCE_NS (300 * 1000 * MS) /* until all verdicts are there, once nothing goes wrong */
 #define STARVING_NS (60 * 1000 * MS)  /* an agent that may go on must have gone on by then */
 
+#define DISK_PACE 250 /* calls to an error, where there are any */
+
 static struct world *current;
+static uint64_t sick;
+
+void world_set_sick(uint64_t n)
+{
+    sick = n;
+}
 
 static void say_line(const struct world *w, const char *fmt, va_list args) MR_PRINTF(2, 0);
 static void say_line(const struct world *w, const char *fmt, va_list args)
@@ -201,7 +209,8 @@ static void make_disk(struct world *w)
     struct inode *store;
     struct chance *c = &w->chance;
     w->disk = disk_new(w);
-    w->disk_errors = w->disk_troubled = w->faults && chance_one_in(c, 3);
+    w->disk_errors = w->disk_troubled = w->faults && (chance_one_in(c, 3) || sick > 0);
+    w->disk_pace = sick > 0 ? sick : DISK_PACE;
     w->disk_links = chance_one_in(c, 4);
     w->disk_plain = chance_one_in(c, 4);
     if (disk_make(w->disk, w->disk->root, "store", S_IFDIR | 0755, &store) < 0)

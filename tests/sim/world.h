@@ -34,7 +34,8 @@ struct world {
     struct cable *cables;
     uint32_t cable_count;
     struct disk *disk;
-    bool disk_errors;   /* the disk fails now and then */
+    bool disk_errors; /* the disk fails now and then: one call in disk_pace */
+    uint64_t disk_pace;
     bool disk_troubled; /* it failed, or was full, or may have */
     bool disk_links;    /* it knows no rename that does not replace */
     bool disk_plain;    /* it knows no fallocate */
@@ -55,6 +56,10 @@ struct world_result {
     uint64_t slabs_sent, commits, happenings, power_cuts, server_lives;
     int64_t simulated_ns;
 };
+
+/* From now on every schedule with faults has a disk that fails one call in n; 0: as usual. Seeds
+ * mean other schedules with another n. */
+void world_set_sick(uint64_t n);
 
 void world_run(uint64_t seed, int verbose, struct world_result *ret);
 struct world *world_current(void); /* the one that runs */
