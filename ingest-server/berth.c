@@ -157,13 +157,21 @@ static int carry_over(struct mr_berth *b, struct mr_dossier *d, uint32_t generat
     return r;
 }
 
+/* Its journal could not be removed behind its commit; its agent wants a later revision by now. */
+static bool is_recorded(const struct mr_berth *b, const struct mr_dossier *d)
+{
+    return mr_catalogue_find_revision(b->catalogue, &d->open.movie, d->open.revision) != NULL;
+}
+
 /* Takes what d owns. next: a generation that is free. */
 static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr_dossier *d,
                        uint32_t next, struct mr_berth_answer *answer, struct mr_err *err)
 {
     struct mr_movie *movie;
     int r = 0;
-    if (d->is_sealed) { /* seal has it, and does not let go before it is committed */
+    if (d->is_sealed && is_recorded(b, d)) { /* what is left of it, the next start removes */
+        r = -ENOENT;
+    } else if (d->is_sealed) { /* seal has it, and does not let go before it is committed */
         r = mr_err_set(err, -EBUSY, "%s is being committed", open->path);
     } else if (!same_movie(&d->open, open)) {
         mr_slipway_remove(b->store, &open->movie, d->generation, d->path);

@@ -147,10 +147,10 @@ static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
 }
 
 static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,
-                      const struct mr_ulid *id, const void *ctx)
+                      const struct mr_ulid *id, const void *recorded)
 {
-    (void)store, (void)id, (void)ctx;
-    return d->is_sealed;
+    (void)store, (void)id;
+    return d->is_sealed && d->open.revision > *(const uint32_t *)recorded;
 }
 
 static bool is_of_another(const struct mr_store *store, const struct mr_dossier *d,
@@ -177,9 +177,9 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
     return r < 0 ? r : synced;
 }
 
-bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id)
+bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id, uint32_t recorded)
 {
-    return each_journal(store, id, is_sealed, NULL) !=
+    return each_journal(store, id, is_sealed, &recorded) !=
            0; /* not to be told: then it is left alone */
 }
 

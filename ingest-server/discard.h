@@ -14,8 +14,10 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MU
 /* True where a journal of it is there that reads; or where that is not to be told. */
 bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id);
 
-/* True where a generation of it is sealed: only its commit may remove that one's journal. */
-bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id);
+/* True where a generation of it is sealed, and is of a later revision than `recorded`, the newest
+ * in the catalogue (0: none): only its commit may remove that one's journal. */
+bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id,
+                          uint32_t recorded);
 
 /* True where a generation of it was opened by an agent of another name; or where that is not to be
  * told. */

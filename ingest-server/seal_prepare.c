@@ -65,6 +65,23 @@ static void discard(struct mr_seal *s, struct work *w)
     w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
 }
 
+/* Waits to be placed, recorded or undone. */
+static bool is_stuck(const struct mr_seal *s, const struct mr_ulid *id)
+{
+    for (size_t i = 0; i < s->stuck_count; i++)
+        if (mr_ulid_equal(&s->stuck[i].job.id, id))
+            return true;
+    return false;
+}
+
+/* Is it being committed? What is recorded only waits for its journal to be removed. */
+static bool is_being_committed(const struct mr_seal *s, const struct mr_ulid *id)
+{
+    const struct mr_catalogue_entry *e = mr_catalogue_find(s->commit->catalogue, id);
+    return is_stuck(s, id) ||
+           mr_discard_is_sealed(s->commit->store, id, e == NULL ? 0 : e->revision);
+}
+
 /* Its agent gives it up. One that is sealed is committed all the same, as soon as it can be. An id
  * is no secret, it stands in every event: who has not opened it and is not its agent changes
  * nothing. */
@@ -76,7 +93,7 @@ static void abandon(struct mr_seal *s, struct work *w)
         mr_log_seldom(MR_LOG_WARN, STAGE, "agent %s abandons a movie that is not its own",
                       w->job.agent);
         w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
-    } else if (mr_discard_is_sealed(s->commit->store, &w->job.id)) {
+    } else if (is_being_committed(s, &w->job.id)) {
         mr_err_set(&err, -EBUSY, "it is being committed");
         mr_seal_hold(w, &err);
         w->message->hold.code = MR_REASON_BUSY;

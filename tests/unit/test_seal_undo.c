@@ -231,7 +231,41 @@ START_TEST(failed_movie_is_told_once_its_journal_is_gone)
 }
 END_TEST
 
-MR_SUITE("seal_undo", T(failed_movie_is_told_once_its_journal_is_gone),
+/* It is committed and told; what is left of it kept its agent from all that came after. */
+START_TEST(journal_left_of_a_committed_movie_is_in_nobodys_way)
+{
+    for (int abandoned = 0; abandoned <= 1; abandoned++) { /* else a later revision is opened */
+        struct rig rig;
+        struct shipment s;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        ship(&rig, &open, 5000, 1, &s);
+        sick_disk.no_unlinks = EIO;
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        free(m);
+        sick_disk.no_unlinks = 0;
+        ck_assert(mr_discard_is_left(&rig.store, &open.movie));
+        if (abandoned) {
+            s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k3"};
+            m = seal_one(&rig, &s);
+            ck_assert_int_eq(m->type, MR_ABANDONED);
+            free(m);
+            ck_assert(!mr_discard_is_left(&rig.store, &open.movie));
+        } else {
+            open.revision = 2;
+            struct mr_movie *movie = rig_begin(&rig, &open);
+            ck_assert_uint_eq(movie->generation, 2);
+            mr_movie_release(movie);
+        }
+        ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+MR_SUITE("seal_undo", T(journal_left_of_a_committed_movie_is_in_nobodys_way),
+         T(failed_movie_is_told_once_its_journal_is_gone),
          T(part_that_did_not_sync_goes_when_it_can), T(movie_that_is_known_leaves_nothing),
          T(movie_whose_sealed_did_not_sync_goes_when_it_can),
          T(movie_that_cannot_be_taken_back_is_when_it_can),
