@@ -31,41 +31,29 @@ static void movie_free(struct movie *m)
     free(m);
 }
 
+static void wake_all(struct mr_transfer *t)
+{
+    while (t->resting.first != NULL)
+        mr_transfer_wake(t, t->resting.first);
+}
+
 void mr_transfer_free(struct mr_transfer *t)
 {
     if (t == NULL)
         return;
-    for (struct movie *m = t->movies, *next; m != NULL; m = next) {
-        next = m->next;
+    wake_all(t);
+    while (t->awake.first != NULL) {
+        struct movie *m = t->awake.first;
+        mr_transfer_list_remove(t, m);
         movie_free(m);
     }
     free(t);
 }
 
-struct movie *mr_transfer_find_owner(const struct mr_transfer *t, const void *owner)
-{
-    struct movie *m = t->movies;
-    while (m != NULL && m->owner != owner)
-        m = m->next;
-    return m;
-}
-
-struct movie *mr_transfer_find_id(const struct mr_transfer *t, const struct mr_ulid *id)
-{
-    struct movie *m = t->movies;
-    while (m != NULL && !mr_ulid_equal(&m->open.movie, id))
-        m = m->next;
-    return m;
-}
-
 void mr_transfer_remove(struct mr_transfer *t, struct movie *m)
 {
-    struct movie **at = &t->movies;
-    while (*at != m)
-        at = &(*at)->next;
     mr_transfer_window_reset(t, m);
-    *at = m->next;
-    t->count--;
+    mr_transfer_list_remove(t, m);
     movie_free(m);
 }
 
@@ -83,7 +71,8 @@ void mr_transfer_disconnected(struct mr_transfer *t)
     t->session = 0;
     t->sent_sequence = t->heard_sequence = 0;
     t->demand_due = t->pong_due = t->bye_due = t->confirm_due = false;
-    for (struct movie *m = t->movies; m != NULL; m = m->next) {
+    wake_all(t);
+    for (struct movie *m = t->awake.first; m != NULL; m = m->next) {
         m->state = QUEUED;
         mr_transfer_window_reset(t, m);
     }
@@ -160,15 +149,11 @@ int mr_transfer_add(struct mr_transfer *t, void *owner, const struct mr_open *op
     m->owner = owner;
     m->open = *open;
     mr_window_init(&m->window);
-    struct movie **at = &t->movies;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = m;
-    t->count++;
+    mr_transfer_list_add(t, m);
     return 0;
 }
 
-bool mr_transfer_has(const struct mr_transfer *t, const struct mr_ulid *id)
+bool mr_transfer_has(struct mr_transfer *t, const struct mr_ulid *id)
 {
     return mr_transfer_find_id(t, id) != NULL;
 }
@@ -187,6 +172,7 @@ void mr_transfer_complete(struct mr_transfer *t, void *owner, const struct mr_en
     struct movie *m = mr_transfer_find_owner(t, owner);
     if (m == NULL)
         return;
+    mr_transfer_wake(t, m);
     m->end = *end;
     m->end.slabs = mr_slab_count(&m->open.geometry, &end->extent);
     if (m->end.slabs > MR_SLABS_MAX) {
@@ -205,6 +191,7 @@ void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent
     struct movie *m = mr_transfer_find_owner(t, owner);
     if (m == NULL)
         return;
+    mr_transfer_wake(t, m);
     m->unreadable = extent == NULL;
     m->send_fail = true;
     strncpy(m->reason, text, sizeof(m->reason) - 1);
@@ -215,8 +202,10 @@ void mr_transfer_fail(struct mr_transfer *t, void *owner, const struct mr_extent
 void mr_transfer_abandon(struct mr_transfer *t, void *owner)
 {
     struct movie *m = mr_transfer_find_owner(t, owner);
-    if (m != NULL)
-        m->send_abandon = true;
+    if (m == NULL)
+        return;
+    mr_transfer_wake(t, m);
+    m->send_abandon = true;
 }
 
 int mr_transfer_confirm(struct mr_transfer *t, const struct mr_confirm *confirm)
@@ -240,11 +229,5 @@ uint64_t mr_transfer_in_flight(const struct mr_transfer *t)
 
 uint64_t mr_transfer_durable_bytes(const struct mr_transfer *t)
 {
-    uint64_t bytes = 0;
-    for (const struct movie *m = t->movies; m != NULL; m = m->next) {
-        struct mr_span span;
-        mr_slab_span(&m->open.geometry, NULL, 0, &span);
-        bytes += m->window.durable * span.source_bytes;
-    }
-    return bytes;
+    return t->durable_bytes;
 }

@@ -68,7 +68,7 @@ void mr_transfer_bye(struct mr_transfer *t); /* says BYE with the next control m
 /* open is copied. -ENOMEM. */
 int mr_transfer_add(struct mr_transfer *t, void *owner, const struct mr_open *open) MR_MUST_USE;
 /* Is a movie of that id in it? There may be only one. */
-bool mr_transfer_has(const struct mr_transfer *t, const struct mr_ulid *id);
+bool mr_transfer_has(struct mr_transfer *t, const struct mr_ulid *id);
 /* Bytes [from, to) of the source are settled. */
 void mr_transfer_settled(struct mr_transfer *t, void *owner, uint64_t from, uint64_t to);
 /* Complete: everything is settled. end is copied; its metadata and source_header pointers are

@@ -50,6 +50,7 @@ static int receive_opened(struct mr_transfer *t, struct movie *m, const struct m
         return 0; /* it crossed what we said */
     if (!opened_is_due(m, &msg->opened))
         return mr_err_set(err, -EPROTO, "OPENED for a movie that was not opened");
+    mr_transfer_wake(t, m);
     mr_transfer_window_reset(t, m);
     m->generation = msg->opened.generation;
     m->opening = ++t->openings;
@@ -79,6 +80,7 @@ static void receive_resend(struct mr_transfer *t, struct movie *m, const struct 
     if (resend->generation != m->generation || resend->slab >= m->window.capacity)
         return;
     mr_transfer_slab_unpick(t, m, resend->slab);
+    mr_transfer_wake(t, m);
     if (m->state == ENDED)
         m->state = LIVE; /* END is repeated once all slabs are durable again: harmless */
 }
@@ -86,6 +88,7 @@ static void receive_resend(struct mr_transfer *t, struct movie *m, const struct 
 static void receive_hold(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
                          int64_t now_ns)
 {
+    mr_transfer_wake(t, m);
     mr_transfer_window_reset(t, m);
     m->state = HELD;
     m->held_until_ns = now_ns + msg->hold.retry_ms * MR_NS_PER_MS;

@@ -90,11 +90,13 @@ static bool say_fail(struct movie *m, struct mr_message *ret)
 
 static bool say_of_movies(struct mr_transfer *t, int64_t now_ns, struct mr_message *ret)
 {
-    for (struct movie *m = t->movies; m != NULL; m = m->next) {
+    for (struct movie *m = t->awake.first; m != NULL; m = m->next) {
         if (m->state == HELD && now_ns >= m->held_until_ns)
             m->state = QUEUED;
-        if (say_abandon(m, ret) || say_open(m, ret) || say_fail(m, ret) || say_end(t, m, ret))
+        if (say_abandon(m, ret) || say_open(m, ret) || say_fail(m, ret) || say_end(t, m, ret)) {
+            mr_transfer_rest(t, m);
             return true;
+        }
     }
     return false;
 }

@@ -21,6 +21,14 @@ static void say_shipped(struct mr_transfer *t, struct movie *m, uint64_t slab)
                    span.source_offset + span.source_bytes);
 }
 
+/* Bytes of the source in one that is not the last. */
+static uint64_t full_slab(const struct movie *m)
+{
+    struct mr_span span;
+    mr_slab_span(&m->open.geometry, NULL, 0, &span);
+    return span.source_bytes;
+}
+
 static void count_landed(struct mr_transfer *t, const struct movie *m, uint64_t slab)
 {
     struct mr_span span;
@@ -47,7 +55,7 @@ void mr_transfer_flow(const struct mr_transfer *t, struct mr_transfer_flow *ret)
 {
     *ret = t->flow;
     ret->waiting = 0;
-    for (const struct movie *m = t->movies; m != NULL; m = m->next)
+    for (const struct movie *m = t->awake.first; m != NULL; m = m->next)
         ret->waiting += waiting_of(m);
 }
 
@@ -58,8 +66,10 @@ void mr_transfer_slab_durable(struct mr_transfer *t, struct movie *m, uint64_t s
     lane_of(t, slab)->in_flight -= before - m->window.in_flight;
     if (m->window.in_flight < before)
         count_landed(t, m, slab);
-    if (m->window.durable > durable)
+    if (m->window.durable > durable) {
+        t->durable_bytes += full_slab(m);
         say_shipped(t, m, slab);
+    }
 }
 
 void mr_transfer_slab_unpick(struct mr_transfer *t, struct movie *m, uint64_t slab)
@@ -78,6 +88,7 @@ void mr_transfer_window_reset(struct mr_transfer *t, struct movie *m)
             lane_of(t, i)->in_flight--;
             left--;
         }
+    t->durable_bytes -= m->window.durable * full_slab(m);
     mr_window_reset(&m->window);
 }
 
@@ -193,7 +204,7 @@ bool mr_transfer_pick(struct mr_transfer *t, int64_t now_ns, struct mr_pick *ret
     if (t->state != READY)
         return false;
     for (int growing = 1; growing >= 0; growing--)
-        for (struct movie *m = t->movies; m != NULL; m = m->next)
+        for (struct movie *m = t->awake.first; m != NULL; m = m->next)
             if (m->complete != growing && pick_of(t, m, now_ns, ret))
                 return true;
     return false;
@@ -205,7 +216,7 @@ bool mr_transfer_lacks_credit(const struct mr_transfer *t)
 }
 
 /* The movie as it was when the slab was picked; NULL: it has left, or was opened anew meanwhile. */
-static struct movie *movie_of_pick(const struct mr_transfer *t, const struct mr_pick *pick)
+static struct movie *movie_of_pick(struct mr_transfer *t, const struct mr_pick *pick)
 {
     struct movie *m = mr_transfer_find_id(t, &pick->movie);
     return m != NULL && pick->session == t->session && m->opening == pick->opening ? m : NULL;

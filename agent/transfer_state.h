@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the agent's protocol core share: the state of a session and of its movies.
- * Private to transfer*.c: transfer (life, movies), transfer_hear (what the server says),
- * transfer_say (what we say), transfer_slab (which slab is next).
+ * Private to transfer*.c: transfer (life, movies), transfer_list (finding them), transfer_hear
+ * (what the server says), transfer_say (what we say), transfer_slab (which slab is next).
  */
 #ifndef MR_TRANSFER_STATE_H
 #define MR_TRANSFER_STATE_H
@@ -21,7 +21,10 @@ enum movie_state {
 };
 
 struct movie {
-    struct movie *next;
+    struct movie *next, *before; /* awake or resting */
+    struct movie *next_id, *next_owner;
+    uint64_t number; /* in the order they were added */
+    bool resting;
     void *owner;
     struct mr_open open;
     enum movie_state state;
@@ -36,6 +39,12 @@ struct movie {
     struct mr_window window;
     uint64_t packed_raw, packed_wire; /* bytes of its slabs that were sent */
 };
+
+struct movie_list {
+    struct movie *first, *last;
+};
+
+#define MOVIE_BUCKETS 1024 /* a power of two; about as many as may be under way */
 
 struct lane_credit {
     uint64_t granted, spent, reserved, returned; /* bytes, totals but for reserved */
@@ -63,14 +72,28 @@ struct mr_transfer {
     bool lacks_credit; /* since the last pick */
     struct mr_confirm confirm;
     uint64_t pong_token, ping_token;
-    uint64_t openings;    /* OPENED taken so far */
-    struct movie *movies; /* in the order they were added */
+    uint64_t openings; /* OPENED taken so far */
+    /* Awake: something may be read or said of them; in the order they were added. Resting: they
+     * wait for the server's word, hundreds of small files at a time, and no loop passes them. */
+    struct movie_list awake, resting;
+    struct movie *by_id[MOVIE_BUCKETS], *by_owner[MOVIE_BUCKETS];
+    uint64_t added;
     size_t count;
+    uint64_t durable_bytes; /* of all of them */
 };
 
+/* ---- the lists (transfer_list.c) ---- */
+
+void mr_transfer_list_add(struct mr_transfer *t, struct movie *m);    /* awake, as the last */
+void mr_transfer_list_remove(struct mr_transfer *t, struct movie *m); /* does not free it */
+/* It waits for the server's word, where its state and flags say so. */
+void mr_transfer_rest(struct mr_transfer *t, struct movie *m);
+/* Before its state or flags change. */
+void mr_transfer_wake(struct mr_transfer *t, struct movie *m);
+
 /* NULL: no such movie here. */
-struct movie *mr_transfer_find_owner(const struct mr_transfer *t, const void *owner);
-struct movie *mr_transfer_find_id(const struct mr_transfer *t, const struct mr_ulid *id);
+struct movie *mr_transfer_find_owner(struct mr_transfer *t, const void *owner);
+struct movie *mr_transfer_find_id(struct mr_transfer *t, const struct mr_ulid *id);
 void mr_transfer_remove(struct mr_transfer *t, struct movie *m); /* frees it */
 
 /* All changes of a slab's state that touch what is in flight go through these. */

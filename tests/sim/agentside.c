@@ -206,6 +206,21 @@ bool agentside_finished(const struct agentside *a)
     return true;
 }
 
+static void check_window(const struct agentside *a, const struct movie *m, uint64_t *in_flight)
+{
+    const uint16_t lanes = a->transfer->welcome.lanes;
+    uint64_t durable = 0, picked = 0;
+    for (uint64_t i = 0; i < m->window.capacity; i++) {
+        bool is_durable = m->window.state[i] & MR_SLAB_DURABLE;
+        durable += is_durable;
+        bool is_picked = !is_durable && (m->window.state[i] & MR_SLAB_PICKED);
+        picked += is_picked;
+        in_flight[is_picked ? i % lanes : 0] += is_picked;
+    }
+    PROMISE(a->world, durable == m->window.durable && picked == m->window.in_flight,
+            "agent %s: a window miscounts", a->hello.host);
+}
+
 /* What must hold at every moment. */
 static void check_books(const struct agentside *a)
 {
@@ -218,17 +233,12 @@ static void check_books(const struct agentside *a)
                 a->hello.host, i, (unsigned long long)c->spent, (unsigned long long)c->reserved,
                 (unsigned long long)c->returned, (unsigned long long)c->granted);
     }
-    for (const struct movie *m = t->movies; m != NULL; m = m->next) {
-        uint64_t durable = 0, picked = 0;
-        for (uint64_t i = 0; i < m->window.capacity; i++) {
-            bool is_durable = m->window.state[i] & MR_SLAB_DURABLE;
-            durable += is_durable;
-            bool is_picked = !is_durable && (m->window.state[i] & MR_SLAB_PICKED);
-            picked += is_picked;
-            in_flight[is_picked ? i % t->welcome.lanes : 0] += is_picked;
-        }
-        PROMISE(a->world, durable == m->window.durable && picked == m->window.in_flight,
-                "agent %s: a window miscounts", a->hello.host);
+    for (const struct movie *m = t->awake.first; m != NULL; m = m->next)
+        check_window(a, m, in_flight);
+    for (const struct movie *m = t->resting.first; m != NULL; m = m->next) {
+        check_window(a, m, in_flight);
+        PROMISE(a->world, m->resting && (m->state == OPENING || m->state == ENDED),
+                "agent %s: a movie rests that there is something to do for", a->hello.host);
     }
     for (uint16_t i = 0; i < t->welcome.lanes; i++)
         PROMISE(a->world, in_flight[i] == t->lanes[i].in_flight,

@@ -25,7 +25,7 @@ foreach(room mr_base mr_wire mr_ingest)
   list(TRANSFORM sim_files PREPEND ${sim_folder}/)
   list(APPEND sim_code ${sim_files})
 endforeach()
-foreach(file pack transfer transfer_hear transfer_say transfer_slab window)
+foreach(file pack transfer transfer_hear transfer_list transfer_say transfer_slab window)
   list(APPEND sim_code ${PROJECT_SOURCE_DIR}/agent/${file}.c)
 endforeach()
 
