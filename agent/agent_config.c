@@ -443,7 +443,8 @@ void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agen
     fprintf(out, "# threads: watch, tail, uplink, %u x pack%s, on %zu CPUs: %s\n", p->packers,
             c->host.uncache ? ", uncache" : "", mr_guest_cpus_count(&p->cpus),
             mr_guest_cpus_text(&p->cpus, cpus));
-    fprintf(out, "# limits: %u movies under way, %s a slab\n", MR_AGENT_MOVIES_MAX,
+    fprintf(out, "# limits: %u movies under way, or %u small files; %s a slab\n",
+            MR_AGENT_MOVIES_MAX, MR_AGENT_MOVIES_MAX * MR_CONSIGN_SMALL,
             mr_text_size(p->buffer_bytes, a));
     for (size_t i = 0; i < c->endpoints.count; i++)
         fprintf(out, "# ports: to %s and the data lanes it names\n", c->endpoints.items[i]);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define STAGE    "tail"
-#define FILL_MAX 64                 /* movies in one transaction of the journal */
+#define FILL_MAX 256                /* movies in one transaction of the journal */
 #define RETRY_NS (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
 #define PAUSE_NS (1 * MR_NS_PER_S)
 
@@ -203,6 +203,19 @@ static void put_back(struct mr_consign *c, struct mr_shipment *s)
     mr_shipments_wait_last(&c->all, s);
 }
 
+static size_t room_of(const struct mr_shipment *s)
+{
+    return mr_consign_is_small(s) ? 1 : MR_CONSIGN_SMALL;
+}
+
+void mr_consign_board(struct mr_consign *c, struct mr_shipment *s)
+{
+    s->state = MR_SHIPMENT_MOVING;
+    s->room = room_of(s);
+    c->room_taken += s->room;
+    c->counts.moving++;
+}
+
 static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 {
     struct mr_open open;
@@ -211,17 +224,17 @@ static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
         put_back(c, s);
         return;
     }
-    s->state = MR_SHIPMENT_MOVING;
+    mr_consign_board(c, s);
     s->read_failures = 0;
     s->weighed = false;
-    c->counts.moving++;
     mr_consign_tell(c, s);
 }
 
 /* What earlier runs left is ended beyond the limit. */
 static size_t room_left(const struct mr_consign *c)
 {
-    return c->counts.moving < c->config.movies_max ? c->config.movies_max - c->counts.moving : 0;
+    size_t limit = c->config.movies_max * MR_CONSIGN_SMALL;
+    return c->room_taken < limit ? limit - c->room_taken : 0;
 }
 
 /* All ids of a batch are durable before the first of them is opened at the server. */
@@ -233,13 +246,17 @@ void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns)
     size_t count = 0, room = room_left(c);
     if (c->all.waiting_count == 0 || room == 0 || now_ns < c->pause_until_ns)
         return;
-    room = room < FILL_MAX ? room : FILL_MAX;
     int r = mr_journal_begin(c->journal, &err);
     bool batch = r == 0;
-    for (size_t left = c->all.waiting_count; r == 0 && left > 0 && count < room; left--) {
+    for (size_t left = c->all.waiting_count; r == 0 && left > 0 && count < FILL_MAX; left--) {
+        size_t needed = room_of(c->all.waiting_first);
+        if (needed > room)
+            break;
         struct mr_shipment *s = mr_shipments_next(&c->all);
-        if (prepare(c, s, now_ns, real_ns, &r))
-            ready[count++] = s;
+        if (!prepare(c, s, now_ns, real_ns, &r))
+            continue;
+        ready[count++] = s;
+        room -= needed;
     }
     if (r == 0)
         r = mr_journal_commit(c->journal, &err);

@@ -19,6 +19,8 @@ enum mr_codec_wish {
     MR_CODEC_WISH_BSZSTD
 };
 
+#define MR_CONSIGN_SMALL 4 /* small files take the room of one movie */
+
 struct mr_consign_config {
     const enum mr_wish *outputs; /* per watch; borrowed */
     const bool *frees;           /* per watch: sources are freed once committed; NULL: none */
@@ -28,9 +30,11 @@ struct mr_consign_config {
     enum mr_codec_wish codec;
     const struct mr_track_watch *watches; /* borrowed */
     size_t watch_count;                   /* 0: a push, which has no earlier run */
-    bool push;         /* broken files are the user's to hear of, not the server's */
-    bool ends;         /* push, --once: what cannot be read now has failed */
-    size_t movies_max; /* in the transfer at once */
+    bool push; /* broken files are the user's to hear of, not the server's */
+    bool ends; /* push, --once: what cannot be read now has failed */
+    /* in the transfer at once; small files, whose verdicts come many at a time, are so many times
+     * MR_CONSIGN_SMALL */
+    size_t movies_max;
 };
 
 struct mr_consign_counts {

@@ -65,8 +65,7 @@ static struct mr_shipment *add(struct mr_consign *c, const struct mr_journal_mov
         mr_shipments_remove(&c->all, s);
         return NULL;
     }
-    c->counts.moving++;
-    s->state = MR_SHIPMENT_MOVING;
+    mr_consign_board(c, s);
     return s;
 }
 

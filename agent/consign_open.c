@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SMALL_BYTES (1u << 20) /* as the server has it */
+
 static enum mr_output output_of(const struct mr_consign *c, const struct mr_shipment *s)
 {
     if (s->view.kind != MR_KIND_MOVIE || !s->view.known)
@@ -94,6 +96,11 @@ static bool is_whole(const struct mr_shipment *s)
     struct mr_extent extent = extent_of(s);
     return s->kind == MR_GROWTH_COMPLETE && s->geometry.layout == MR_LAYOUT_BYTES &&
            mr_slab_count(&s->geometry, &extent) <= 1;
+}
+
+bool mr_consign_is_small(const struct mr_shipment *s)
+{
+    return is_whole(s) && s->facts.size <= SMALL_BYTES;
 }
 
 void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,

@@ -16,6 +16,7 @@ struct mr_consign {
     struct mr_shipments all;
     struct mr_journal_movie record; /* scratch: large */
     struct mr_consign_counts counts;
+    size_t room_taken;      /* in small files */
     int64_t pause_until_ns; /* the journal could not be written: nothing new until then */
     bool journal_broken;    /* said so already */
     bool stopping;          /* nothing begins any more */
@@ -28,6 +29,8 @@ struct mr_consign {
 /* Output, codec and geometry of a file, by what track last said. err names the file. */
 int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s,
                      struct mr_err *err) MR_MUST_USE;
+/* Of one slab, complete, and of such a size that the server commits many of them together. */
+bool mr_consign_is_small(const struct mr_shipment *s);
 void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,
                          struct mr_open *ret);
 /* Opens s->fd. -ESTALE: the file is not what track described; -errno of open(2). */
@@ -61,6 +64,8 @@ void mr_consign_supersede(struct mr_consign *c, const struct mr_journal_movie *m
 
 /* Puts an idle file in the line, where there is something to ship. */
 void mr_consign_line_up(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);
+/* It is in the transfer now. */
+void mr_consign_board(struct mr_consign *c, struct mr_shipment *s);
 /* Given up until it changes; text is logged. */
 void mr_consign_refuse(struct mr_consign *c, struct mr_shipment *s, const char *text);
 

@@ -19,6 +19,7 @@ static void end(struct mr_consign *c, struct mr_shipment *s, enum mr_shipment_en
     s->end = how;
     s->held_code = 0;
     c->counts.moving--;
+    c->room_taken -= s->room;
     if (how != MR_END_COMMITTED)
         c->counts.bytes -= s->counted_bytes;
     s->counted_bytes = 0;

@@ -55,6 +55,7 @@ struct mr_shipment {
     /* facts as of COMPLETE when it was committed: what CHANGED compares with */
     struct mr_fs_facts shipped;
     struct mr_shipment_said said; /* zero: no END that is known of */
+    size_t room;                  /* what it takes of what may be under way, in small files */
     unsigned tries;         /* times it began again because it read as other bytes than before */
     unsigned read_failures; /* one after the other */
     uint16_t held_code;     /* of the last HOLD; 0: not held */

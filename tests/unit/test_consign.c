@@ -508,6 +508,51 @@ START_TEST(stop_abandons)
 }
 END_TEST
 
+static void grow_to(const char *name, off_t bytes)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    ck_assert_int_eq(truncate(path, bytes), 0);
+}
+
+/* Eight movies, or four times as many small files; one that is large waits until it has room. */
+START_TEST(small_files_take_less_room)
+{
+    enum { FILES = 40, ROOM = 32 };
+    char name[16];
+    struct mr_ulid first;
+    begin(true, true);
+    for (uint64_t i = 0; i < FILES; i++) {
+        snprintf(name, sizeof(name), "f%u", (unsigned)i);
+        write_file(name, name, O_TRUNC);
+        if (i == ROOM)
+            grow_to(name, 2 << 20);
+        tell(i + 1, name, MR_GROWTH_COMPLETE);
+    }
+    expect(MR_OPEN);
+    first = said.open.movie;
+    ck_assert_uint_eq(counts().moving, ROOM);
+    for (int i = 1; i < ROOM; i++)
+        expect(MR_OPEN);
+    silence();
+    answer(MR_ABANDONED, &first, 0);
+    silence();
+    ck_assert_uint_eq(counts().moving, ROOM - 1);
+    mr_consign_stop(consign);
+    for (int i = 1; i < ROOM; i++) {
+        expect(MR_ABANDON);
+        const struct mr_ulid id = said.abandon.movie;
+        answer(MR_ABANDONED, &id, 0);
+    }
+    ck_assert(mr_consign_idle(consign));
+    for (unsigned i = 0; i < FILES; i++) {
+        snprintf(name, sizeof(name), "f%u", i);
+        remove_file(name);
+    }
+    end();
+}
+END_TEST
+
 MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
          T(what_went_meanwhile_fails), T(what_was_replaced_meanwhile_fails),
          T(committed_as_it_was_is_not_the_end), T(committed_as_it_is_is_the_end),
@@ -517,4 +562,5 @@ MR_SUITE("consign", T(new_file_is_committed_once), T(what_was_open_is_resumed),
          T(mismatch_begins_again_under_another_id), T(failed_stays_failed_while_it_grows),
          T(refused_pixels_are_said_once), T(gone_files_are_forgotten),
          T(gone_on_its_way_is_committed), T(broken_is_told_by_the_daemon_and_refused_by_push),
-         T(known_content_goes_on_under_the_older_id), T(stale_is_counted), T(stop_abandons))
+         T(known_content_goes_on_under_the_older_id), T(stale_is_counted), T(stop_abandons),
+         T(small_files_take_less_room))
