@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define STAGE    "berth"
+#define JOBS     64                 /* looked at together */
 #define STRAY_NS (30 * MR_NS_PER_S) /* a push gives up after 10 s without its server */
 
 struct mr_berth {
@@ -478,20 +479,49 @@ void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
     free(job->open);
 }
 
+/* Folders that appear at once are noted with one sync. Where that fails, each movie finds it so. */
+static void foresee(struct mr_berth *b, const struct mr_berth_job *jobs, size_t count)
+{
+    char path[MR_NAMING_PATH_MAX + 1];
+    struct mr_berth_why why = {0};
+    size_t small = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool fits = jobs[i].kind == MR_BERTH_OPEN && mr_skiff_fits(b->store, jobs[i].open);
+        int r = fits ? name_movie(b, &jobs[i], path, &why) : -ENOENT;
+        small += r == 0 && mr_skiff_expect(b->store, path) == 0;
+    }
+    int r = small == 0 ? 0 : mr_skiff_note(b->store);
+    (void)r;
+}
+
+static int take_jobs(struct mr_berth *b, int wait_ms, struct mr_berth_job *jobs, size_t *ret_count)
+{
+    int r = mr_queue_pop(b->queues.jobs, wait_ms, &jobs[0]);
+    size_t count = r == 0;
+    while (r == 0 && count < JOBS && mr_queue_pop(b->queues.jobs, 0, &jobs[count]) == 0)
+        count++;
+    *ret_count = count;
+    return r;
+}
+
 static void run(void *stage)
 {
     struct mr_berth *b = stage;
-    struct mr_berth_job job;
+    struct mr_berth_job jobs[JOBS];
+    size_t count;
     struct mr_ulid id;
     for (;;) {
         int wait_ms = mr_roster_wait_ms(&b->strays, mr_clock_monotonic_ns());
-        int r = mr_queue_pop(b->queues.jobs, wait_ms, &job);
+        int r = take_jobs(b, wait_ms, jobs, &count);
         if (r == -EPIPE)
             return;
-        if (r == 0) {
-            mr_berth_do(b, &job);
+        if (count > 1)
+            foresee(b, jobs, count);
+        for (size_t i = 0; i < count; i++) {
+            mr_berth_do(b, &jobs[i]);
             mr_tally_item(0);
-        } else if (mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
+        }
+        if (r < 0 && mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
             discard_stray(b, &id);
     }
 }

@@ -5,10 +5,10 @@
  */
 #include "skiff.h"
 
-#include "base/crc64.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "dirset.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,17 +21,22 @@
 
 #define STAGE        "berth"
 #define NOTES        "skiffs.log"
-#define NOTED        1024 /* directories remembered; one that is pushed out is only noted again */
 #define CREATE_TRIES 16
+#define EXPECTED     64 /* directories that are noted with one sync */
 
 struct mr_skiffs {
     int sync_fd; /* an open file of its own: what errors it was told of is its own affair */
     int notes_fd;
     dev_t device;
     _Atomic uint64_t failures; /* of syncfs */
-    uint64_t noted[NOTED];     /* berth; hashes */
-    uint32_t made;             /* berth */
-    bool closed;               /* berth: the notes cannot be relied on any more */
+    /* berth: */
+    struct mr_dirset noted;      /* durably; one that is pushed out is only noted again */
+    uint64_t expected[EXPECTED]; /* hashes of those whose notes are gathered in lines */
+    size_t expected_count;
+    char *lines; /* owned */
+    size_t lines_bytes;
+    uint32_t made;
+    bool closed; /* the notes cannot be relied on any more */
 };
 
 /* ---- after a crash ---- */
@@ -175,6 +180,7 @@ void mr_skiffs_close(struct mr_skiffs *s)
         return;
     mr_fs_close(&s->sync_fd);
     mr_fs_close(&s->notes_fd);
+    free(s->lines);
     free(s);
 }
 
@@ -192,26 +198,52 @@ uint32_t mr_skiff_generation(const struct mr_store *store)
     return store->epoch * MR_EPOCH_PARTS + 1 + store->skiffs->made++ % (MR_EPOCH_PARTS - 1);
 }
 
-static int note_directory(struct mr_skiffs *s, const char *path)
+static bool is_expected(const struct mr_skiffs *s, uint64_t hash)
 {
-    char dir[MR_NAMING_PATH_MAX + 1], text[MR_NAMING_PATH_MAX + 8], line[MR_NAMING_PATH_MAX + 48];
+    for (size_t i = 0; i < s->expected_count; i++)
+        if (s->expected[i] == hash)
+            return true;
+    return false;
+}
+
+int mr_skiff_expect(const struct mr_store *store, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1], text[MR_NAMING_PATH_MAX + 8];
+    struct mr_skiffs *s = store->skiffs;
     const char *name;
-    size_t bytes;
+    size_t bytes, room = sizeof(text) + 48;
     mr_store_split(path, dir, sizeof(dir), &name);
-    uint64_t hash = mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is noted there */
-    uint64_t *place = &s->noted[hash / 2 % NOTED];
-    if (*place == hash)
+    uint64_t hash = mr_dirset_hash(dir);
+    if (mr_dirset_has(&s->noted, hash) || is_expected(s, hash))
         return 0;
+    if (s->expected_count == EXPECTED)
+        return -ENOBUFS;
+    if (s->lines == NULL && (s->lines = malloc(EXPECTED * room)) == NULL)
+        return -ENOMEM;
     int length = snprintf(text, sizeof(text), "DIR %s", dir);
-    int r = mr_recordlog_format(text, (size_t)length, line, sizeof(line), &bytes);
-    if (r == 0)
-        r = mr_recordlog_append_whole(s->notes_fd, line, bytes);
+    int r = mr_recordlog_format(text, (size_t)length, s->lines + s->lines_bytes, room, &bytes);
+    if (r < 0)
+        return r;
+    s->lines_bytes += bytes;
+    s->expected[s->expected_count++] = hash;
+    return 0;
+}
+
+int mr_skiff_note(const struct mr_store *store)
+{
+    struct mr_skiffs *s = store->skiffs;
+    size_t count = s->expected_count, bytes = s->lines_bytes;
+    s->expected_count = s->lines_bytes = 0;
+    if (count == 0)
+        return 0;
+    int r = mr_recordlog_append_whole(s->notes_fd, s->lines, bytes);
     if (r < 0)
         return r;
     s->closed = fdatasync(s->notes_fd) < 0; /* not tried again: all are ordinary ones from now on */
     if (s->closed)
         return -errno;
-    *place = hash;
+    for (size_t i = 0; i < count; i++)
+        mr_dirset_add(&s->noted, s->expected[i]);
     return 0;
 }
 
@@ -245,7 +277,9 @@ int mr_skiff_make(const struct mr_store *store, struct mr_movie *movie, const st
     struct mr_skiffs *s = store->skiffs;
     struct stat st;
     movie->failures = atomic_load(&s->failures);
-    int r = note_directory(s, d->path);
+    int r = mr_skiff_expect(store, d->path);
+    if (r == 0)
+        r = mr_skiff_note(store);
     if (r < 0)
         return mr_err_errno(err, r, NOTES);
     mr_lease_prove(store->lease); /* who takes over would not look for a part made later */

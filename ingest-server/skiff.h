@@ -34,8 +34,15 @@ bool mr_skiff_fits(const struct mr_store *store, const struct mr_open *open);
 /* A number for the part of one that begins, so that two of the same movie never meet. */
 uint32_t mr_skiff_generation(const struct mr_store *store);
 
-/* Makes the part. -EXDEV: it would lie on another file system: to be made the ordinary way. After
- * an error there may be some of it: _remove. Berth's thread. */
+/* The directory of path is noted by the next mr_skiff_note, with all others that are expected by
+ * then; what is noted already is left out. -ENOBUFS: no more before that. Berth's thread. */
+int mr_skiff_expect(const struct mr_store *store, const char *path) MR_MUST_USE;
+/* Durably, with one sync. After an error nothing is expected any more. */
+int mr_skiff_note(const struct mr_store *store) MR_MUST_USE;
+
+/* Makes the part, and notes its directory where that is to be done yet. -EXDEV: it would lie on
+ * another file system: to be made the ordinary way. After an error there may be some of it:
+ * _remove. Berth's thread. */
 int mr_skiff_make(const struct mr_store *store, struct mr_movie *movie, const struct mr_dossier *d,
                   struct mr_err *err) MR_MUST_USE;
 

@@ -2,14 +2,13 @@
 /* The store's directories and how files in it look. Knows no movie. */
 #include "store.h"
 
-#include "base/crc64.h"
+#include "dirset.h"
 #include "space.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +91,8 @@ int mr_store_open(const struct mr_store_config *config, struct mr_store *ret, st
     s.root = strdup(config->root);
     s.site = strdup(config->site);
     s.server = strdup(config->server);
-    s.dirs = calloc(1, sizeof(*s.dirs));
-    int r = s.root == NULL || s.site == NULL || s.server == NULL || s.dirs == NULL
+    s.durable_dirs = calloc(1, sizeof(*s.durable_dirs));
+    int r = s.root == NULL || s.site == NULL || s.server == NULL || s.durable_dirs == NULL
                 ? mr_err_errno(err, -ENOMEM, "store")
                 : mr_naming_new(config->path_template, config->site, &s.naming, err);
     if (r < 0)
@@ -122,7 +121,7 @@ void mr_store_close(struct mr_store *s)
     free(s->root);
     free(s->site);
     free(s->server);
-    free(s->dirs);
+    free(s->durable_dirs);
 }
 
 void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name)
@@ -151,22 +150,11 @@ static int make_part_dir(const struct mr_store *s, int dir)
     return mr_fs_mkdirs_durable(dir, OWN, s->dir_mode, s->group);
 }
 
-static uint64_t hash_of(const char *dir)
-{
-    return mr_crc64(1, dir, strlen(dir)) | 1; /* 0: nothing is remembered there */
-}
-
-static _Atomic uint64_t *place_of(const struct mr_store *s, uint64_t hash)
-{
-    return &s->dirs->hashes[hash / 2 % MR_STORE_DIRS];
-}
-
 /* The first time in this server's life all of a path is synced, whoever made it. */
 static int durable_part_dir(const struct mr_store *s, const char *dir)
 {
-    uint64_t hash = hash_of(dir);
-    _Atomic uint64_t *place = place_of(s, hash);
-    bool known = atomic_load_explicit(place, memory_order_relaxed) == hash;
+    uint64_t hash = mr_dirset_hash(dir);
+    bool known = mr_dirset_has(s->durable_dirs, hash);
     MR_CLEANUP(mr_fs_close)
     int fd = known ? mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0) : -ENOENT;
     int part = fd < 0 ? fd : open_part_dir(fd);
@@ -176,7 +164,7 @@ static int durable_part_dir(const struct mr_store *s, const char *dir)
         fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
     part = fd < 0 ? fd : make_part_dir(s, fd);
     if (part >= 0)
-        atomic_store_explicit(place, hash, memory_order_relaxed);
+        mr_dirset_add(s->durable_dirs, hash);
     return part;
 }
 
@@ -192,12 +180,6 @@ int mr_store_part_dir(const struct mr_store *s, const char *path, bool make)
     return fd < 0 ? fd : open_part_dir(fd);
 }
 
-static void forget_durable(const struct mr_store *s, const char *dir)
-{
-    uint64_t hash = hash_of(dir);
-    (void)atomic_compare_exchange_strong(place_of(s, hash), &hash, 0);
-}
-
 int mr_store_lazy_part_dir(const struct mr_store *s, const char *path)
 {
     char dir[MR_NAMING_PATH_MAX + 1];
@@ -208,11 +190,13 @@ int mr_store_lazy_part_dir(const struct mr_store *s, const char *path)
     int part = fd < 0 ? fd : open_part_dir(fd);
     if (part != -ENOENT)
         return part;
-    forget_durable(s, dir); /* before and after: who finds it meanwhile must not rely on it */
+    mr_dirset_remove(
+        s->durable_dirs,
+        mr_dirset_hash(dir)); /* before and after: who finds it meanwhile must not rely on it */
     if (fd < 0)
         fd = mr_fs_mkdirs(s->root_fd, dir, s->dir_mode, s->group);
     part = fd < 0 ? fd : mr_fs_mkdirs(fd, OWN, s->dir_mode, s->group);
-    forget_durable(s, dir);
+    mr_dirset_remove(s->durable_dirs, mr_dirset_hash(dir));
     return part;
 }
 

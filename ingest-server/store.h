@@ -26,15 +26,10 @@ struct mr_store_config {
     uint32_t keep_free_hundredths; /* percent x 100 */
 };
 
-/* Directories of finished files whose names are known to be on the disk, by a hash of their path; a
- * name that is pushed out is only synced once more. */
-#define MR_STORE_DIRS 1024
-struct mr_store_dirs {
-    _Atomic uint64_t hashes[MR_STORE_DIRS];
-};
-
 struct mr_store {
-    struct mr_store_dirs *dirs; /* owned; any thread */
+    /* Owned; directories of finished files whose names are known to be on the disk. One that is
+     * pushed out is only synced once more. */
+    struct mr_dirset *durable_dirs;
     char *root, *site, *server; /* owned texts; root without a trailing '/' */
     struct mr_naming *naming;
     int root_fd, millrace_fd, journal_fd, failed_fd;

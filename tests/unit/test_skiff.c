@@ -466,6 +466,50 @@ START_TEST(only_what_is_whole_and_small_goes_this_way)
 }
 END_TEST
 
+/* Folders that appear at once are noted with one sync, and no part is made before that. */
+START_TEST(folders_are_noted_together)
+{
+    struct rig rig;
+    struct shipment ship;
+    static const char *const files[] = {"n1/a.log", "n1/b.log", "n2/a.log", "n3/a.log"};
+    if (!make(&rig))
+        return;
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(mr_skiff_expect(&rig.store, files[i]), 0);
+    int before = sick_disk.fdatasyncs;
+    ck_assert_int_eq(mr_skiff_note(&rig.store), 0);
+    ck_assert_int_eq(mr_skiff_note(&rig.store), 0); /* nothing is left to be noted */
+    ck_assert_int_eq(mr_skiff_expect(&rig.store, files[1]), 0);
+    ck_assert_int_eq(mr_skiff_note(&rig.store), 0);
+    ck_assert_int_eq(sick_disk.fdatasyncs, before + 1);
+    const struct mr_open open = small_file("n4/a.log", 5000); /* one that nobody expected */
+    before = sick_disk.fdatasyncs;
+    ship_small(&rig, &open, 1, &ship);
+    ck_assert_int_gt(sick_disk.fdatasyncs, before);
+    mr_movie_release(ship.job.movie);
+    end(&rig);
+}
+END_TEST
+
+/* Notes that cannot be relied on: every movie has a journal from then on. */
+START_TEST(failed_notes_end_this_way)
+{
+    struct rig rig;
+    if (!make(&rig))
+        return;
+    const struct mr_open open = small_file("n1/a.log", 5000);
+    ck_assert(mr_skiff_fits(&rig.store, &open));
+    ck_assert_int_eq(mr_skiff_expect(&rig.store, "n1/a.log"), 0);
+    sick_disk.fail_fdatasync = 1;
+    ck_assert_int_eq(mr_skiff_note(&rig.store), -EIO);
+    ck_assert(!mr_skiff_fits(&rig.store, &open));
+    struct mr_movie *m = rig_begin(&rig, &open);
+    ck_assert(!m->small);
+    mr_movie_release(m);
+    end(&rig);
+}
+END_TEST
+
 MR_SUITE("skiff", T(small_files_are_committed_together),
          T(same_source_twice_in_a_group_is_stored_once),
          T(failed_sync_of_the_bytes_taints_all_that_was_begun_before),
@@ -475,4 +519,5 @@ MR_SUITE("skiff", T(small_files_are_committed_together),
          T(removals_of_an_earlier_life_are_safe_before_the_notes_go),
          T(group_of_an_earlier_life_becomes_journals), T(void_group_is_removed),
          T(member_with_a_damaged_beginning_is_left_out), T(member_with_a_damaged_end_is_left_out),
-         T(only_what_is_whole_and_small_goes_this_way))
+         T(only_what_is_whole_and_small_goes_this_way), T(folders_are_noted_together),
+         T(failed_notes_end_this_way))
