@@ -27,7 +27,7 @@ struct mr_control_config {
 };
 
 /* Capacities that make every push of control's succeed: movies in flight are limited. */
-#define MR_CONTROL_MOVIES_MAX 1024
+#define MR_CONTROL_MOVIES_MAX 2048
 #define MR_CONTROL_JOBS       (4 * MR_CONTROL_MOVIES_MAX)
 #define MR_CONTROL_CONFIRMS   64 /* jobs before berth beyond which questions are dropped */
 

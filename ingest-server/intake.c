@@ -89,11 +89,12 @@ static void tick_session(struct mr_intake *in, struct session *s, int64_t real_n
 void mr_intake_tick(struct mr_intake *in, int64_t now_ns, int64_t real_ns)
 {
     in->now_ns = now_ns;
-    for (struct entry *e = in->entries; e != NULL; e = e->next) {
+    for (struct entry *e = in->entries; in->unsaid && e != NULL; e = e->next) {
         struct session *s = mr_intake_owner_of(in, e);
         if (s != NULL && e->unsaid_count > 0)
             mr_intake_say_acks(in, s, e);
     }
+    in->unsaid = false;
     for (uint16_t i = 0; i < in->config.lanes && !in->paused; i++)
         mr_credit_share(&in->credit[i], credit_changed, in);
     for (uint32_t i = 0; i < MR_CREDIT_SLOTS; i++)
@@ -194,7 +195,7 @@ bool mr_intake_durable(struct mr_intake *in, const struct mr_movie *movie, uint6
         return true;
     bool first = !mr_intake_is_durable(e, slab);
     mr_intake_mark_durable(e, slab);
-    mr_intake_remember_unsaid(e, slab);
+    mr_intake_remember_unsaid(in, e, slab);
     mr_intake_seal_if_whole(in, e);
     return first;
 }

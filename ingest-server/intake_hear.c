@@ -21,6 +21,13 @@ static bool may_take_over(const struct entry *e, const struct session *s,
            (e->state == FINISHING || (e->state == BERTHING && mr_open_equal(&e->open, open)));
 }
 
+/* Hundreds of small files of each of many agents leave room for the movies of another. */
+static bool has_room(const struct mr_intake *in, const struct mr_open *open)
+{
+    uint32_t limit = in->config.movies_max;
+    return in->entry_count < (open->whole ? limit - limit / 4 : limit);
+}
+
 static void receive_open(struct mr_intake *in, struct session *s, const struct mr_open *open)
 {
     struct entry *e = mr_intake_find_movie(in, &open->movie);
@@ -32,7 +39,7 @@ static void receive_open(struct mr_intake *in, struct session *s, const struct m
         mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS, "the movie is busy");
         return;
     }
-    e = mr_intake_new_entry(in, s, &open->movie, BERTHING);
+    e = has_room(in, open) ? mr_intake_new_entry(in, s, &open->movie, BERTHING) : NULL;
     if (e == NULL) {
         mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS,
                            "too many movies in flight");

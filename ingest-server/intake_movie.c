@@ -19,12 +19,43 @@ void mr_intake_entry_free(struct entry *e)
     free(e);
 }
 
+static uint32_t bucket_of(const struct mr_ulid *id)
+{
+    uint32_t last; /* the random end of it */
+    memcpy(&last, id->bytes + sizeof(id->bytes) - sizeof(last), sizeof(last));
+    return (last ^ last >> 16) % ENTRY_BUCKETS;
+}
+
 struct entry *mr_intake_find_movie(const struct mr_intake *in, const struct mr_ulid *id)
 {
-    struct entry *e = in->entries;
+    struct entry *e = in->by_id[bucket_of(id)];
     while (e != NULL && !mr_ulid_equal(&e->open.movie, id))
-        e = e->next;
+        e = e->next_id;
     return e;
+}
+
+static void link_in(struct mr_intake *in, struct entry *e)
+{
+    struct entry **bucket = &in->by_id[bucket_of(&e->open.movie)];
+    e->next_id = *bucket;
+    *bucket = e;
+    e->next = in->entries;
+    if (e->next != NULL)
+        e->next->before = e;
+    in->entries = e;
+    in->entry_count++;
+}
+
+static void link_out(struct mr_intake *in, struct entry *e)
+{
+    struct entry **at = &in->by_id[bucket_of(&e->open.movie)];
+    while (*at != e)
+        at = &(*at)->next_id;
+    *at = e->next_id;
+    *(e->before == NULL ? &in->entries : &e->before->next) = e->next;
+    if (e->next != NULL)
+        e->next->before = e->before;
+    in->entry_count--;
 }
 
 struct mr_sender mr_intake_sender_of(const struct entry *e)
@@ -36,11 +67,7 @@ struct mr_sender mr_intake_sender_of(const struct entry *e)
 
 void mr_intake_forget(struct mr_intake *in, struct entry *e)
 {
-    struct entry **at = &in->entries;
-    while (*at != e)
-        at = &(*at)->next;
-    *at = e->next;
-    in->entry_count--;
+    link_out(in, e);
     mr_intake_entry_free(e);
 }
 
@@ -88,9 +115,7 @@ struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const
     e->open.movie = *id;
     e->opened_ns = in->now_ns;
     mr_intake_take_over(in, e, s);
-    e->next = in->entries;
-    in->entries = e;
-    in->entry_count++;
+    link_in(in, e);
     return e;
 }
 
@@ -99,6 +124,7 @@ void mr_intake_take_over(struct mr_intake *in, struct entry *e, struct session *
     e->session = mr_intake_slot_of(in, s);
     e->from = s->hello;
     e->clock_offset_ms = s->clock_offset_ms;
+    in->unsaid |= e->unsaid_count > 0;
 }
 
 /* Hands the movie to whoever finishes it: from here on it may be gone at any moment. */
@@ -154,8 +180,9 @@ void mr_intake_mark_durable(struct entry *e, uint64_t slab)
     e->durable_count++;
 }
 
-void mr_intake_remember_unsaid(struct entry *e, uint64_t slab)
+void mr_intake_remember_unsaid(struct mr_intake *in, struct entry *e, uint64_t slab)
 {
+    in->unsaid = true;
     if (e->unsaid_count == e->unsaid_capacity) {
         size_t capacity = e->unsaid_capacity == 0 ? 64 : 2 * e->unsaid_capacity;
         uint64_t *bigger = realloc(e->unsaid, capacity * sizeof(*bigger));

@@ -23,7 +23,8 @@ enum movie_state {
 enum movie_next { NEXT_COMMIT, NEXT_FAIL, NEXT_DISCARD, NEXT_RELEASE };
 
 struct entry {
-    struct entry *next;
+    struct entry *next, *before;
+    struct entry *next_id; /* of the same bucket */
     enum movie_state state;
     enum movie_next after; /* what follows LEAVING */
     uint32_t session;      /* slot of its owner, or NO_SESSION */
@@ -58,13 +59,17 @@ struct session {
     struct mr_packing packing; /* likewise */
 };
 
+#define ENTRY_BUCKETS 2048 /* a power of two; about as many as may be in flight */
+
 struct mr_intake {
     struct mr_intake_config config;
     struct mr_intake_ops ops;
     struct session sessions[MR_CREDIT_SLOTS];
     struct mr_credit_lane credit[MR_LANES_MAX];
     struct entry *entries;
+    struct entry *by_id[ENTRY_BUCKETS];
     size_t entry_count;
+    bool unsaid; /* there may be slabs that no ACK has told of yet */
     uint64_t last_token;
     int64_t now_ns; /* of the call in progress */
     bool stopping;
@@ -108,7 +113,7 @@ void mr_intake_condemn(struct mr_intake *in, struct entry *e, uint16_t code,
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e);
 bool mr_intake_is_durable(const struct entry *e, uint64_t slab);
 void mr_intake_mark_durable(struct entry *e, uint64_t slab);
-void mr_intake_remember_unsaid(struct entry *e, uint64_t slab);
+void mr_intake_remember_unsaid(struct mr_intake *in, struct entry *e, uint64_t slab);
 void mr_intake_say_acks(struct mr_intake *in, struct session *s, struct entry *e);
 void mr_intake_say_opened(struct mr_intake *in, struct session *s, struct entry *e, bool resumed,
                           const struct mr_range *durable, size_t count);

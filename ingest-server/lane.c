@@ -41,6 +41,7 @@ static const struct {
 };
 
 struct attached {
+    struct mr_ulid id;      /* movie's, looked for among hundreds */
     struct mr_movie *movie; /* NULL: free */
     uint64_t session;
 };
@@ -119,7 +120,7 @@ static void on_detached(void *ctx, struct mr_movie *movie)
 static struct attached *find_movie(struct mr_lane *lane, const struct mr_ulid *id)
 {
     for (size_t i = 0; i < lane->movie_count; i++)
-        if (lane->movies[i].movie != NULL && mr_ulid_equal(&lane->movies[i].movie->id, id))
+        if (mr_ulid_equal(&lane->movies[i].id, id) && lane->movies[i].movie != NULL)
             return &lane->movies[i];
     return NULL;
 }
@@ -138,7 +139,8 @@ static void attach(struct mr_lane *lane, const struct mr_lane_command *command)
         snprintf(news.text, sizeof(news.text), "%.150s", err.text);
         tell(lane, &news);
     }
-    lane->movies[i] = (struct attached){.movie = command->movie, .session = command->session};
+    lane->movies[i] = (struct attached){
+        .id = command->movie->id, .movie = command->movie, .session = command->session};
     if (i == lane->movie_count)
         lane->movie_count++;
 }

@@ -128,13 +128,13 @@ static void told(uint8_t peer, enum mr_message_type type)
     ck_assert_uint_eq(sent_to, peer);
 }
 
-static void begin(void)
+static void begin_with(uint32_t movies_max)
 {
     const struct mr_intake_config config = {.lanes = 1,
                                             .ports = {5571},
                                             .lane_budget = 2 * MR_SLAB_COST_MAX,
                                             .heartbeat_ms = 1000,
-                                            .movies_max = 2,
+                                            .movies_max = movies_max,
                                             .session_seed = 40};
     const struct mr_intake_ops ops = {.send = op_send,
                                       .berth = op_berth,
@@ -149,6 +149,11 @@ static void begin(void)
     movie = mr_movie_new();
     ck_assert_ptr_nonnull(movie);
     mr_geometry_opaque(&movie->geometry);
+}
+
+static void begin(void)
+{
+    begin_with(2);
 }
 
 static void done(void)
@@ -523,6 +528,27 @@ START_TEST(test_stop)
 }
 END_TEST
 
+/* What small files may take of the server is not all of it. */
+START_TEST(test_small_files_leave_room)
+{
+    begin_with(4);
+    hello(0, 1, 1, false);
+    for (uint8_t i = 0; i < 6; i++) {
+        memset(&m, 0, sizeof(m));
+        m.type = MR_OPEN;
+        m.open = (struct mr_open){
+            .movie = {{i}}, .revision = 1, .kind = MR_KIND_FILE, .whole = i < 4 || i == 5};
+        m.open.output = MR_OUTPUT_KEEP;
+        mr_geometry_opaque(&m.open.geometry);
+        hear(0);
+        ck_assert_uint_eq(berths, i < 3 ? i + 1 : i == 3 ? 3 : 4);
+    }
+    told(0, MR_HOLD);
+    ck_assert_int_eq(sent.hold.code, MR_REASON_BUSY);
+    done();
+}
+END_TEST
+
 MR_SUITE("intake", T(test_commits), T(test_commits_a_small_one),
          T(test_a_slab_past_the_end_fills_no_hole), T(test_end_with_a_wrong_count_fails_the_movie),
          T(test_abandon_while_berthing), T(test_abandon_of_an_older_session_is_answered),
@@ -530,4 +556,5 @@ MR_SUITE("intake", T(test_commits), T(test_commits_a_small_one),
          T(test_an_exceeded_quota_fails_the_movie),
          T(test_newer_session_waits_for_the_older_ones_writes), T(test_limits_and_nonsense),
          T(test_what_an_agent_has_to_ship_is_seen), T(test_silence_and_credit),
-         T(test_no_credit_while_paused), T(test_confirm_is_answered_to_who_asked), T(test_stop))
+         T(test_no_credit_while_paused), T(test_confirm_is_answered_to_who_asked), T(test_stop),
+         T(test_small_files_leave_room))
