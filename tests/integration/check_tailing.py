@@ -352,7 +352,9 @@ def test_a_log_that_grows_line_by_line(work):
             f.write(f"line {n}\n")
         time.sleep(0.02)  # the pace of its writer
     target = os.path.join(server.store, "k3-krios1", "session.log")
-    wait_for(lambda: os.path.exists(target) and same_file(path, target), what="the last line")
+    # a file has its name before its event is told
+    wait_for(lambda: os.path.exists(target) and same_file(path, target) and
+             count(server, FILE, "session.log"), what="the last line")
     most = 8 + (time.monotonic() - began) / 0.3  # one for each time that it was quiet so long
     assert 1 <= count(server, FILE, "session.log") <= most, count(server, FILE, "session.log")
     assert finals(server) == ["k3-krios1/session.log"]
