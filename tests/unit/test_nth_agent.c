@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent keeps: every call that its ledger makes of libc, and every one that its journal
- * makes of SQLite, fails once, until a run passes untouched. The next start reads all that was said
- * to be kept.
+ * What the agent keeps, and how it frees: every call that its ledger and its purge make of libc,
+ * and every one that its journal makes of SQLite, fails once, until a run passes untouched. The
+ * next start reads all that was said to be kept, and brings to an end what was begun.
  */
 #include "fail_nth.h"
-#include "journal.h"
-#include "ledger.h"
-#include "suite.h"
-#include "tree.h"
+#include "purge_rig.h"
+
+#include <pthread.h>
 
 /* ---- SQLite, whose header is the journal's alone ---- */
 
@@ -206,4 +205,88 @@ START_TEST(a_ledger)
 }
 END_TEST
 
-MR_SUITE("nth_agent", T(a_journal), T(a_ledger))
+/* ---- the purge ---- */
+
+/* Plays tail until nothing was asked for a while: then what is done is done. */
+static void *be_tail(void *arg)
+{
+    int wait_ms = *(int *)arg;
+    struct mr_confirm question;
+    rig_in_place();
+    while (mr_queue_pop(rig.config.questions, wait_ms, &question) == 0) {
+        (void)!mr_queue_push(rig.config.answers, &rig.answer);
+        wait_ms = 5;
+    }
+    mr_purge_stop(rig.purge);
+    return NULL;
+}
+
+/* No asserts: they want memory of their own. */
+static void live_of_purge(int wait_ms)
+{
+    struct mr_err err = {0};
+    pthread_t tail;
+    bool armed = fail_nth.armed;
+    fail_nth.armed = false;
+    rig_queues();
+    fail_nth.armed = armed;
+    if (mr_purge_new(&rig.config, &rig.purge, &err) == 0 &&
+        pthread_create(&tail, NULL, be_tail, &wait_ms) == 0) {
+        mr_purge_stage.run(rig.purge);
+        (void)pthread_join(tail, NULL);
+    }
+    rig_free();
+}
+
+static void faulty_purge(void)
+{
+    live_of_purge(100);
+}
+
+/* Nothing is left to do. */
+static bool purge_is_done(void)
+{
+    return !rig_is_pending() && !rig_there(rig_hidden()) &&
+           (!rig_there(rig.row.path) || rig_told("\"what\":\"kept\""));
+}
+
+static void prepare_purge(void)
+{
+    rig_make();
+    rig_commit("a.log", "what it holds");
+    rig_journal(true, NULL);
+}
+
+/* Under its name, or freed: and then that is written down. */
+static void check_purge(void)
+{
+    bool freed = rig_told("\"what\":\"freed\"");
+    ck_assert_msg(freed != rig_there("a.log"), "freed: %d, after %s", freed, fail_nth_where());
+    if (freed)
+        return;
+    static char text[64];
+    int fd = open(tree_path("in/a.log"), O_RDONLY | O_CLOEXEC);
+    ssize_t bytes = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    ck_assert_int_eq(bytes, 13);
+    ck_assert_str_eq(text, "what it holds");
+}
+
+START_TEST(a_purge)
+{
+    bool struck = true;
+    for (unsigned nth = 1; struck; nth++) {
+        prepare_purge();
+        fail_nth_only = NULL;
+        struck = fail_nth_life(faulty_purge, nth, EIO);
+        for (int life = 0; !purge_is_done(); life++) { /* a busy machine may need more than one */
+            ck_assert_msg(life < 20, "neither freed nor kept after %s", fail_nth_where());
+            live_of_purge(500);
+        }
+        check_purge();
+        tree_remove();
+    }
+}
+END_TEST
+
+MR_SUITE("nth_agent", T(a_journal), T(a_ledger), T(a_purge))
