@@ -41,20 +41,20 @@ struct mr_skiffs {
 
 /* ---- after a crash ---- */
 
-static bool has_journal(DIR *journals, const struct mr_ulid *id)
+/* 1: it has; 0: not; -errno: that is not to be told. */
+static int has_journal(DIR *journals, const struct mr_ulid *id)
 {
     const char *name;
     struct mr_ulid other;
     uint32_t generation;
+    int r;
     rewinddir(journals);
-    while (mr_fs_next_name(journals, &name) == 0) {
-        if (name == NULL)
-            return false;
+    while ((r = mr_fs_next_name(journals, &name)) == 0 && name != NULL) {
         if (mr_dossier_parse_name(name, "journal", &other, &generation) == 0 &&
             mr_ulid_equal(&other, id))
-            return true;
+            return 1;
     }
-    return true; /* not to be told: it stays */
+    return r;
 }
 
 static DIR *open_list(int dir)
@@ -88,8 +88,12 @@ static int sweep_parts(struct sweeping *s, int dir)
     while ((r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
         struct mr_ulid id;
         uint32_t generation;
-        if (mr_dossier_parse_name(name, "part", &id, &generation) < 0 ||
-            has_journal(s->journals, &id))
+        if (mr_dossier_parse_name(name, "part", &id, &generation) < 0)
+            continue;
+        int has = has_journal(s->journals, &id);
+        if (has < 0)
+            return has; /* the notes stay, for the next start */
+        if (has)
             continue;
         if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
             return -errno;

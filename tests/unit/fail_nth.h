@@ -30,6 +30,7 @@ static _Thread_local struct {
     int error;
 } fail_nth;
 static const char *fail_nth_only; /* NULL, or: of names that begin so */
+static bool fail_nth_dies;        /* the process ends there, as at a crash */
 static char *fail_nth_told;       /* shared with a life: the name of what failed */
 
 static inline const char *fail_nth_where(void)
@@ -60,6 +61,8 @@ static inline bool fail_nth_strikes(const char *where, int error)
     fail_nth.struck = true;
     if (fail_nth_told != NULL)
         (void)strncpy(fail_nth_told, where, 31);
+    if (fail_nth_dies)
+        _exit(0);
     errno = error;
     return true;
 }
@@ -87,6 +90,7 @@ FAIL_NTH(DIR *, NULL, fail_nth.error, fdopendir, (int fd), (fd))
 FAIL_NTH(struct dirent *, NULL, fail_nth.error, readdir64, (DIR * dir), (dir))
 FAIL_FILE(int, fsync, (int fd), (fd))
 FAIL_FILE(int, fdatasync, (int fd), (fd))
+FAIL_FILE(int, syncfs, (int fd), (fd))
 FAIL_FILE(int, ftruncate64, (int fd, off_t size), (fd, size))
 FAIL_FILE(int, fallocate64, (int fd, int mode, off_t at, off_t bytes), (fd, mode, at, bytes))
 FAIL_FILE(int, fstat64, (int fd, struct stat *st), (fd, st))

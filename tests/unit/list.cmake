@@ -54,16 +54,18 @@ mr_unit_test(mrc_header mr_wire)
 mr_unit_test(naming mr_ingest)
 mr_unit_test(notify mr_base)
 mr_unit_test(nth_agent mr_agent)
+mr_unit_test(nth_small mr_ingest)
 mr_unit_test(nth_store mr_ingest)
 mr_unit_test(nth_takeover mr_ingest)
-set(fail_nth_calls malloc calloc realloc aligned_alloc strdup fdopendir readdir64 fsync fdatasync
+set(fail_nth_calls malloc calloc realloc aligned_alloc strdup fdopendir readdir64 fsync fdatasync syncfs
   ftruncate64 fallocate64 fstat64 statx fstatvfs64 fchmod futimens mkdirat unlinkat renameat renameat2
   read write pread64 pwrite64 openat64 syscall sqlite3_open_v2 sqlite3_exec sqlite3_prepare_v2
   sqlite3_prepare_v3 sqlite3_step)
 list(TRANSFORM fail_nth_calls PREPEND -Wl,--wrap=)
-foreach(name nth_agent nth_store nth_takeover)
+foreach(name nth_agent nth_small nth_store nth_takeover)
   target_link_options(test_${name} PRIVATE ${fail_nth_calls})
 endforeach()
+target_link_options(test_nth_small PRIVATE -Wl,--wrap=fstatfs64)
 mr_unit_test(options mr_base)
 mr_unit_test(pack mr_agent)
 mr_unit_test(pixel mr_wire)

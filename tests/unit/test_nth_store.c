@@ -6,10 +6,8 @@
  * does with real programs, but all of it, in seconds.
  */
 #include "announce.h"
-#include "fail_nth.h"
 #include "finish.h"
-#include "recovery.h"
-#include "seal_rig.h"
+#include "nth_rig.h"
 #include "suite.h"
 
 #define PATH  "a.log"
@@ -27,89 +25,11 @@ struct scene {
 static void make(struct scene *s)
 {
     *s = (struct scene){.seed = 1, .events = 1};
-    if (access("/dev/shm", W_OK) == 0) /* what is tried is not the disk */
-        (void)setenv("MILLRACE_SCRATCH", "/dev/shm", 0);
-    rig_make(&s->rig);
+    nth_make(&s->rig);
     s->open = rig_file(PATH);
 }
 
 /* ---- the next life ---- */
-
-static void unfinished(void *ctx, const struct mr_ulid *id)
-{
-    struct rig *rig = ctx;
-    int r = mr_berth_doubt(rig->berth, id);
-    (void)r; /* without memory that server ends, and so does this life */
-}
-
-static void sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
-{
-    struct rig *rig = ctx;
-    struct mr_recheck_job *job = calloc(1, sizeof(*job));
-    if (job == NULL) {
-        mr_dossier_fini(d);
-        free(d);
-        return;
-    }
-    *job = (struct mr_recheck_job){.dossier = d, .state = state};
-    if (mr_queue_push(rig->queues.rechecks, &job) < 0)
-        mr_recheck_job_free(job);
-}
-
-/* Of a stage that does not wait for better times: the server ends. */
-static void seal_jobs(struct rig *rig, const struct mr_seal_job *jobs, size_t count)
-{
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
-    struct mr_seal_answer answer;
-    bool armed = fail_nth.armed; /* the stage is tried, not its making */
-    fail_nth.armed = false;
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig->commit, in, out, fatal, NULL, &seal), 0);
-    for (size_t i = 0; i < count; i++)
-        ck_assert_int_eq(mr_queue_push(in, &jobs[i]), 0);
-    mr_queue_close(in);
-    mr_seal_stop(seal);
-    fail_nth.armed = armed;
-    mr_seal_stage.run(seal);
-    fail_nth.armed = false;
-    while (mr_queue_pop(out, 0, &answer) == 0)
-        free(answer.message);
-    mr_seal_free(seal);
-    mr_queue_free(in);
-    mr_queue_free(out);
-    fail_nth.armed = armed;
-}
-
-/* What a server does before it serves. */
-static void recover(struct rig *rig)
-{
-    struct mr_seal_job jobs[4];
-    size_t count = 0;
-    struct mr_err err = {0};
-    const struct mr_recovery_found found = {.ctx = rig, .unfinished = unfinished, .sealed = sealed};
-    int r = mr_recovery_run(&rig->commit, &found, &err);
-    (void)r; /* an error is the end of that server */
-    for (int turns = 0; turns < 8 && mr_recheck_turn(rig->recheck); turns++) {}
-    while (count < 4 && mr_queue_pop(rig->seal_jobs, 0, &jobs[count]) == 0)
-        count++;
-    seal_jobs(rig, jobs, count);
-}
-
-static void check_folder(int root, const char *path)
-{
-    int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    const struct dirent *d;
-    while (dir != NULL && (d = readdir(dir)) != NULL) {
-        const char *dot = strrchr(d->d_name, '.');
-        bool left = dot != NULL && (strcmp(dot, ".part") == 0 || strcmp(dot, ".journal") == 0);
-        ck_assert_msg(!left, "%s/%s is left over, after %s", path, d->d_name, fail_nth_where());
-    }
-    if (dir != NULL)
-        closedir(dir);
-}
 
 /* All that was promised holds, and the movie gets to its end. */
 static void judge(struct scene *s)
@@ -119,7 +39,7 @@ static void judge(struct scene *s)
     struct mr_err err = {0};
     deaths = 0;
     rig_restart(&s->rig);
-    recover(&s->rig);
+    nth_recover(&s->rig);
     ck_assert_int_eq(deaths, 0);
     if (s->failed)
         s->open.movie.bytes[15] ^= 1;
@@ -131,7 +51,7 @@ static void judge(struct scene *s)
         free(m);
     }
     rig_restart(&s->rig);
-    recover(&s->rig);
+    nth_recover(&s->rig);
     mr_announce_id(&s->open.movie, "ready", s->open.revision, event);
     ck_assert_int_eq(mr_eventlog_find(s->rig.eventlog, event, &sequence, &err), 0);
     ck_assert_msg(sequence > 0 && mr_eventlog_last(s->rig.eventlog) == s->events,
@@ -140,8 +60,8 @@ static void judge(struct scene *s)
     ck_assert_uint_eq(rig_file_crc(&s->rig, "k3/" PATH, &bytes), rig_crc(0, BYTES, s->seed));
     ck_assert_uint_eq(bytes, BYTES);
     ck_assert(!rig_has(&s->rig, "k3/a_dup2.log"));
-    check_folder(s->rig.store.root_fd, "k3/.millrace");
-    check_folder(s->rig.store.root_fd, ".millrace/journal");
+    nth_check_folder(s->rig.store.root_fd, "k3/.millrace");
+    nth_check_folder(s->rig.store.root_fd, ".millrace/journal");
     rig_end(&s->rig);
 }
 
@@ -179,7 +99,7 @@ static void landed(struct scene *s)
 
 static void seal_it(struct scene *s)
 {
-    seal_jobs(&s->rig, &s->shipment.job, 1);
+    nth_seal(&s->rig, &s->shipment.job, 1);
 }
 
 START_TEST(a_commit)
@@ -238,7 +158,7 @@ static void half_landed(struct scene *s)
 
 static void recover_and_ask(struct scene *s)
 {
-    recover(&s->rig);
+    nth_recover(&s->rig);
     ask(s);
 }
 
@@ -283,7 +203,7 @@ static void left_placed(struct scene *s)
 
 static void recover_it(struct scene *s)
 {
-    recover(&s->rig);
+    nth_recover(&s->rig);
 }
 
 START_TEST(a_recovery)
@@ -333,7 +253,7 @@ static void judge_failed(struct scene *s)
 {
     char path[128], id[MR_ULID_TEXT];
     rig_restart(&s->rig);
-    recover(&s->rig);
+    nth_recover(&s->rig);
     if (mr_eventlog_last(s->rig.eventlog) == 0) {
         to_be_failed(s);
         free(seal_one(&s->rig, &s->shipment));

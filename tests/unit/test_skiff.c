@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small movies: made without a journal, committed together, swept up after a crash. */
-#include "flotilla.h"
 #include "recovery.h"
-#include "seal_rig.h"
 #include "sick_disk.h"
-#include "skiff.h"
+#include "small_rig.h"
 #include "suite.h"
 
 #include <sys/syscall.h>
@@ -21,18 +19,10 @@ int syncfs(int fd)
     return (int)syscall(SYS_syncfs, fd);
 }
 
-/* False: the file system beneath is not fit for it. */
-static bool launch(struct rig *rig)
-{
-    struct mr_err err = {0};
-    ck_assert_msg(mr_skiffs_open(&rig->store, &rig->store.skiffs, &err) == 0, "%s", err.text);
-    return rig->store.skiffs != NULL;
-}
-
 static bool make(struct rig *rig)
 {
     rig_make(rig);
-    if (launch(rig))
+    if (small_launch(rig))
         return true;
     rig_end(rig);
     return false;
@@ -42,46 +32,6 @@ static void end(struct rig *rig)
 {
     mr_skiffs_close(rig->store.skiffs);
     rig_end(rig);
-}
-
-static void start_again(struct rig *rig)
-{
-    mr_skiffs_close(rig->store.skiffs);
-    rig->store.skiffs = NULL;
-    rig_restart(rig);
-}
-
-static struct mr_open small_file(const char *path, uint64_t bytes)
-{
-    struct mr_open open = rig_file(path);
-    open.whole = true;
-    open.source_bytes_expected = bytes;
-    return open;
-}
-
-/* As lane 0 does it. */
-static void board(struct mr_movie *m, const struct mr_extent *extent, unsigned seed)
-{
-    if (extent->source_bytes == 0)
-        return;
-    struct rig_slab slab = rig_slab(m, extent, 0, seed);
-    ck_assert_int_eq(mr_fs_pwrite_full(m->part_fd, slab.stored, slab.placement.stored_bytes, 0), 0);
-    m->slab = slab.placement;
-    m->aboard = true;
-    free(slab.stored);
-}
-
-static void ship_small(struct rig *rig, const struct mr_open *open, unsigned seed,
-                       struct shipment *ret)
-{
-    ret->open = *open;
-    ret->extent = rig_extent(open, open->source_bytes_expected);
-    struct mr_movie *m = rig_begin(rig, open);
-    ck_assert(m->small);
-    board(m, &ret->extent, seed);
-    ret->end = rig_end_of(m, open, &ret->extent, seed);
-    ret->job = (struct mr_seal_job){
-        .kind = MR_SEAL_COMMIT, .id = open->movie, .movie = m, .end = &ret->end};
 }
 
 static size_t names_in(int parent, const char *name)
@@ -112,7 +62,7 @@ static void ship_fleet(struct rig *rig, struct shipment *ships, struct mr_seal_j
 {
     for (unsigned i = 0; i < FLEET; i++) {
         struct mr_open open = small_file(paths[i], sizes[i]);
-        ship_small(rig, &open, i, &ships[i]);
+        small_ship(rig, &open, i, &ships[i]);
         ret_jobs[i] = ships[i].job;
     }
 }
@@ -159,8 +109,8 @@ START_TEST(same_source_twice_in_a_group_is_stored_once)
     if (!make(&rig))
         return;
     struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 900);
-    ship_small(&rig, &first, 1, &ships[0]);
-    ship_small(&rig, &second, 1, &ships[1]);
+    small_ship(&rig, &first, 1, &ships[0]);
+    small_ship(&rig, &second, 1, &ships[1]);
     run(&rig, (struct mr_seal_job[]){ships[0].job, ships[1].job}, 2, messages, &counts);
     ck_assert(messages[1]->committed.known);
     expect(messages, 2, MR_COMMITTED);
@@ -183,7 +133,7 @@ static void check_failed_sync(int n)
         return;
     ship_fleet(&rig, ships, jobs);
     struct mr_open other = small_file("e/other.log", 300);
-    ship_small(&rig, &other, 7, &bystander);
+    small_ship(&rig, &other, 7, &bystander);
     fail_syncfs = n;
     run(&rig, jobs, FLEET, messages, &counts);
     expect(messages, FLEET, MR_HOLD);
@@ -197,7 +147,7 @@ static void check_failed_sync(int n)
     ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
     run(&rig, &bystander.job, 1, messages, &counts);
     expect(messages, 1, MR_HOLD);
-    ship_small(&rig, &ships[2].open, 2, &ships[2]); /* the agent asks again, under the same id */
+    small_ship(&rig, &ships[2].open, 2, &ships[2]); /* the agent asks again, under the same id */
     run(&rig, &ships[2].job, 1, messages, &counts);
     expect(messages, 1, MR_COMMITTED);
     check_stored(&rig, "k3/d/c.log", sizes[2], 2);
@@ -226,8 +176,8 @@ START_TEST(taken_name_sends_its_group_the_ordinary_way)
     if (!make(&rig))
         return;
     struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 800);
-    ship_small(&rig, &first, 1, &ships[0]);
-    ship_small(&rig, &second, 2, &ships[1]);
+    small_ship(&rig, &first, 1, &ships[0]);
+    small_ship(&rig, &second, 2, &ships[1]);
     snprintf(ships[1].job.movie->dossier->agent, sizeof(ships[1].job.movie->dossier->agent), "k4");
     run(&rig, (struct mr_seal_job[]){ships[0].job, ships[1].job}, 2, messages, &counts);
     expect(messages, 2, MR_COMMITTED);
@@ -248,7 +198,7 @@ START_TEST(given_up_ones_leave_nothing)
     if (!make(&rig))
         return;
     struct mr_open open = small_file("d/a.log", 900);
-    ship_small(&rig, &open, 1, &s);
+    small_ship(&rig, &open, 1, &s);
     s.job.kind = MR_SEAL_DISCARD;
     run(&rig, &s.job, 1, &message, &counts);
     expect(&message, 1, MR_ABANDONED);
@@ -269,7 +219,7 @@ START_TEST(failed_one_is_kept_as_others_are)
     if (!make(&rig))
         return;
     struct mr_open open = small_file("a.log", 900);
-    ship_small(&rig, &open, 1, &s);
+    small_ship(&rig, &open, 1, &s);
     const struct mr_fail fail = {.movie = open.movie,
                                  .generation = s.job.movie->generation,
                                  .extent = s.extent,
@@ -292,49 +242,18 @@ START_TEST(what_a_crash_left_is_swept_up)
     if (!make(&rig))
         return;
     struct mr_open open = small_file("d/e/a.log", 900), ordinary = rig_file("d/e/b.log");
-    ship_small(&rig, &open, 1, &s);
+    small_ship(&rig, &open, 1, &s);
     mr_movie_release(s.job.movie);
     mr_movie_release(rig_begin(&rig, &ordinary)); /* has a journal, and stays */
     ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/e/.millrace"), 2);
-    start_again(&rig);
-    ck_assert(launch(&rig));
+    small_restart(&rig);
+    ck_assert(small_launch(&rig));
     ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/e/.millrace"), 1);
     end(&rig);
 }
 END_TEST
 
 /* ---- group files of an earlier life ---- */
-
-static void seal_dossier(struct mr_movie *m, struct mr_dossier *d, const struct mr_extent *extent)
-{
-    struct stat st;
-    ck_assert_int_eq(fstat(m->part_fd, &st), 0);
-    d->slabs = calloc(1, sizeof(*d->slabs));
-    d->slabs[0] = m->slab;
-    d->slab_count = 1;
-    d->is_sealed = true;
-    d->sealed = (struct mr_sealed){.inode = st.st_ino,
-                                   .bytes = extent->source_bytes,
-                                   .digest_file = m->slab.crc_raw,
-                                   .event = strdup("{}")};
-    snprintf(d->sealed.path, sizeof(d->sealed.path), "%s", d->path);
-}
-
-/* Both sealed in one group file, which the crash left. */
-static void leave_group(struct rig *rig, struct shipment *ships, char *ret_name)
-{
-    struct mr_dossier *members[2];
-    struct mr_err err = {0};
-    for (unsigned i = 0; i < 2; i++) {
-        struct mr_open open = small_file(i == 0 ? "a.log" : "d/b.log", 900 + i);
-        ship_small(rig, &open, i, &ships[i]);
-        members[i] = ships[i].job.movie->dossier;
-        seal_dossier(ships[i].job.movie, members[i], &ships[i].extent);
-    }
-    ck_assert_int_eq(mr_flotilla_write(&rig->store, members, 2, ret_name, &err), 0);
-    for (unsigned i = 0; i < 2; i++)
-        mr_movie_release(ships[i].job.movie);
-}
 
 static void read_journal(struct rig *rig, const struct shipment *s, uint32_t generation,
                          struct mr_dossier *ret)
@@ -359,12 +278,12 @@ START_TEST(removals_of_an_earlier_life_are_safe_before_the_notes_go)
             scratch_append(&rig.scratch, "k3/d/.millrace/another", "");
         mr_skiff_remove(&rig.store, m, m->dossier->path);
         mr_movie_release(m);
-        start_again(&rig);
+        small_restart(&rig);
         ck_assert_int_eq(rig_has(&rig, "k3/d/.millrace"), !gone);
         sick_disk.fail_fsync = 1;
         ck_assert_int_eq(mr_skiffs_open(&rig.store, &rig.store.skiffs, &err), -EIO);
         ck_assert(rig_has(&rig, ".millrace/skiffs.log"));
-        ck_assert(launch(&rig));
+        ck_assert(small_launch(&rig));
         end(&rig);
     }
 }
@@ -379,8 +298,8 @@ START_TEST(group_of_an_earlier_life_becomes_journals)
     char name[64];
     if (!make(&rig))
         return;
-    leave_group(&rig, ships, name);
-    start_again(&rig);
+    small_leave_group(&rig, ships, name);
+    small_restart(&rig);
     for (int again = 0; again < 2; again++)
         ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 0, &err), 0);
     ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 2);
@@ -389,7 +308,7 @@ START_TEST(group_of_an_earlier_life_becomes_journals)
     ck_assert_uint_eq(d.slab_count, 1);
     ck_assert_str_eq(d.sealed.path, "k3/d/b.log");
     mr_dossier_fini(&d);
-    ck_assert(launch(&rig)); /* what is sealed is not swept up */
+    ck_assert(small_launch(&rig)); /* what is sealed is not swept up */
     ck_assert_uint_eq(names_in(rig.store.root_fd, "k3/d/.millrace"), 1);
     end(&rig);
 }
@@ -403,7 +322,7 @@ START_TEST(void_group_is_removed)
     char name[64];
     if (!make(&rig))
         return;
-    leave_group(&rig, ships, name);
+    small_leave_group(&rig, ships, name);
     ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 3, &err), 0);
     ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
     end(&rig);
@@ -419,7 +338,7 @@ static void check_damage(const char *mark)
     char name[64], text[16384] = "";
     if (!make(&rig))
         return;
-    leave_group(&rig, ships, name);
+    small_leave_group(&rig, ships, name);
     int fd = openat(rig.store.journal_fd, name, O_RDWR | O_CLOEXEC);
     ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
     char *at = strstr(text, mark);
@@ -484,7 +403,7 @@ START_TEST(folders_are_noted_together)
     ck_assert_int_eq(sick_disk.fdatasyncs, before + 1);
     const struct mr_open open = small_file("n4/a.log", 5000); /* one that nobody expected */
     before = sick_disk.fdatasyncs;
-    ship_small(&rig, &open, 1, &ship);
+    small_ship(&rig, &open, 1, &ship);
     ck_assert_int_gt(sick_disk.fdatasyncs, before);
     mr_movie_release(ship.job.movie);
     end(&rig);
