@@ -150,19 +150,24 @@ static int make_part_dir(const struct mr_store *s, int dir)
     return mr_fs_mkdirs_durable(dir, OWN, s->dir_mode, s->group);
 }
 
-/* The first time in this server's life all of a path is synced, whoever made it. */
+/* The first time in this server's life all of a path is synced, whoever made it; and whenever some
+ * of it is made anew, until that has succeeded. Asked again behind the opening: who makes anew what
+ * was opened has forgotten it before. */
 static int durable_part_dir(const struct mr_store *s, const char *dir)
 {
     uint64_t hash = mr_dirset_hash(dir);
-    bool known = mr_dirset_has(s->durable_dirs, hash);
-    MR_CLEANUP(mr_fs_close)
-    int fd = known ? mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0) : -ENOENT;
-    int part = fd < 0 ? fd : open_part_dir(fd);
-    if (part != -ENOENT)
-        return part;
-    if (fd < 0)
-        fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
-    part = fd < 0 ? fd : make_part_dir(s, fd);
+    MR_CLEANUP(mr_fs_close) int fd = -1;
+    if (mr_dirset_has(s->durable_dirs, hash)) {
+        fd = mr_fs_open_beneath(s->root_fd, dir, O_DIRECTORY | O_RDONLY, 0);
+        int part = fd < 0 ? fd : open_part_dir(fd);
+        if (part != -ENOENT && (part < 0 || mr_dirset_has(s->durable_dirs, hash)))
+            return part;
+        mr_fs_close(&part);
+        mr_fs_close(&fd);
+    }
+    mr_dirset_remove(s->durable_dirs, hash);
+    fd = mr_fs_mkdirs_durable(s->root_fd, dir, s->dir_mode, s->group);
+    int part = fd < 0 ? fd : make_part_dir(s, fd);
     if (part >= 0)
         mr_dirset_add(s->durable_dirs, hash);
     return part;

@@ -244,6 +244,33 @@ START_TEST(directories_that_are_there_are_synced_once_in_a_life)
 }
 END_TEST
 
+/* It is removed whenever it is empty. One that was made again, but not synced, was found the next
+ * time and relied on, because its path had been durable before. */
+START_TEST(directory_made_again_is_synced_however_often_that_fails)
+{
+    struct rig rig;
+    rig_make(&rig);
+    int fd = mr_store_part_dir(&rig.store, "a/b/c.mrc", true);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    mr_store_tidy(&rig.store, "a/b/c.mrc");
+    sick_disk.no_unlinks = EIO; /* it is half made, and stays */
+    for (int nth = 1; !rig_has(&rig, "a/b/.millrace"); nth++) {
+        sick_disk.fail_fsync = nth;
+        ck_assert_int_eq(mr_store_part_dir(&rig.store, "a/b/c.mrc", true), -EIO);
+    }
+    sick_disk.no_unlinks = 0;
+    for (int nth = 1; nth <= 3; nth++) { /* of the root, of a, of a/b */
+        sick_disk.fail_fsync = nth;
+        ck_assert_int_eq(mr_store_part_dir(&rig.store, "a/b/c.mrc", true), -EIO);
+    }
+    fd = mr_store_part_dir(&rig.store, "a/b/c.mrc", true);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    rig_end(&rig);
+}
+END_TEST
+
 /* The directory of the part is removed by another thread whenever it is empty: the name could not
  * be taken back, and the journal went all the same. */
 static void take_directory_away(void *ctx)
@@ -308,6 +335,7 @@ MR_SUITE("failed_sync", T(name_is_given_anew_where_its_directory_did_not_sync),
          T(linked_name_is_safe_before_the_other_goes), T(revision_takes_its_place_anew),
          T(journal_that_did_not_sync_is_not_sealed_again),
          T(tainted_part_is_neither_committed_nor_synced),
+         T(directory_made_again_is_synced_however_often_that_fails),
          T(file_is_taken_back_though_its_parts_directory_goes),
          T(part_is_made_anew_beneath_a_safe_journal_only),
          T(tainted_part_of_a_failed_movie_is_copied),
