@@ -14,15 +14,19 @@
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
                               const struct mr_ulid *id, const void *ctx);
 
-static bool visit(const struct mr_store *store, const char *journal, visit_journal what,
-                  const void *ctx)
+/* 1: no more; 0: go on, also where it has none of a movie. -errno: what it has cannot be read now.
+ */
+static int visit(const struct mr_store *store, const char *journal, visit_journal what,
+                 const void *ctx)
 {
     struct mr_dossier d;
     struct mr_ulid id;
     uint32_t generation;
-    if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0 ||
-        mr_dossier_read(store->journal_fd, journal, &d, NULL) < 0)
-        return false;
+    if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0)
+        return 0;
+    int r = mr_dossier_read(store->journal_fd, journal, &d, NULL);
+    if (r < 0)
+        return r == -ENODATA || r == -EUCLEAN || r == -ENOENT ? 0 : r;
     d.generation = generation;
     bool end = what(store, &d, &id, ctx);
     mr_dossier_fini(&d);
@@ -52,7 +56,7 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r == 0 && name != NULL)
-            r = is_of(name, id) && visit(store, name, what, ctx);
+            r = is_of(name, id) ? visit(store, name, what, ctx) : 0;
     }
     closedir(dir);
     return r;
@@ -183,10 +187,10 @@ bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id
            0; /* not to be told: then it is left alone */
 }
 
-bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
-                              const char *agent)
+int mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
+                             const char *agent)
 {
-    return each_journal(store, id, is_of_another, agent) != 0;
+    return each_journal(store, id, is_of_another, agent);
 }
 
 bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id)

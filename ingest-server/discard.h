@@ -8,7 +8,7 @@
 
 /* Removes parts and journals of every generation whose journal reads; sealed ones too. Durably: its
  * agent forgets the movie once it is told, and would not ask for what a power cut brought back.
- * -errno of the journals' directory. */
+ * -errno of the journals, or of their directory. */
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MUST_USE;
 
 /* True where a journal of it is there that reads; or where that is not to be told. */
@@ -19,10 +19,10 @@ bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id);
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id,
                           uint32_t recorded);
 
-/* True where a generation of it was opened by an agent of another name; or where that is not to be
- * told. */
-bool mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
-                              const char *agent);
+/* 1 where a generation of it was opened by an agent of another name; else 0. -errno: that is not to
+ * be told. */
+int mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
+                             const char *agent) MR_MUST_USE;
 
 /* After take-overs: parts of this movie that no journal names. A fenced server that went on for a
  * moment may have made one, and one that ended behind a copy may have left what it had copied from

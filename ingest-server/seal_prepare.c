@@ -88,8 +88,13 @@ static bool is_being_committed(const struct mr_seal *s, const struct mr_ulid *id
 static void abandon(struct mr_seal *s, struct work *w)
 {
     struct mr_err err = {0};
-    if (w->job.movie == NULL &&
-        mr_discard_is_of_another(s->commit->store, &w->job.id, w->job.agent)) {
+    int foreign = w->job.movie != NULL
+                      ? 0
+                      : mr_discard_is_of_another(s->commit->store, &w->job.id, w->job.agent);
+    if (foreign < 0) {
+        mr_err_errno(&err, foreign, "a movie that is abandoned");
+        mr_seal_hold(w, &err);
+    } else if (foreign > 0) {
         mr_log_seldom(MR_LOG_WARN, STAGE, "agent %s abandons a movie that is not its own",
                       w->job.agent);
         w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
@@ -104,16 +109,36 @@ static void abandon(struct mr_seal *s, struct work *w)
 
 /* ---- committing ---- */
 
+static bool is_same_source(const struct mr_dossier *a, const struct mr_dossier *b)
+{
+    return strcmp(a->agent, b->agent) == 0 && strcmp(a->open.path, b->open.path) == 0;
+}
+
 /* Is there a movie of the same source that is placed, but waits for the batch to be recorded? */
 static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d)
 {
     for (size_t i = 0; i < s->batch_count; i++) {
         const struct work *w = &s->batch[i];
-        if ((w->placed || w->boarded) && strcmp(w->d->agent, d->agent) == 0 &&
-            strcmp(w->d->open.path, d->open.path) == 0)
+        if ((w->placed || w->boarded) && is_same_source(w->d, d))
             return true;
     }
     return false;
+}
+
+static bool waits_for_its_name(const struct work *w, const struct mr_dossier *d)
+{
+    return w->stuck && w->undo == UNDO_NOTHING && !w->d->sealed.failed && is_same_source(w->d, d);
+}
+
+/* Or one that waits for a disk that lets it have its name, or be recorded? */
+static bool sibling_is_stuck(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    bool found = false;
+    for (size_t i = 0; i < s->batch_count && !found; i++)
+        found = waits_for_its_name(&s->batch[i], d);
+    for (size_t i = 0; i < s->stuck_count && !found; i++)
+        found = waits_for_its_name(&s->stuck[i], d);
+    return found;
 }
 
 /* The same content of the same source, stored and unchanged: no second copy, no new event, and 0;
@@ -189,6 +214,9 @@ static int seal_finished(struct mr_seal *s, struct work *w, const char *left_out
         if (!s->dead)
             mr_seal_record(s, s->batch, s->batch_count);
     }
+    if (sibling_is_stuck(s, w->d)) /* it may be the same content, and then this one is known */
+        return mr_err_set(err, -EBUSY, "%s: an earlier one of it is being committed",
+                          w->d->open.path);
     int r = answer_known(s, w, err);
     if (r != -ENOENT)
         return r;

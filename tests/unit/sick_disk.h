@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ static struct {
     void *ctx;
     _Atomic int no_room;    /* errno of every write to a file, behind room_bytes more; 0: none */
     size_t room_bytes;      /* that still fit */
+    int no_journals;        /* errno of every opening of a journal to be read; 0: none */
     int no_files;           /* errno of every attempt to make a file; 0: none */
     int no_exchange;        /* errno of every RENAME_EXCHANGE; 0: none */
     int no_noreplace;       /* likewise of RENAME_NOREPLACE */
@@ -79,6 +81,11 @@ int openat(int dir, const char *path, int flags, ...)
     va_end(args);
     if ((flags & O_CREAT) != 0 && sick_disk.no_files != 0) {
         errno = sick_disk.no_files;
+        return -1;
+    }
+    bool read = (flags & (O_CREAT | O_ACCMODE | O_PATH)) == O_RDONLY;
+    if (read && sick_disk.no_journals != 0 && strstr(path, ".journal") != NULL) {
+        errno = sick_disk.no_journals;
         return -1;
     }
     bool rewrite = (flags & (O_CREAT | O_ACCMODE | O_PATH)) == O_WRONLY;

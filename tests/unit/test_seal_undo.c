@@ -264,7 +264,64 @@ START_TEST(journal_left_of_a_committed_movie_is_in_nobodys_way)
 }
 END_TEST
 
-MR_SUITE("seal_undo", T(journal_left_of_a_committed_movie_is_in_nobodys_way),
+/* It was answered as if it were another agent's, or gone: so it stayed for good. */
+START_TEST(movie_that_cannot_be_read_is_not_taken_for_gone)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    mr_movie_release(s.job.movie);
+    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k3"};
+    sick_disk.no_journals = EIO;
+    ck_assert(mr_discard_is_left(&rig.store, &open.movie));
+    struct mr_message *m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_HOLD);
+    free(m);
+    sick_disk.no_journals = 0;
+    m = seal_one(&rig, &s);
+    ck_assert_int_eq(m->type, MR_ABANDONED);
+    free(m);
+    ck_assert(!mr_discard_is_left(&rig.store, &open.movie));
+    ck_assert(!rig_has(&rig, "k3/.millrace"));
+    rig_end(&rig);
+}
+END_TEST
+
+/* Under another id, by an agent that has lost its journal: it was stored a second time. */
+START_TEST(same_source_waits_for_one_that_waits_for_its_name)
+{
+    struct rig rig;
+    struct shipment first, again;
+    struct sealing sealing;
+    struct mr_seal_answer said;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log"), same = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &first);
+    ship(&rig, &same, 5000, 1, &again);
+    sick_disk.no_noreplace = EIO;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &first.job), 0);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &again.job), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert(mr_ulid_equal(&said.id, &same.movie));
+    ck_assert_int_eq(said.message->type, MR_HOLD);
+    free(said.message);
+    sick_disk.no_noreplace = 0;
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert(mr_ulid_equal(&said.id, &open.movie));
+    ck_assert_int_eq(said.message->type, MR_COMMITTED);
+    free(said.message);
+    end(&sealing);
+    ck_assert(!rig_has(&rig, "k3/a_dup2.log"));
+    rig_end(&rig);
+}
+END_TEST
+
+MR_SUITE("seal_undo", T(movie_that_cannot_be_read_is_not_taken_for_gone),
+         T(same_source_waits_for_one_that_waits_for_its_name),
+         T(journal_left_of_a_committed_movie_is_in_nobodys_way),
          T(failed_movie_is_told_once_its_journal_is_gone),
          T(part_that_did_not_sync_goes_when_it_can), T(movie_that_is_known_leaves_nothing),
          T(movie_whose_sealed_did_not_sync_goes_when_it_can),
