@@ -436,6 +436,20 @@ int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d
     return fd;
 }
 
+int mr_commit_drop_part(const struct mr_store *store, const struct mr_dossier *d)
+{
+    struct places p = {.part_dir = -1, .final_dir = -1};
+    int r = places_open(store, d, &p);
+    if (r == 0)
+        r = is_inode(p.final_dir, p.final, d->sealed.inode);
+    if (r > 0)
+        r = is_inode(p.part_dir, p.part, d->sealed.inode);
+    if (r > 0)
+        r = unlinkat(p.part_dir, p.part, 0) < 0 ? -errno : mr_fs_sync_dir(p.part_dir);
+    places_close(&p);
+    return r;
+}
+
 /* Its names are gone for good before its journal is. The final name is the same for every server,
  * so it is taken away by a rename, and nothing removed until it is certain again that the file was
  * still ours: else it may be the one that another server has committed meanwhile. */

@@ -28,7 +28,8 @@ static int place_again(const struct mr_commit *c, struct mr_dossier *d, bool tol
     int fd = mr_commit_open_file(c->store, d);
     if (fd >= 0)
         close(fd);
-    return fd < 0 ? mr_err_errno(err, fd, "%s", d->sealed.path) : 0;
+    int r = fd < 0 ? fd : mr_commit_drop_part(c->store, d);
+    return r < 0 ? mr_err_errno(err, r, "%s", d->sealed.path) : 0;
 }
 
 /* -EAGAIN: not yet, and said so; *ret_void: it is to be taken back; any other error is of log or

@@ -372,6 +372,10 @@ static void prepare_recovered(struct mr_seal *s, struct work *w)
     w->job.dossier = NULL;
     if (w->job.state == MR_COMMIT_TOLD) { /* where it is, others may read it by now */
         w->placed = true;
+        int r = mr_commit_drop_part(s->commit->store, w->d);
+        if (r < 0)
+            mr_log_seldom(MR_LOG_WARN, STAGE, "%s keeps its part's name: %s", w->d->sealed.path,
+                          mr_err_name(r));
         return;
     }
     if (!w->job.bad && w->job.state != MR_COMMIT_VOID) {

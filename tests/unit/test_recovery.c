@@ -128,6 +128,44 @@ START_TEST(sealed_movie_is_read_back_before_it_is_announced)
 }
 END_TEST
 
+static void never_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
+{
+    (void)ctx;
+    (void)d;
+    ck_abort_msg("handed over in state %d", (int)state);
+}
+
+/* Where names are linked, a server that was replaced meanwhile may leave both. */
+START_TEST(announced_movie_does_not_keep_its_parts_name)
+{
+    struct rig rig;
+    uint64_t sequence;
+    char part[128], journal[64];
+    struct mr_err err = {0};
+    struct mr_dossier d = {0};
+    const struct mr_recovery_found found = {
+        .ctx = &rig, .unfinished = not_expected, .sealed = never_sealed};
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    leave_sealed(&rig, &open, 5000, 1, true);
+    mr_dossier_name(&open.movie, 1, "journal", journal);
+    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, journal, &d, &err), 0);
+    ck_assert_int_eq(mr_eventlog_append_unless_logged(rig.eventlog, d.sealed.event,
+                                                      strlen(d.sealed.event), &sequence, &err),
+                     0);
+    ck_assert_int_eq(mr_eventlog_sync(rig.eventlog, &err), 0);
+    mr_dossier_fini(&d);
+    part_of(&open, part);
+    ck_assert_int_eq(linkat(rig.store.root_fd, "k3/a.log", rig.store.root_fd, part, 0), 0);
+    rig_restart(&rig);
+    ck_assert_int_eq(mr_recovery_run(&rig.commit, &found, &err), 0);
+    ck_assert(!rig_has(&rig, part));
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(revision_that_does_not_read_back_leaves_the_one_before)
 {
     for (int placed = 0; placed <= 1; placed++) {
@@ -338,6 +376,7 @@ END_TEST
 
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
+         T(announced_movie_does_not_keep_its_parts_name),
          T(revision_that_does_not_read_back_leaves_the_one_before),
          T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
          T(sealed_movie_is_not_abandoned),
