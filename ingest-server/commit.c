@@ -436,16 +436,26 @@ int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d
     return fd;
 }
 
+static int drop_part(const struct places *p, uint64_t inode)
+{
+    int r = is_inode(p->part_dir, p->part, inode);
+    if (r > 0 && (r = is_inode(p->final_dir, p->final, inode)) == 0)
+        return 0; /* somebody has taken the other away: this is all there is of it */
+    if (r < 0)
+        return r;
+    if (p->part_dir < 0)
+        return 0;
+    if (unlinkat(p->part_dir, p->part, 0) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return mr_fs_sync_dir(p->part_dir);
+}
+
 int mr_commit_drop_part(const struct mr_store *store, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(store, d, &p);
     if (r == 0)
-        r = is_inode(p.final_dir, p.final, d->sealed.inode);
-    if (r > 0)
-        r = is_inode(p.part_dir, p.part, d->sealed.inode);
-    if (r > 0)
-        r = unlinkat(p.part_dir, p.part, 0) < 0 ? -errno : mr_fs_sync_dir(p.part_dir);
+        r = drop_part(&p, d->sealed.inode);
     places_close(&p);
     return r;
 }

@@ -55,8 +55,9 @@ int mr_commit_record(const struct mr_commit *c, struct mr_dossier *const *movies
  * back. */
 enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD, MR_COMMIT_VOID };
 
-/* Of one that was announced: where names are linked, it may have its part's name beside the final
- * one, from a server that was replaced in between. That one goes, durably. -errno: not yet. */
+/* Of one that was announced: something may bear its part's name. Itself, beside the final one,
+ * where names are linked and a server was replaced in between; or what was made there to be
+ * removed, by a server that was killed. It goes, durably. -errno: not yet. */
 int mr_commit_drop_part(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
 
 /* The file of a sealed movie, under whichever of its names it has by now; an fd or -errno. -ENOENT:

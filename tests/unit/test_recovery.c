@@ -135,34 +135,47 @@ static void never_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state s
     ck_abort_msg("handed over in state %d", (int)state);
 }
 
-/* Where names are linked, a server that was replaced meanwhile may leave both. */
-START_TEST(announced_movie_does_not_keep_its_parts_name)
+static void announce_sealed(struct rig *rig, const struct mr_open *open)
 {
-    struct rig rig;
+    char journal[64];
     uint64_t sequence;
-    char part[128], journal[64];
     struct mr_err err = {0};
     struct mr_dossier d = {0};
-    const struct mr_recovery_found found = {
-        .ctx = &rig, .unfinished = not_expected, .sealed = never_sealed};
-    rig_make(&rig);
-    struct mr_open open = rig_file("a.log");
-    leave_sealed(&rig, &open, 5000, 1, true);
-    mr_dossier_name(&open.movie, 1, "journal", journal);
-    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, journal, &d, &err), 0);
-    ck_assert_int_eq(mr_eventlog_append_unless_logged(rig.eventlog, d.sealed.event,
+    mr_dossier_name(&open->movie, 1, "journal", journal);
+    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, journal, &d, &err), 0);
+    ck_assert_int_eq(mr_eventlog_append_unless_logged(rig->eventlog, d.sealed.event,
                                                       strlen(d.sealed.event), &sequence, &err),
                      0);
-    ck_assert_int_eq(mr_eventlog_sync(rig.eventlog, &err), 0);
+    ck_assert_int_eq(mr_eventlog_sync(rig->eventlog, &err), 0);
     mr_dossier_fini(&d);
-    part_of(&open, part);
-    ck_assert_int_eq(linkat(rig.store.root_fd, "k3/a.log", rig.store.root_fd, part, 0), 0);
-    rig_restart(&rig);
-    ck_assert_int_eq(mr_recovery_run(&rig.commit, &found, &err), 0);
-    ck_assert(!rig_has(&rig, part));
-    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
-    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
-    rig_end(&rig);
+}
+
+/* Where names are linked, a server that was replaced meanwhile may leave both; or one that was
+ * killed, what it had made there to remove it for good. */
+START_TEST(announced_movie_does_not_keep_its_parts_name)
+{
+    for (int linked = 0; linked <= 1; linked++) {
+        struct rig rig;
+        char part[128];
+        struct mr_err err = {0};
+        const struct mr_recovery_found found = {
+            .ctx = &rig, .unfinished = not_expected, .sealed = never_sealed};
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log");
+        leave_sealed(&rig, &open, 5000, 1, true);
+        announce_sealed(&rig, &open);
+        part_of(&open, part);
+        if (linked)
+            ck_assert_int_eq(linkat(rig.store.root_fd, "k3/a.log", rig.store.root_fd, part, 0), 0);
+        else
+            scratch_append(&rig.scratch, part, "");
+        rig_restart(&rig);
+        ck_assert_int_eq(mr_recovery_run(&rig.commit, &found, &err), 0);
+        ck_assert(!rig_has(&rig, part));
+        ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        rig_end(&rig);
+    }
 }
 END_TEST
 
