@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold in a store once every movie is committed, whatever happened on the way; and how
 the tests of this folder make movies and find the helpers of tests/integration."""
+import contextlib
 import glob
 import hashlib
 import json
@@ -13,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-from millrace import Movie, Workspace, crc64  # noqa: E402  (found by the line above)
+from millrace import Movie, Workspace, crc64, wait_for  # noqa: E402  (found by the line above)
 
 READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 FAILED = "millrace.movie.failed.v1"
@@ -88,12 +89,19 @@ def below_millrace(store):
     return sorted(set(found))
 
 
-def check_nothing_left(store):
-    """No journal, no part, no .millrace but the root's."""
-    left = [n for n in below_millrace(store)
+def left_behind(store):
+    return [n for n in below_millrace(store)
             if n.endswith((".part", ".journal"))
             or (n.endswith(".millrace") and n != ".millrace"
                 and not os.path.isdir(os.path.join(store, n, "old")))]
+
+
+def check_nothing_left(store):
+    """No journal, no part, no .millrace but the root's: a moment after a movie's event, in which
+    its journal goes."""
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: not left_behind(store), 10)
+    left = left_behind(store)
     assert not left, f"left behind: {left}"
 
 

@@ -9,8 +9,8 @@ import struct
 import sys
 import time
 
-from aftermath import FAILED, READY, check_events, check_file, check_nothing_left, dice, events, \
-    figures, how_many, make_movies, sha256, total
+from aftermath import FAILED, READY, check_events, check_file, dice, events, figures, \
+    how_many, left_behind, make_movies, sha256, total
 from chaosproxy import ChaosProxy
 from millrace import crc64, files_below, run, wait_for
 
@@ -103,11 +103,7 @@ def while_dead(work, change, vanishes):
 
 
 def is_clean(server):
-    try:
-        check_nothing_left(server.store)
-    except AssertionError:
-        return False
-    return True
+    return not left_behind(server.store)
 
 
 def test_changed_while_dead(work):

@@ -42,10 +42,10 @@ def check_all(work, server):
         assert sha256(event["data"]["path"]) == sha256(source), f"{source} is not as it was"
     stored = [n for n in files_below(server.store) if n.endswith(".dat")]
     assert len(stored) == len(names), f"{len(stored)} files of {len(names)} sources"
-    check_catalogue(server, ready)
     check_nothing_left(server.store)
-    left = os.listdir(os.path.join(server.store, ".millrace", "journal"))
-    assert not left, f"left behind: {left}"
+    wait_for(lambda: not os.listdir(os.path.join(server.store, ".millrace", "journal")),
+             what="no group is left behind")
+    check_catalogue(server, ready)
 
 
 def crash_at(step):
