@@ -15,6 +15,7 @@ endif()
 set(coverage_durable
   "(.*/)?proto/.*"
   "(.*/)?ingest-server/(berth|carry|catalogue|commit|discard|dossier|eventlog|failed_place|finish).*"
+  "(.*/)?ingest-server/(dirset|flotilla|skiff).*"
   "(.*/)?ingest-server/(idset|intake|landing|lane|lease|mend|movie|placement|recheck|recovery).*"
   "(.*/)?ingest-server/(reread|revisions|roster|salvage|seal|segments|slipway|stand|store|strip).*"
   "(.*/)?ingest-server/(takeover|unlogged|uring|write_pool).*"
