@@ -194,6 +194,8 @@ static bool prepare(struct mr_consign *c, struct mr_shipment *s, int64_t now_ns,
     }
     s->unreadable = false;
     *ret_code = mr_consign_write_open(c, s);
+    if (*ret_code == 0) /* a thousand folders that appear at once are no thousand transactions */
+        mr_consign_write_day(c, s, real_ns);
     return true;
 }
 

@@ -57,8 +57,9 @@ void mr_consign_use(struct mr_consign *c, struct mr_transfer *transfer);
 void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int64_t real_ns);
 /* Moves waiting movies into the transfer. now_ns: monotonic. */
 void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns);
-/* Between the two, verdicts are noted in the journal in one transaction. False: each by itself. */
-bool mr_consign_note(struct mr_consign *c) MR_MUST_USE;
+/* Between the two, what verdicts change in the journal is one transaction; most messages change
+ * nothing there, and then there is none. */
+void mr_consign_note(struct mr_consign *c);
 void mr_consign_noted(struct mr_consign *c);
 /* transfer's op; owner is a struct mr_shipment. */
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);

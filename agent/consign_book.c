@@ -48,16 +48,25 @@ int mr_consign_journal_said(struct mr_consign *c, int r, const struct mr_err *er
     return r;
 }
 
-bool mr_consign_note(struct mr_consign *c)
+void mr_consign_note(struct mr_consign *c)
+{
+    c->noting = true;
+}
+
+/* Before each change. Where it fails each is noted by itself, and says so. */
+static void join(struct mr_consign *c)
 {
     struct mr_err err = {0};
-    return mr_journal_begin(c->journal, &err) == 0; /* else each is noted by itself, and says so */
+    if (c->noting && !c->batch)
+        c->batch = mr_journal_begin(c->journal, &err) == 0;
 }
 
 void mr_consign_noted(struct mr_consign *c)
 {
     struct mr_err err = {0};
-    (void)mr_consign_journal_said(c, mr_journal_commit(c->journal, &err), &err);
+    if (c->batch)
+        (void)mr_consign_journal_said(c, mr_journal_commit(c->journal, &err), &err);
+    c->noting = c->batch = false;
 }
 
 int mr_consign_write_open(struct mr_consign *c, const struct mr_shipment *s)
@@ -76,6 +85,7 @@ void mr_consign_write_source(struct mr_consign *c, const struct mr_shipment *s)
     fill_record(c, s, MR_JOURNAL_OPEN);
     c->record.size = s->shipped.size;
     c->record.mtime_ns = s->shipped.mtime_ns;
+    join(c);
     int r = mr_journal_update(c->journal, &c->record, &err);
     if (r != -ENOENT)
         (void)mr_consign_journal_said(c, r, &err);
@@ -89,6 +99,7 @@ void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
     fill_record(c, s, state);
     snprintf(c->record.event, sizeof(c->record.event), "%s", event);
     snprintf(c->record.text, sizeof(c->record.text), "%s", text);
+    join(c);
     int r = mr_journal_update(c->journal, &c->record, &err);
     if (r == -ENOENT) { /* the server knew the content under an older id */
         err = (struct mr_err){0};
@@ -100,6 +111,7 @@ void mr_consign_write_end(struct mr_consign *c, const struct mr_shipment *s,
 void mr_consign_forget(struct mr_consign *c, const struct mr_shipment *s)
 {
     struct mr_err err = {0};
+    join(c);
     (void)mr_consign_journal_said(c, mr_journal_delete(c->journal, &s->id, s->revision, &err),
                                   &err);
 }

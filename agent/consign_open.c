@@ -98,6 +98,23 @@ static bool is_whole(const struct mr_shipment *s)
            mr_slab_count(&s->geometry, &extent) <= 1;
 }
 
+/* Of its topmost folder: the day on which the first file was seen in it. */
+static void day_of(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns, char *ret)
+{
+    char today[11], top[MR_PATH_MAX + 1];
+    size_t length = strcspn(s->path, "/");
+    snprintf(top, sizeof(top), "%.*s", s->path[length] == '/' ? (int)length : 0, s->path);
+    mr_clock_day(real_ns, "local", today);
+    if (mr_journal_day_of(c->journal, s->root, top, today, ret, NULL) < 0)
+        memcpy(ret, today, sizeof(today));
+}
+
+void mr_consign_write_day(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns)
+{
+    char day[MR_DAY_TEXT];
+    day_of(c, s, real_ns, day);
+}
+
 bool mr_consign_is_small(const struct mr_shipment *s)
 {
     return is_whole(s) && s->facts.size <= SMALL_BYTES;
@@ -106,7 +123,7 @@ bool mr_consign_is_small(const struct mr_shipment *s)
 void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,
                          struct mr_open *open)
 {
-    char today[11], day[32], top[MR_PATH_MAX + 1];
+    char day[MR_DAY_TEXT];
     *open = (struct mr_open){.movie = s->id,
                              .revision = s->revision,
                              .kind = s->view.kind == MR_KIND_FILE ? MR_KIND_FILE : MR_KIND_MOVIE,
@@ -123,11 +140,7 @@ void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int6
     open->whole = is_whole(s);
     if (open->whole)
         open->source_bytes_expected = s->facts.size;
-    size_t length = strcspn(s->path, "/");
-    snprintf(top, sizeof(top), "%.*s", s->path[length] == '/' ? (int)length : 0, s->path);
-    mr_clock_day(real_ns, "local", today);
-    if (mr_journal_day_of(c->journal, s->root, top, today, day, NULL) < 0)
-        memcpy(day, today, sizeof(today));
+    day_of(c, s, real_ns, day);
     snprintf(open->day, sizeof(open->day), "%.10s", day);
 }
 

@@ -16,7 +16,9 @@ struct mr_consign {
     struct mr_shipments all;
     struct mr_journal_movie record; /* scratch: large */
     struct mr_consign_counts counts;
-    size_t room_taken;      /* in small files */
+    size_t room_taken; /* in small files */
+    bool noting;       /* verdicts are taken in; what is written of them joins one transaction */
+    bool batch;        /* that is open */
     int64_t pause_until_ns; /* the journal could not be written: nothing new until then */
     bool journal_broken;    /* said so already */
     bool stopping;          /* nothing begins any more */
@@ -64,6 +66,8 @@ void mr_consign_supersede(struct mr_consign *c, const struct mr_journal_movie *m
 
 /* Puts an idle file in the line, where there is something to ship. */
 void mr_consign_line_up(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns);
+/* The day of its folder is in the journal, with what else is written there. */
+void mr_consign_write_day(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns);
 /* It is in the transfer now. */
 void mr_consign_board(struct mr_consign *c, struct mr_shipment *s);
 /* Given up until it changes; text is logged. */

@@ -335,11 +335,36 @@ int mr_journal_next_open(struct mr_journal *j, const char *root, struct mr_journ
 
 /* ---- days, and forgetting ---- */
 
+/* -ENOENT: it has none yet. */
+static int find_day(struct mr_journal *j, const char *root, const char *folder, char *ret,
+                    struct mr_err *err)
+{
+    sqlite3_stmt *s;
+    int code = get(j, GET_DAY, &s, err);
+    if (code != 0)
+        return code;
+    bind_name(s, 1, root);
+    bind_name(s, 2, folder);
+    int result = sqlite3_step(s);
+    if (result == SQLITE_DONE)
+        code = -ENOENT;
+    else if (result != SQLITE_ROW)
+        code = mr_journal_fail(j, result, err);
+    else if (!read_text(s, 0, ret, MR_DAY_TEXT))
+        code = bad_row(j, err);
+    put_back(s);
+    return code;
+}
+
+/* Asked for each file, and new for each folder: so it is looked for first, which needs no lock. */
 int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder, const char *today,
                       char *ret, struct mr_err *err)
 {
     sqlite3_stmt *s;
-    int code = get(j, ADD_DAY, &s, err);
+    int code = find_day(j, root, folder, ret, err);
+    if (code != -ENOENT)
+        return code;
+    code = get(j, ADD_DAY, &s, err);
     if (code != 0)
         return code;
     bind_name(s, 1, root);
@@ -347,18 +372,8 @@ int mr_journal_day_of(struct mr_journal *j, const char *root, const char *folder
     (void)sqlite3_bind_text(s, 3, today, -1, SQLITE_TRANSIENT);
     code = mr_journal_run(j, s, err);
     if (code == 0)
-        code = get(j, GET_DAY, &s, err);
-    if (code != 0)
-        return code;
-    bind_name(s, 1, root);
-    bind_name(s, 2, folder);
-    int result = sqlite3_step(s);
-    if (result != SQLITE_ROW)
-        code = mr_journal_fail(j, result, err);
-    else if (!read_text(s, 0, ret, MR_DAY_TEXT))
-        code = bad_row(j, err);
-    put_back(s);
-    return code;
+        code = find_day(j, root, folder, ret, err);
+    return code == -ENOENT ? bad_row(j, err) : code;
 }
 
 int mr_journal_expire(struct mr_journal *j, int64_t before_real_ns, uint64_t *ret,

@@ -299,7 +299,8 @@ static void take_reports(struct mr_tail *t, int64_t now_ns)
             mr_consign_noted(t->consign);
             noting = false;
         } else if (!noting && r.kind == MR_REPORT_MESSAGE) {
-            noting = mr_consign_note(t->consign);
+            mr_consign_note(t->consign);
+            noting = true;
         }
         take_report(t, &r, now_ns);
     }
