@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/tally.h"
 #include "berth_answer.h"
+#include "berth_line.h"
 #include "dossier.h"
 #include "recheck.h"
 #include "roster.h"
@@ -31,8 +32,9 @@ struct mr_berth {
     const struct mr_store *store;
     struct mr_catalogue *catalogue;
     struct mr_berth_queues queues;
-    struct mr_roster doubts; /* of an earlier life: their slabs are read back first */
-    struct mr_roster strays; /* let go of: where a push does not come back, it is discarded */
+    struct mr_berth_line *line; /* OPENs taken from the queue */
+    struct mr_roster doubts;    /* of an earlier life: their slabs are read back first */
+    struct mr_roster strays;    /* let go of: where a push does not come back, it is discarded */
 };
 
 int mr_berth_new(const struct mr_store *store, struct mr_catalogue *catalogue,
@@ -50,6 +52,7 @@ void mr_berth_free(struct mr_berth *b)
 {
     if (b == NULL)
         return;
+    mr_berth_line_free(&b->line);
     mr_roster_fini(&b->doubts);
     mr_roster_fini(&b->strays);
     free(b);
@@ -494,34 +497,50 @@ static void foresee(struct mr_berth *b, const struct mr_berth_job *jobs, size_t 
     (void)r;
 }
 
-static int take_jobs(struct mr_berth *b, int wait_ms, struct mr_berth_job *jobs, size_t *ret_count)
+static void do_one(struct mr_berth *b, struct mr_berth_job *job)
 {
-    int r = mr_queue_pop(b->queues.jobs, wait_ms, &jobs[0]);
-    size_t count = r == 0;
-    while (r == 0 && count < JOBS && mr_queue_pop(b->queues.jobs, 0, &jobs[count]) == 0)
-        count++;
-    *ret_count = count;
+    mr_berth_do(b, job);
+    mr_tally_item(0);
+}
+
+/* All that is in the queue: OPENs get in line, the rest is done at once; an OPEN of the same movie
+ * comes after it in the queue, or was answered before. */
+static int take_jobs(struct mr_berth *b, int wait_ms)
+{
+    struct mr_berth_job job;
+    int r, taken = 0;
+    while ((r = mr_queue_pop(b->queues.jobs, taken++ > 0 ? 0 : wait_ms, &job)) == 0)
+        if (job.kind != MR_BERTH_OPEN || mr_berth_line_add(&b->line, &job) < 0)
+            do_one(b, &job);
     return r;
+}
+
+/* Small ones many at a time; an ordinary one takes long, then it is seen who has come. */
+static void serve(struct mr_berth *b)
+{
+    struct mr_berth_job jobs[JOBS];
+    size_t count = 0;
+    bool small = true;
+    while (small && count < JOBS && mr_berth_line_take(&b->line, &jobs[count]))
+        small = mr_skiff_fits(b->store, jobs[count++].open);
+    if (count > 1)
+        foresee(b, jobs, count);
+    for (size_t i = 0; i < count; i++)
+        do_one(b, &jobs[i]);
 }
 
 static void run(void *stage)
 {
     struct mr_berth *b = stage;
-    struct mr_berth_job jobs[JOBS];
-    size_t count;
     struct mr_ulid id;
     for (;;) {
         int wait_ms = mr_roster_wait_ms(&b->strays, mr_clock_monotonic_ns());
-        int r = take_jobs(b, wait_ms, jobs, &count);
-        if (r == -EPIPE)
+        int r = take_jobs(b, b->line != NULL ? 0 : wait_ms);
+        if (r == -EPIPE && b->line == NULL)
             return;
-        if (count > 1)
-            foresee(b, jobs, count);
-        for (size_t i = 0; i < count; i++) {
-            mr_berth_do(b, &jobs[i]);
-            mr_tally_item(0);
-        }
-        if (r < 0 && mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
+        if (b->line != NULL)
+            serve(b);
+        else if (mr_roster_take_due(&b->strays, mr_clock_monotonic_ns(), &id))
             discard_stray(b, &id);
     }
 }
