@@ -210,19 +210,28 @@ static int sync_journal(const struct mr_store *store, const char *journal)
     return fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
 }
 
-/* A member's own journal; none where its bytes are lost, for nobody was told of them. */
+/* A journal of its own, durable but for its name. d: what lines say; NULL: it is read. -EBADF: its
+ * bytes cannot be made durable. */
+static int make_journal(const struct mr_store *store, const char *journal,
+                        const struct lines *lines, const struct mr_dossier *d)
+{
+    struct mr_dossier read = {0};
+    int r = write_file(store->journal_fd, journal, O_TRUNC, lines);
+    if (r == 0 && d == NULL)
+        r = mr_dossier_read(store->journal_fd, journal, &read, NULL);
+    if (r == 0)
+        r = catch_up(store, d == NULL ? &read : d);
+    mr_dossier_fini(&read);
+    return r < 0 ? r : sync_journal(store, journal);
+}
+
+/* None where its bytes are lost, for nobody was told of them. */
 static int set_free(const struct mr_store *store, const struct member *m)
 {
-    struct mr_dossier d = {0};
-    int r = write_file(store->journal_fd, m->journal, O_TRUNC, &m->lines);
-    if (r == 0)
-        r = mr_dossier_read(store->journal_fd, m->journal, &d, NULL);
-    if (r == 0)
-        r = catch_up(store, &d);
-    mr_dossier_fini(&d);
+    int r = make_journal(store, m->journal, &m->lines, NULL);
     if (r == -EBADF)
-        return unlinkat(store->journal_fd, m->journal, 0) < 0 ? -errno : 0;
-    return r < 0 ? r : sync_journal(store, m->journal);
+        r = unlinkat(store->journal_fd, m->journal, 0) < 0 ? -errno : 0;
+    return r;
 }
 
 int mr_flotilla_dissolve(const struct mr_store *store, const char *name, struct mr_err *err)
@@ -252,11 +261,7 @@ int mr_flotilla_leave(const struct mr_store *store, const struct mr_dossier *d, 
     mr_dossier_name(&d->open.movie, d->generation, "journal", journal);
     int r = add_member(&l, NULL, d);
     if (r == 0)
-        r = write_file(store->journal_fd, journal, O_TRUNC, &l);
-    if (r == 0)
-        r = catch_up(store, d);
-    if (r == 0)
-        r = sync_journal(store, journal);
+        r = make_journal(store, journal, &l, d);
     if (r == 0)
         r = mr_fs_sync_dir(store->journal_fd);
     return r < 0 ? mr_err_errno(err, r, "journal %s", journal) : 0;
