@@ -3,9 +3,12 @@
 import os
 import shutil
 import statistics
+import time
 
 import bench_rig
 from bench_report import Beside
+
+PIECES = 32
 
 
 class Cameras:
@@ -28,36 +31,46 @@ class Cameras:
         return self.rig.work.agent(self.server, {"memory": {"pool": "64MiB"}},
                                    name=f"cam{self.count}-{i}", watches=[watch])
 
-    def progress(self):
-        """Durable slabs of each movie in flight, as long as all of them are."""
-        movies = (self.server.status() or {}).get("movies", [])
-        return [m["durable_slabs"] for m in movies] if len(movies) == self.count else None
-
-    def round(self, source, number):
-        """A link to the source appears in each folder. The rate of all, GB/s, and the spread of
-        what each had on disk when all were under way for the last time, in percent of the mean;
-        None: they were too short."""
+    def appear(self, sources, number):
+        """Links to the sources appear in each folder, all at the same moment: when that was, and
+        the events of their being committed."""
         last = self.server.status()["last_event"]
-        staged = os.path.join(self.top, "staged")
         for i in range(self.count):
-            os.link(source, staged)
-            os.rename(staged, os.path.join(self.folder(i), f"file{number}.raw"))
-
-        shares = None
+            staged = os.path.join(self.top, f"staged{i}")
+            os.makedirs(staged)
+            for n, source in enumerate(sources):
+                os.link(source, os.path.join(staged, f"file{n}.raw"))
+        began = time.time()
+        for i in range(self.count):
+            os.rename(os.path.join(self.top, f"staged{i}"),
+                      os.path.join(self.folder(i), f"round{number}"))
 
         def arrived():
-            nonlocal shares
-            shares = self.progress() or shares
             ready = [e["data"] for e in self.server.logged(last + 1)
                      if e["type"] == "millrace.file.ready.v1"]
-            return ready if len(ready) == self.count else None
-        data = bench_rig.millrace.wait_for(arrived, timeout=300, what="all files are ready")
+            return ready if len(ready) == self.count * len(sources) else None
+        return began, bench_rig.millrace.wait_for(arrived, timeout=300, what="all files are ready")
+
+    def total(self, source, number):
+        """One file for each agent: the rate of all, GB/s."""
+        _, data = self.appear([source], number)
         began, ended = zip(*(bench_rig.course(d) for d in data))
         self.check(source, data)
-        rate = os.path.getsize(source) * self.count / (max(ended) - min(began)) / 1e9
-        if not shares or sum(shares) < 8 * self.count:  # a slab is then more than a tenth
-            return rate, None
-        return rate, (max(shares) - min(shares)) / statistics.mean(shares) * 100
+        return os.path.getsize(source) * self.count / (max(ended) - min(began)) / 1e9
+
+    def spread(self, pieces, number):
+        """Many files for each agent, one as long as the other: what each had committed when the
+        first had all of its own, until when all were active. Most less least, in percent of the
+        mean."""
+        _, data = self.appear(pieces, number)
+        ended = {}
+        for d in data:
+            ended.setdefault(d["agent"], []).append(bench_rig.parse_time(d["committed"]))
+        first = min(max(times) for times in ended.values())
+        shares = [sum(t <= first for t in times) for times in ended.values()]
+        for d in data:
+            os.unlink(d["path"])
+        return (max(shares) - min(shares)) / statistics.mean(shares) * 100
 
     def check(self, source, data):
         self.rig.check_same(source, data[0]["path"])
@@ -75,26 +88,40 @@ class Cameras:
         shutil.rmtree(self.top)
 
 
+def cut(rig, source):
+    """PIECES files that are the source together; each with bytes of its own."""
+    size, paths = os.path.getsize(source) // PIECES, []
+    with open(source, "rb") as f:
+        for n in range(PIECES):
+            paths.append(os.path.join(rig.memory, f"piece{n}.raw"))
+            with open(paths[-1], "wb") as piece:
+                piece.write(f.read(size))
+    return paths
+
+
 def measure(rig, count, source):
     totals, spreads = [], []
+    pieces = cut(rig, source) if count > 1 else []
     with rig.server(f"cameras{count}") as server:
         cameras = Cameras(rig, server, count)
         for number in range(rig.sizes["rounds"]):
-            total, spread = cameras.round(source, number)
-            totals.append(total)
-            spreads += [] if spread is None else [spread]
+            totals.append(cameras.total(source, f"{number}"))
+            if pieces:
+                spreads.append(cameras.spread(pieces, f"{number}-pieces"))
         table = rig.table_of(server)
         rig.note_peak("cameras", "server", table.most_mib, bench_rig.parse_mib(rig.options.pool))
         rig.book.keep_stages(f"cameras, {count}", None, table)
         cameras.close()
+    for path in pieces:
+        os.unlink(path)
     return totals, spreads, table.most_mib
 
 
 def cameras(rig):
     total = rig.sizes["cameras_bytes"]
     rig.book.titles["cameras"] = (
-        f"agents at once, {total / 1e9:.2f} GB in all; shares: what each had on disk when all were "
-        "under way for the last time, most less least of the mean")
+        f"agents at once, {total / 1e9:.2f} GB in all; shares: the same bytes in {PIECES} files "
+        "each, what each agent had committed when the first had all, most less least of the mean")
     alone, memory = None, None
     for count in rig.sizes["cameras"]:
         source = rig.source("camera.raw", total // count)
@@ -106,6 +133,6 @@ def cameras(rig):
         rig.book.add("cameras", f"{count} agents, all", "GB/s", totals, beside=beside)
         if count > 1:
             rig.book.add("cameras", f"{count} agents, spread of their shares", "%", spreads,
-                         at_most=10, absent=None if spreads else "files too short to tell")
+                         at_most=10)
         rig.book.add("cameras", f"{count} agents, server's most memory", "MiB", [most],
                      at_most=None if most is memory else memory * 1.05)

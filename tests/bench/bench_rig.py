@@ -69,7 +69,7 @@ class Rig:
         self.options, self.sizes, self.work, self.book = options, sizes, work, book
         self.memory = os.path.join(options.source, f"millrace-bench-{os.getpid()}")
         os.makedirs(self.memory)
-        self.peaks, self.ship_count = [], 0
+        self.peaks, self.ship_count, self.put_away_count = [], 0, 0
 
     def close(self):
         shutil.rmtree(self.memory, ignore_errors=True)
@@ -162,6 +162,12 @@ class Rig:
 
     def note_peak(self, item, side, mib, pool_mib):
         self.peaks.append(Peak(item, side, mib, pool_mib))
+
+    def put_away(self, path):
+        """Removed when the bench ends: what is deleted between two rounds makes the next one slow,
+        for ext4 passes over the inodes that it gave out last."""
+        self.put_away_count += 1
+        os.rename(path, os.path.join(self.work.folder("put-away"), str(self.put_away_count)))
 
     # ---- is it what was sent? ----
 

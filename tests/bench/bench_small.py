@@ -42,7 +42,7 @@ def rsync(rig, source, count, *words):
     if not words:
         bench_rig.sync_tree(target)
     rate = count / (time.monotonic() - began)
-    shutil.rmtree(target)
+    rig.put_away(target)
     return rate
 
 
@@ -50,7 +50,7 @@ def pushed(rig, server, source, count):
     done = rig.ship("small", server, source, count=count)
     stored = os.path.join(server.store, f"bench{rig.ship_count}")
     check_tree(rig, source, os.path.join(stored, os.path.basename(source)))
-    shutil.rmtree(stored)
+    rig.put_away(stored)
     return count / done.wall
 
 
@@ -68,7 +68,7 @@ def appeared(rig, server, agent_folder, source, count):
     rate = count / (time.monotonic() - began)
     stored = os.path.join(server.store, "small-camera", os.path.basename(source))
     check_tree(rig, moved, stored)
-    shutil.rmtree(stored)
+    rig.put_away(stored)
     os.rename(moved, source)
     return rate
 
