@@ -211,8 +211,9 @@ static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_bert
     if (generation == 0)
         return -ENOENT;
     mr_dossier_name(&open->movie, generation, "journal", name);
-    if (mr_roster_has(&b->doubts, &open->movie))
-        mr_dossier_forget_cached(b->store->journal_fd, name);
+    /* what it was left with may not have been synced, and a syncfs may have failed since: then it
+     * is in memory only, and the next sync would not tell */
+    mr_dossier_forget_cached(b->store->journal_fd, name);
     r = mr_dossier_read(b->store->journal_fd, name, &d, err);
     if (r == -ENODATA) {
         unlinkat(b->store->journal_fd, name, 0);
