@@ -17,24 +17,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Counts and errnos may be set while threads of the program run; what is called may not. */
 static struct {
-    int fail_fsync, fail_fdatasync;     /* the nth from now fails with EIO; 0: none */
-    int fail_rewrite;                   /* likewise: opening what is there, to write to it alone */
-    int fdatasyncs;                     /* seen */
-    void (*after_fdatasync)(void *ctx); /* once */
-    void (*before_rename)(void *ctx);   /* likewise, of renameat2 */
+    _Atomic int fail_fsync, fail_fdatasync; /* the nth from now fails with EIO; 0: none */
+    _Atomic int fail_rewrite;               /* likewise: opening what is there, to write alone */
+    _Atomic int fdatasyncs;                 /* seen */
+    void (*after_fdatasync)(void *ctx);     /* once */
+    void (*before_rename)(void *ctx);       /* likewise, of renameat2 */
     void *ctx;
-    _Atomic int no_room;    /* errno of every write to a file, behind room_bytes more; 0: none */
-    size_t room_bytes;      /* that still fit */
-    int no_journals;        /* errno of every opening of a journal to be read; 0: none */
-    int no_files;           /* errno of every attempt to make a file; 0: none */
-    int no_exchange;        /* errno of every RENAME_EXCHANGE; 0: none */
-    int no_noreplace;       /* likewise of RENAME_NOREPLACE */
-    _Atomic int no_unlinks; /* errno of every unlink of what is there; 0: none */
+    _Atomic int no_room;       /* errno of every write to a file, behind room_bytes more; 0: none */
+    _Atomic size_t room_bytes; /* that still fit */
+    _Atomic int no_journals;   /* errno of every opening of a journal to be read; 0: none */
+    _Atomic int no_files;      /* errno of every attempt to make a file; 0: none */
+    _Atomic int no_exchange;   /* errno of every RENAME_EXCHANGE; 0: none */
+    _Atomic int no_noreplace;  /* likewise of RENAME_NOREPLACE */
+    _Atomic int no_unlinks;    /* errno of every unlink of what is there; 0: none */
     _Atomic unsigned unlinks_failed; /* by that */
 } sick_disk;
 
-static int sick_disk_result(long number, int fd, int *fail)
+static int sick_disk_result(long number, int fd, _Atomic int *fail)
 {
     if (*fail > 0 && --*fail == 0) {
         errno = EIO;
