@@ -161,10 +161,13 @@ static int carry_over(struct mr_berth *b, struct mr_dossier *d, uint32_t generat
     return r;
 }
 
-/* Its journal could not be removed behind its commit; its agent wants a later revision by now. */
-static bool is_recorded(const struct mr_berth *b, const struct mr_dossier *d)
+/* Its journal could not be removed behind its commit; its agent wants a later revision by now. One
+ * that wants this one may have asked before it was recorded: it hears of it when it asks again. */
+static bool is_left_over(const struct mr_berth *b, const struct mr_dossier *d,
+                         const struct mr_open *open)
 {
-    return mr_catalogue_find_revision(b->catalogue, &d->open.movie, d->open.revision) != NULL;
+    return d->is_sealed && d->open.revision != open->revision &&
+           mr_catalogue_find_revision(b->catalogue, &d->open.movie, d->open.revision) != NULL;
 }
 
 /* Takes what d owns. next: a generation that is free. */
@@ -173,7 +176,7 @@ static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr
 {
     struct mr_movie *movie;
     int r = 0;
-    if (d->is_sealed && is_recorded(b, d)) { /* what is left of it, the next start removes */
+    if (is_left_over(b, d, open)) { /* the next start removes it */
         r = -ENOENT;
     } else if (d->is_sealed) { /* seal has it, and does not let go before it is committed */
         r = mr_err_set(err, -EBUSY, "%s is being committed", open->path);
@@ -406,9 +409,11 @@ static void release(struct mr_berth *b, const struct mr_berth_job *job)
                     : mr_fs_sync_dir(m->part_dir_fd); /* for good, before its journal */
         if (r == 0 && unlinkat(b->store->journal_fd, m->journal_name, 0) < 0)
             r = -errno;
-        if (r < 0 && mr_berth_doubt(b, &m->id) == 0) /* nothing of it is told as durable unread */
+        if (r < 0)
             mr_error(STAGE, "%s is not to be trusted and cannot be removed: %s", m->part_name,
                      mr_err_name(r));
+        /* nothing of it is told as durable unread; nor of an older generation that would not go */
+        doubt(b, &m->id);
     }
     look_after(b, &job->movie->id);
     mr_movie_release(job->movie);
