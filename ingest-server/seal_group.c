@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct group {
     struct work *works[BATCH];
@@ -135,6 +136,14 @@ static void tidy(const struct mr_seal *s, const struct group *g)
     }
 }
 
+/* A journal of its own, since its group was dissolved; none where its bytes could not be synced. */
+static bool has_journal(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    char name[64];
+    mr_dossier_name(&d->open.movie, d->generation, "journal", name);
+    return faccessat(s->commit->store->journal_fd, name, F_OK, 0) == 0;
+}
+
 /* From where the group file is durable: there is no way back but the ordinary one. */
 static void finish(struct mr_seal *s, struct group *g)
 {
@@ -151,8 +160,11 @@ static void finish(struct mr_seal *s, struct group *g)
     for (size_t i = 0; i < g->count; i++) {
         struct work *w = g->works[i];
         w->placed = r == 0;
+        bool lost = r < 0 && !taken && !has_journal(s, w->d);
         struct mr_err why = err;
-        if (taken)
+        if (lost)
+            mr_err_set(&why, -EIO, "%s could not be synced", w->d->open.path);
+        if (taken || lost)
             mr_seal_begin_again(s, w, &why);
         else if (r < 0)
             mr_seal_place(s, w);
