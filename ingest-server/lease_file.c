@@ -155,10 +155,12 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     struct reading *r = ctx;
     (void)bytes;
     (void)offset;
+    bool good;
     if (strncmp(text, "LEASE ", 6) == 0 && !r->holder)
-        r->holder = parse_holder(text, r->file);
-    else if (strncmp(text, "EPOCH ", 6) != 0 || !parse_epoch(text, &r->file->epochs))
-        r->strange = true;
+        good = r->holder = parse_holder(text, r->file);
+    else
+        good = strncmp(text, "EPOCH ", 6) == 0 && parse_epoch(text, &r->file->epochs);
+    r->strange |= !good;
     return 0;
 }
 
