@@ -160,7 +160,7 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
     for (size_t i = 0; i < count; i++)
         if (works[i].placed) {
             answer_recorded(s, &works[i], sequences[n++]);
-            works[i].placed = false;
+            works[i].placed = works[i].stuck = false;
             let_go(s, &works[i]);
         }
 }
@@ -227,13 +227,19 @@ static void retry_stuck(struct mr_seal *s)
     s->stuck_count -= count;
     s->stuck_ns = mr_clock_monotonic_ns();
     memmove(s->stuck, s->stuck + count, s->stuck_count * sizeof(*works));
+    s->batch = works;
+    s->batch_count = count;
     for (size_t i = 0; i < count; i++)
-        if (works[i].placed)
-            works[i].stuck = false;
-        else if (works[i].undo != UNDO_NOTHING)
-            mr_seal_undo(s, &works[i]);
+        works[i].stuck = !works[i].placed;
+    for (size_t i = 0; i < count; i++) {
+        struct work *w = &works[i];
+        if (!w->stuck || w->placed)
+            continue;
+        if (w->undo != UNDO_NOTHING)
+            mr_seal_undo(s, w);
         else
-            mr_seal_place(s, &works[i]);
+            mr_seal_place(s, w);
+    }
     finish(s, works, count);
 }
 
@@ -270,8 +276,8 @@ static void run(void *stage)
     struct work works[BATCH];
     struct mr_seal_job job;
     int r = 0;
-    s->batch = works;
     while (r != -EPIPE && !s->dead) {
+        s->batch = works;
         s->batch_count = 0;
         mr_revisions_expire(s->commit, &s->expired_ns);
         r = mr_queue_pop(s->jobs, RETRY_MS, &job);
@@ -284,7 +290,7 @@ static void run(void *stage)
             }
             works[s->batch_count] = (struct work){.job = job};
             mr_seal_prepare(s, &works[s->batch_count]);
-            s->batch_count++; /* a movie is no sibling of its own */
+            s->batch_count++;
         }
         finish(s, works, s->batch_count);
         if (!s->dead && s->unlogged.count > 0)

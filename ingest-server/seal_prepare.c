@@ -119,10 +119,19 @@ static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d
 {
     for (size_t i = 0; i < s->batch_count; i++) {
         const struct work *w = &s->batch[i];
-        if ((w->placed || w->boarded) && is_same_source(w->d, d))
+        if ((w->placed || w->boarded) && w->d != d && is_same_source(w->d, d))
             return true;
     }
     return false;
+}
+
+/* Or one whose turn to be recorded was not yet, for want of room? */
+static bool sibling_is_unrecorded(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    for (size_t i = 0; i < s->stuck_count; i++)
+        if (s->stuck[i].placed && is_same_source(s->stuck[i].d, d))
+            return true;
+    return sibling_in_batch(s, d);
 }
 
 static bool waits_for_its_name(const struct work *w, const struct mr_dossier *d)
@@ -141,11 +150,21 @@ static bool sibling_is_stuck(const struct mr_seal *s, const struct mr_dossier *d
     return found;
 }
 
-/* The same content of the same source, stored and unchanged: no second copy, no new event, and 0;
- * -ENOENT: it is new. */
-static int answer_known(struct mr_seal *s, struct work *w, struct mr_err *err)
+/* What one of the batch put into the store is not in the catalogue yet. */
+static void record_sibling(struct mr_seal *s, const struct mr_dossier *d)
 {
-    const struct mr_dossier *d = w->d;
+    if (!sibling_in_batch(s, d))
+        return;
+    mr_seal_group(s, s->batch, s->batch_count);
+    if (!s->dead)
+        mr_seal_record(s, s->batch, s->batch_count);
+}
+
+/* The same content of the same source, stored and unchanged. *ret is valid until the catalogue
+ * changes; -ENOENT: it is new. */
+static int find_known(const struct mr_seal *s, const struct mr_dossier *d,
+                      const struct mr_catalogue_entry **ret, struct mr_err *err)
+{
     const struct mr_catalogue_content what = {
         .agent = d->agent,
         .source = d->open.path,
@@ -156,13 +175,20 @@ static int answer_known(struct mr_seal *s, struct work *w, struct mr_err *err)
         .digest_file = d->sealed.digest_file,
         .digest_pixels = d->sealed.digest_pixels,
     };
+    int r = mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what, ret);
+    if (r < 0 && r != -ENOENT)
+        mr_err_errno(err, r, "%s: what the store has of it", d->path);
+    return r;
+}
+
+/* No second copy, no new event, and 0; -ENOENT: it is new. */
+static int answer_known(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    const struct mr_dossier *d = w->d;
     const struct mr_catalogue_entry *entry;
-    int r =
-        mr_catalogue_find_content(s->commit->catalogue, s->commit->store->root_fd, &what, &entry);
-    if (r == -ENOENT)
-        return r;
+    int r = find_known(s, d, &entry, err);
     if (r < 0)
-        return mr_err_errno(err, r, "%s: what the store has of it", d->path);
+        return r;
     discard(s, w);
     free(w->message);
     w->message =
@@ -209,11 +235,7 @@ static int seal_finished(struct mr_seal *s, struct work *w, const char *left_out
                          struct mr_err *err)
 {
     const struct mr_end *end = w->job.end;
-    if (sibling_in_batch(s, w->d)) { /* what it put into the store is not in the catalogue yet */
-        mr_seal_group(s, s->batch, s->batch_count);
-        if (!s->dead)
-            mr_seal_record(s, s->batch, s->batch_count);
-    }
+    record_sibling(s, w->d);
     if (sibling_is_stuck(s, w->d)) /* it may be the same content, and then this one is known */
         return mr_err_set(err, -EBUSY, "%s: an earlier one of it is being committed",
                           w->d->open.path);
@@ -335,10 +357,34 @@ void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
         mr_seal_hold(w, err);
 }
 
+/* Sealed by an earlier server, which told nobody; its source may have been offered anew since, by
+ * an agent that does not know it any more, and be stored. 0: then it goes. -ENOENT: it does not. */
+static int withdraw_known(struct mr_seal *s, struct work *w, struct mr_err *err)
+{
+    const struct mr_catalogue_entry *entry;
+    if (w->d->sealed.failed)
+        return -ENOENT;
+    record_sibling(s, w->d);
+    int r = sibling_is_unrecorded(s, w->d)
+                ? mr_err_set(err, -EBUSY, "%s: another one of it is being recorded", w->d->path)
+                : find_known(s, w->d, &entry, err);
+    if (r < 0)
+        return r;
+    mr_info(STAGE, "%s of %s was sealed as %s and is in the store as %s: not kept twice",
+            w->d->open.path, w->d->agent, w->d->sealed.path, entry->path);
+    w->undo = UNDO_TAKE_BACK;
+    mr_seal_undo(s, w);
+    return 0;
+}
+
 void mr_seal_place(struct mr_seal *s, struct work *w)
 {
     struct mr_err err = {0};
-    int r = mr_commit_place(s->commit, w->d, &err);
+    int r = w->job.kind == MR_SEAL_RECOVERED ? withdraw_known(s, w, &err) : -ENOENT;
+    if (r == 0)
+        return;
+    if (r == -ENOENT)
+        r = mr_commit_place(s->commit, w->d, &err);
     if (r == -EXDEV && w->d->sealed.failed) {
         r = mr_failed_place(s->commit->store, w->d, true, &err);
         char *event = NULL;

@@ -128,6 +128,63 @@ START_TEST(sealed_movie_is_read_back_before_it_is_announced)
 }
 END_TEST
 
+static bool has_journal(const struct rig *rig, const struct mr_open *open)
+{
+    char name[128], id[MR_ULID_TEXT];
+    snprintf(name, sizeof(name), ".millrace/journal/%s.g1.journal", mr_ulid_text(&open->movie, id));
+    return rig_has(rig, name);
+}
+
+/* Its agent lost its journal, and offered the source again while the first was read back. */
+START_TEST(source_stored_meanwhile_is_not_kept_twice)
+{
+    for (int placed = 0; placed <= 1; placed++) {
+        struct rig rig;
+        struct shipment s;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log"), same = rig_file("a.log");
+        leave_sealed(&rig, &open, 5000, 1, placed);
+        struct mr_seal_job job = recovered(&rig);
+        ship(&rig, &same, 5000, 1, &s);
+        struct mr_message *m = seal_one(&rig, &s);
+        ck_assert_int_eq(m->type, MR_COMMITTED);
+        ck_assert(!m->committed.known);
+        ck_assert(ends_with(m->committed.path, placed ? "/k3/a_dup2.log" : "/k3/a.log"));
+        free(m);
+        run_unanswered(&rig, &job);
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1);
+        ck_assert_int_eq(rig_has(&rig, "k3/a.log"), !placed);
+        ck_assert_int_eq(rig_has(&rig, "k3/a_dup2.log"), placed);
+        ck_assert(!has_journal(&rig, &open));
+        ck_assert(!rig_has(&rig, "k3/.millrace"));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
+START_TEST(source_sealed_twice_is_kept_once)
+{
+    for (unsigned other = 0; other <= 1; other++) { /* other content is no copy */
+        struct rig rig;
+        struct mr_message *none[2];
+        struct mr_seal_counts counts;
+        rig_make(&rig);
+        struct mr_open open = rig_file("a.log"), again = rig_file("a.log");
+        leave_sealed(&rig, &open, 5000, 1, false);
+        leave_sealed(&rig, &again, 5000, 1 + other, false);
+        struct mr_seal_job jobs[2] = {recovered(&rig)};
+        ck_assert_int_eq(mr_queue_pop(rig.seal_jobs, 0, &jobs[1]), 0);
+        run(&rig, jobs, 2, none, &counts);
+        ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 1 + other);
+        ck_assert(rig_has(&rig, "k3/a.log"));
+        ck_assert_int_eq(rig_has(&rig, "k3/a_dup2.log"), (int)other);
+        ck_assert(!has_journal(&rig, &open));
+        ck_assert(!has_journal(&rig, &again));
+        rig_end(&rig);
+    }
+}
+END_TEST
+
 static void never_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state state)
 {
     (void)ctx;
@@ -389,6 +446,7 @@ END_TEST
 
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
+         T(source_stored_meanwhile_is_not_kept_twice), T(source_sealed_twice_is_kept_once),
          T(announced_movie_does_not_keep_its_parts_name),
          T(revision_that_does_not_read_back_leaves_the_one_before),
          T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
