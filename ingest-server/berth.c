@@ -130,9 +130,10 @@ static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier
 }
 
 /* Takes movie, also on failure. */
-static int resumed(struct mr_berth_answer *answer, struct mr_movie *movie,
+static int resumed(const struct mr_berth *b, struct mr_berth_answer *answer, struct mr_movie *movie,
                    const struct mr_dossier *d)
 {
+    mr_lease_prove(b->store->lease); /* who takes the store over later has what is told here */
     int r = durable_ranges(d, &answer->durable, &answer->durable_count);
     if (r < 0) {
         mr_movie_release(movie);
@@ -194,7 +195,7 @@ static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr
     if (r == 0 && mr_roster_has(&b->doubts, &open->movie))
         return recheck(b, movie, d, 0);
     if (r == 0)
-        r = resumed(answer, movie, d);
+        r = resumed(b, answer, movie, d);
     mr_dossier_fini(d);
     return r;
 }
@@ -452,7 +453,7 @@ static void rechecked(struct mr_berth *b, struct mr_recheck_job *job)
         mr_slipway_remove(b->store, &movie->id, movie->generation, job->dossier->path);
     if (r == 0) {
         job->movie = NULL; /* taken */
-        r = resumed(&answer, movie, job->dossier);
+        r = resumed(b, &answer, movie, job->dossier);
     }
     if (r == 0)
         mr_roster_take(&b->doubts, &answer.id);

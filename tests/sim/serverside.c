@@ -28,14 +28,14 @@ static void check_verdict(struct serverside *s, const struct mr_message *m)
 }
 
 /* It may have stood still for longer than its lease, by the disk or a SIGSTOP, and not be aware of
- * it yet: then it can commit nothing. */
+ * it yet: then it can commit nothing. Whoever replaced it may be gone again. */
 static bool may_be_fenced(const struct serverside *s)
 {
     const struct world *w = s->world;
     bool alone = true;
     for (size_t i = 0; i < w->server_count; i++)
         alone &= w->servers[i] == s || !w->servers[i]->up;
-    return !alone;
+    return !alone || (w->server_count > 1 && oracle_is_replaced(w, s->number, s->life));
 }
 
 static void check_message(struct serverside *s, const struct cable *to, const struct mr_message *m)
