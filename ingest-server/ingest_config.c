@@ -268,7 +268,8 @@ static int plan_ports(const struct mr_config_places *places, const struct mr_ing
 /* ---- memory ---- */
 
 /* pool >= lanes x (buffers x BUFFER_BYTES + credit in whole slabs): half to write from, half to
- * arrive. */
+ * arrive. Of the latter an eighth is left to the heap that libzmq takes messages from: with many
+ * agents it has holes. */
 static int plan_memory(const struct mr_config_places *places, const struct mr_ingest_config *c,
                        struct mr_ingest_plan *p, struct mr_err *err)
 {
@@ -289,7 +290,7 @@ static int plan_memory(const struct mr_config_places *places, const struct mr_in
     p->lanes = (uint16_t)lanes;
     p->buffer_bytes = BUFFER_BYTES;
     p->lane_buffers = (uint32_t)(of_lane - of_lane / 2);
-    p->lane_budget = of_lane / 2 * MR_SLAB_COST_MAX;
+    p->lane_budget = (of_lane / 2 - of_lane / 16) * MR_SLAB_COST_MAX;
     p->pool_used = lanes * (p->lane_buffers * BUFFER_BYTES + p->lane_budget);
     return 0;
 }
