@@ -176,18 +176,6 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     return add_text(&m->lines, record, bytes - front - 1);
 }
 
-/* One that goes its own way already may have been given another name since. What an earlier life
- * could not sync, or did not come to sync, may lie in memory, and there alone: the one is forgotten
- * here, the other synced before the group goes. */
-static bool has_left(const struct mr_store *store, const char *journal)
-{
-    struct mr_dossier d = {0};
-    mr_dossier_forget_cached(store->journal_fd, journal);
-    bool left = mr_dossier_read(store->journal_fd, journal, &d, NULL) == 0 && d.is_sealed;
-    mr_dossier_fini(&d);
-    return left;
-}
-
 /* What an ordinary movie has by the time it is sealed: directories that are durable, and bytes,
  * where they lie in the part still. -EBADF: they cannot be made so, and are not to be relied on. */
 static int catch_up(const struct mr_store *store, const struct mr_dossier *d)
@@ -225,10 +213,26 @@ static int make_journal(const struct mr_store *store, const char *journal,
     return r < 0 ? r : sync_journal(store, journal);
 }
 
+/* One that goes its own way already may have been given another name since. What an earlier life
+ * could not sync, or did not come to sync, may lie in memory, and there alone: of the journal that
+ * is forgotten here; else both are synced before the group goes. */
+static int catch_up_left(const struct mr_store *store, const char *journal)
+{
+    struct mr_dossier d = {0};
+    mr_dossier_forget_cached(store->journal_fd, journal);
+    int r = mr_dossier_read(store->journal_fd, journal, &d, NULL) == 0 && d.is_sealed ? 0 : -ENOENT;
+    if (r == 0 && (r = catch_up(store, &d)) == 0)
+        r = sync_journal(store, journal);
+    mr_dossier_fini(&d);
+    return r;
+}
+
 /* None where its bytes are lost, for nobody was told of them. */
 static int set_free(const struct mr_store *store, const struct member *m)
 {
-    int r = make_journal(store, m->journal, &m->lines, NULL);
+    int r = catch_up_left(store, m->journal);
+    if (r == -ENOENT)
+        r = make_journal(store, m->journal, &m->lines, NULL);
     if (r == -EBADF)
         r = unlinkat(store->journal_fd, m->journal, 0) < 0 ? -errno : 0;
     return r;
@@ -243,7 +247,7 @@ int mr_flotilla_dissolve(const struct mr_store *store, const char *name, struct 
     for (size_t i = 0; r == 0 && i < all.count; i++) {
         const struct member *m = &all.list[i];
         if (m->opened && m->sealed)
-            r = has_left(store, m->journal) ? sync_journal(store, m->journal) : set_free(store, m);
+            r = set_free(store, m);
     }
     if (r == 0)
         r = mr_fs_sync_dir(store->journal_fd);
