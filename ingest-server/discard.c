@@ -10,14 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SYNC_TRIES 3
+
 /* Of one generation; true: no more of them is to be visited. */
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
-                              const struct mr_ulid *id, const void *ctx);
+                              const struct mr_ulid *id, void *ctx);
 
 /* 1: no more; 0: go on, also where it has none of a movie. -errno: what it has cannot be read now.
  */
-static int visit(const struct mr_store *store, const char *journal, visit_journal what,
-                 const void *ctx)
+static int visit(const struct mr_store *store, const char *journal, visit_journal what, void *ctx)
 {
     struct mr_dossier d;
     struct mr_ulid id;
@@ -42,7 +43,7 @@ static bool is_of(const char *journal, const struct mr_ulid *wanted)
 }
 
 static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what,
-                        const void *ctx)
+                        void *ctx)
 {
     int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -139,33 +140,54 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
         mr_fs_close(&list);
 }
 
+/* Journals that were removed; of more than these generations at once nobody has heard. */
+struct removed {
+    char names[16][64];
+    size_t count;
+};
+
 static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
-                       const struct mr_ulid *id, const void *ctx)
+                       const struct mr_ulid *id, void *ctx)
 {
-    (void)ctx;
+    struct removed *removed = ctx;
     if (store->epoch > 0)
         mr_discard_strays(store, id, d->generation, d->path);
     int r = mr_discard_one(store, id, d->generation, d->path);
-    (void)r; /* the next start finds it */
+    if (r == 0 && removed->count < 16) /* else the next start finds it */
+        mr_dossier_name(id, d->generation, "journal", removed->names[removed->count++]);
     return false;
 }
 
+/* A power cut would bring them back, and nobody resumes them: what did not sync is done anew. */
+static int sync_removed(const struct mr_store *store, const struct removed *removed)
+{
+    int r = mr_fs_sync_dir(store->journal_fd);
+    for (int tries = 1; r < 0 && tries < SYNC_TRIES; tries++) {
+        for (size_t i = 0; i < removed->count; i++)
+            if (!remove_anew(store->journal_fd, removed->names[i]))
+                return -errno;
+        r = mr_fs_sync_dir(store->journal_fd);
+    }
+    return r;
+}
+
 static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,
-                      const struct mr_ulid *id, const void *recorded)
+                      const struct mr_ulid *id, void *recorded)
 {
     (void)store, (void)id;
     return d->is_sealed && d->open.revision > *(const uint32_t *)recorded;
 }
 
 static bool is_of_another(const struct mr_store *store, const struct mr_dossier *d,
-                          const struct mr_ulid *id, const void *agent)
+                          const struct mr_ulid *id, void *ctx)
 {
+    const char *const *agent = ctx;
     (void)store, (void)id;
-    return strcmp(d->agent, agent) != 0;
+    return strcmp(d->agent, *agent) != 0;
 }
 
 static bool is_there(const struct mr_store *store, const struct mr_dossier *d,
-                     const struct mr_ulid *id, const void *ctx)
+                     const struct mr_ulid *id, void *ctx)
 {
     (void)store, (void)d, (void)id, (void)ctx;
     return true;
@@ -173,11 +195,12 @@ static bool is_there(const struct mr_store *store, const struct mr_dossier *d,
 
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
 {
-    int r = each_journal(store, id, remove_one, NULL);
+    struct removed removed = {.count = 0};
+    int r = each_journal(store, id, remove_one, &removed);
     char text[MR_ULID_TEXT]; /* made for a verdict that did not come about: it would be taken for
                                 one */
     unlinkat(store->failed_fd, mr_ulid_text(id, text), AT_REMOVEDIR);
-    int synced = mr_fs_sync_dir(store->journal_fd);
+    int synced = sync_removed(store, &removed);
     return r < 0 ? r : synced;
 }
 
@@ -190,7 +213,7 @@ bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id
 int mr_discard_is_of_another(const struct mr_store *store, const struct mr_ulid *id,
                              const char *agent)
 {
-    return each_journal(store, id, is_of_another, agent);
+    return each_journal(store, id, is_of_another, &agent);
 }
 
 bool mr_discard_is_left(const struct mr_store *store, const struct mr_ulid *id)
