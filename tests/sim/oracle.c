@@ -554,13 +554,15 @@ static void check_leftovers(struct world *w, const struct inode *dir, bool own)
     }
 }
 
-/* The same contents of one source, offered under another id, are known. */
+/* The same contents of one source, offered under another id, are known. One that a rogue began
+ * under its own name is no source of the agent's. */
 static void check_stored_once(struct world *w, const struct tale *t)
 {
     for (const struct tale *other = t->next; other != NULL && t->source != NULL;
          other = other->next)
         PROMISE(w,
-                !other->ready || other->source != t->source || other->contents != t->contents ||
+                !other->ready || t->meddled || other->meddled || other->source != t->source ||
+                    other->contents != t->contents ||
                     other->extent.source_bytes != t->extent.source_bytes,
                 "%s is stored twice: %s, %s", t->source->open.path, t->path, other->path);
 }
