@@ -109,23 +109,6 @@ static void check_stored(struct world *w, struct tale *t, const char *path, enum
     PROMISE(w, why == NULL, "%s: %s: %s", when, path, why);
 }
 
-/* ---- who may speak ---- */
-
-bool oracle_is_replaced(const struct world *w, uint32_t server, uint32_t life)
-{
-    uint32_t newest;
-    struct mr_lease_file file;
-    struct inode *leases = stored(w->disk, DISK_NOW, ".millrace/" MR_LEASE_DIR);
-    if (leases == NULL)
-        return true;
-    int fd = calls_look_at(leases, DISK_NOW);
-    int r = mr_lease_list(fd, &newest);
-    if (r == 0)
-        r = mr_lease_read(fd, newest, &file, NULL);
-    close(fd);
-    return r < 0 || (uint32_t)atoi(file.holder.host) != server || file.holder.pid != life;
-}
-
 /* ---- slabs told durable ---- */
 
 static bool slab_reads_back(const struct inode *part, enum disk_view view,

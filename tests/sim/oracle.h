@@ -29,8 +29,6 @@ void oracle_given_up(struct world *w, const struct mr_ulid *id);
 bool oracle_was_told(const struct world *w, const struct mr_ulid *id);
 
 /* ---- what the server says ---- */
-/* The newest lease is not that server process's; it may not be aware of it yet. */
-bool oracle_is_replaced(const struct world *w, uint32_t server, uint32_t life);
 void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
                     const uint8_t *ranges, uint32_t count, bool all, uint32_t cable);
 /* An OPENED that nobody can judge: no ACK is, before the next one. */
