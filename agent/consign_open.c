@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SMALL_BYTES (1u << 20) /* as the server has it */
-
 static enum mr_output output_of(const struct mr_consign *c, const struct mr_shipment *s)
 {
     if (s->view.kind != MR_KIND_MOVIE || !s->view.known)
@@ -117,7 +115,7 @@ void mr_consign_write_day(struct mr_consign *c, const struct mr_shipment *s, int
 
 bool mr_consign_is_small(const struct mr_shipment *s)
 {
-    return is_whole(s) && s->facts.size <= SMALL_BYTES;
+    return is_whole(s) && s->facts.size <= MR_SMALL_BYTES;
 }
 
 void mr_consign_describe(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns,

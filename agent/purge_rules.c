@@ -114,20 +114,13 @@ static int check_namesake(const struct mr_purge_case *c, const struct mr_journal
 static int check_namesakes(const struct mr_purge_case *c, const struct mr_journal_movie *m,
                            const struct mr_purge_file *f, char *why)
 {
-    int fd = mr_fs_open_straight(f->parent, ".", O_RDONLY | O_DIRECTORY), r = 0;
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        r = fd < 0 ? fd : -errno;
-        mr_fs_close(&fd);
-        return say(why, r, "its directory cannot be listed");
-    }
-    errno = 0;
-    for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL; errno = 0)
-        r = check_namesake(c, m, f->name, entry->d_name, why);
-    if (r == 0 && errno != 0)
-        r = say(why, -errno, "its directory cannot be listed");
-    closedir(dir);
-    return r;
+    const char *name = "";
+    MR_CLEANUP(mr_fs_close) int fd = mr_fs_open_straight(f->parent, ".", O_RDONLY | O_DIRECTORY);
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = 0, listed = fd < 0 ? fd : mr_fs_list(fd, &dir);
+    while (r == 0 && listed == 0 && (listed = mr_fs_next_name(dir, &name)) == 0 && name != NULL)
+        r = check_namesake(c, m, f->name, name, why);
+    return r == 0 && listed < 0 ? say(why, listed, "its directory cannot be listed") : r;
 }
 
 /* ---- the rules ---- */

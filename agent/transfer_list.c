@@ -9,9 +9,7 @@
 
 static struct movie **bucket_of_id(struct mr_transfer *t, const struct mr_ulid *id)
 {
-    uint32_t last; /* the random end of it */
-    memcpy(&last, id->bytes + sizeof(id->bytes) - sizeof(last), sizeof(last));
-    return &t->by_id[(last ^ last >> 16) % MOVIE_BUCKETS];
+    return &t->by_id[mr_ulid_hash(id) % MOVIE_BUCKETS];
 }
 
 static struct movie **bucket_of_owner(struct mr_transfer *t, const void *owner)

@@ -45,21 +45,14 @@ static bool is_of(const char *journal, const struct mr_ulid *wanted)
 static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what,
                         void *ctx)
 {
-    int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int r = -errno;
-        mr_fs_close(&fd);
-        return r;
-    }
     const char *name = "";
-    int r = 0;
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(store->journal_fd, &dir);
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r == 0 && name != NULL)
             r = is_of(name, id) ? visit(store, name, what, ctx) : 0;
     }
-    closedir(dir);
     return r;
 }
 
@@ -123,10 +116,10 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
                        const char *path)
 {
     MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, path, false);
-    int list = fd < 0 ? -1 : openat(fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = list < 0 ? NULL : fdopendir(list);
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
     const char *name = "";
-    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL) {
+    int r = mr_fs_list(fd, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
         struct mr_ulid its;
         uint32_t stray;
         if (mr_dossier_parse_name(name, "part", &its, &stray) == 0 && mr_ulid_equal(&its, id) &&
@@ -134,10 +127,6 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
             (mr_dossier_epoch(stray) < store->epoch || mr_dossier_is_foreign(stray)))
             unlinkat(fd, name, 0);
     }
-    if (dir != NULL)
-        closedir(dir);
-    else
-        mr_fs_close(&list);
 }
 
 /* Journals that were removed; of more than these generations at once nobody has heard. */

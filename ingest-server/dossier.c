@@ -369,16 +369,10 @@ struct found {
 static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *id,
                         struct found *ret)
 {
-    int fd = openat(journal_dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int r = -errno;
-        mr_fs_close(&fd);
-        return r;
-    }
-    const char *name;
-    int r = mr_fs_next_name(dir, &name);
-    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(journal_dir, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
         struct mr_ulid other;
         uint32_t generation;
         if (mr_dossier_parse_name(name, "journal", &other, &generation) < 0 ||
@@ -389,7 +383,6 @@ static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *i
         if (generation > ret->newest)
             ret->newest = generation;
     }
-    closedir(dir);
     return r;
 }
 

@@ -275,15 +275,9 @@ int mr_flotilla_leave(const struct mr_store *store, const struct mr_dossier *d, 
 
 static int next_group(const struct mr_store *store, uint32_t *ret_generation, char *ret)
 {
-    int fd = openat(store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int r = -errno;
-        mr_fs_close(&fd);
-        return r;
-    }
     const char *name = "";
-    int r = 0, found = 0;
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(store->journal_fd, &dir), found = 0;
     while (r == 0 && name != NULL && !found) {
         struct mr_ulid id;
         r = mr_fs_next_name(dir, &name);
@@ -292,7 +286,6 @@ static int next_group(const struct mr_store *store, uint32_t *ret_generation, ch
         if (found)
             snprintf(ret, 64, "%.63s", name);
     }
-    closedir(dir);
     return r < 0 ? r : found;
 }
 

@@ -21,9 +21,7 @@ void mr_intake_entry_free(struct entry *e)
 
 static uint32_t bucket_of(const struct mr_ulid *id)
 {
-    uint32_t last; /* the random end of it */
-    memcpy(&last, id->bytes + sizeof(id->bytes) - sizeof(last), sizeof(last));
-    return (last ^ last >> 16) % ENTRY_BUCKETS;
+    return mr_ulid_hash(id) % ENTRY_BUCKETS;
 }
 
 struct entry *mr_intake_find_movie(const struct mr_intake *in, const struct mr_ulid *id)

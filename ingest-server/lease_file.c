@@ -207,25 +207,13 @@ int mr_lease_read(int lease_dir, uint32_t generation, struct mr_lease_file *ret,
     return r < 0 ? mr_err_errno(err, r, MR_LEASE_DIR "/%s", name) : 0;
 }
 
-static void close_dir(DIR **dir)
-{
-    if (*dir != NULL)
-        closedir(*dir);
-}
-
 int mr_lease_list(int lease_dir, uint32_t *ret)
 {
-    int fd = openat(lease_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int code = -errno;
-        mr_fs_close(&fd);
-        return code;
-    }
     uint32_t newest = 0;
-    const char *name;
-    int r = mr_fs_next_name(dir, &name);
-    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(lease_dir, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
         uint32_t number = mr_lease_number(name);
         newest = number > newest ? number : newest;
     }
@@ -321,7 +309,7 @@ static bool has_threads(int64_t pid)
 {
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/%" PRId64 "/task", pid);
-    MR_CLEANUP(close_dir) DIR *dir = opendir(path);
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = opendir(path);
     size_t count = 0;
     const char *name = "";
     while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL)

@@ -82,19 +82,14 @@ void mr_lease_withdraw(int dir, uint32_t generation)
 
 void mr_lease_tidy(int lease_dir, uint32_t generation)
 {
-    int fd = openat(lease_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        mr_fs_close(&fd);
-        return;
-    }
-    const char *name;
-    while (mr_fs_next_name(dir, &name) == 0 && name != NULL) {
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(lease_dir, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
         uint32_t number = mr_lease_number(name);
         const char *dot = strrchr(name, '.');
         bool left_over = dot != NULL && strcmp(dot, ".new") == 0;
         if (left_over || (number > 0 && number + 1 < generation))
             (void)unlinkat(lease_dir, name, 0);
     }
-    closedir(dir);
 }

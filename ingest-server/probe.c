@@ -168,23 +168,18 @@ static void try_server(struct mr_trial *t)
 
 static void empty(int dir_fd)
 {
-    int fd = openat(dir_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        mr_fs_close(&fd);
-        return;
-    }
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            unlinkat(dir_fd, entry->d_name, 0) == 0)
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(dir_fd, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(dir_fd, name, 0) == 0)
             continue;
         MR_CLEANUP(mr_fs_close)
-        int below = openat(dir_fd, entry->d_name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        int below = openat(dir_fd, name, O_DIRECTORY | O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (below >= 0)
             empty(below);
-        unlinkat(dir_fd, entry->d_name, AT_REMOVEDIR);
+        unlinkat(dir_fd, name, AT_REMOVEDIR);
     }
-    closedir(dir);
 }
 
 static void remove_folder(const struct mr_trial *t)

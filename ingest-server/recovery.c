@@ -13,7 +13,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -221,22 +220,19 @@ int mr_recovery_run(const struct mr_commit *c, const struct mr_recovery_found *f
     int r = mr_flotilla_dissolve_all(c->store, c->store->epoch, err);
     if (r < 0)
         return r;
-    int fd = openat(c->store->journal_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        mr_fs_close(&fd);
-        return mr_err_errno(err, -errno, "%s/.millrace/journal", c->store->root);
-    }
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    r = mr_fs_list(c->store->journal_fd, &dir);
+    if (r < 0)
+        return mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
     const char *name = "";
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r < 0)
             mr_err_errno(err, r, "%s/.millrace/journal", c->store->root);
         else if (name != NULL && name[0] == '.') /* itself, which stays, and copies cut off */
-            unlinkat(fd, name, 0);
+            unlinkat(c->store->journal_fd, name, 0);
         else if (name != NULL)
             r = recover_journal(c, name, found, err);
     }
-    closedir(dir);
     return r;
 }

@@ -43,12 +43,6 @@ int mr_segment_parse(const char *name, struct mr_segment *ret)
 
 /* ---- listing ---- */
 
-static void close_dir(DIR **dir)
-{
-    if (*dir != NULL)
-        closedir(*dir);
-}
-
 static int in_order(const void *a, const void *b)
 {
     const struct mr_segment *x = a, *y = b;
@@ -72,13 +66,8 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
 {
     struct mr_segment *list = NULL, s;
     size_t count = 0;
-    int r = 0, fd = openat(events_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int code = -errno;
-        mr_fs_close(&fd);
-        return code;
-    }
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(events_dir, &dir);
     const char *name = "";
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);

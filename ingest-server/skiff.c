@@ -57,21 +57,6 @@ static int has_journal(DIR *journals, const struct mr_ulid *id)
     return r;
 }
 
-static DIR *open_list(int dir)
-{
-    int fd = dir < 0 ? -1 : openat(dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
-    if (list == NULL)
-        mr_fs_close(&fd);
-    return list;
-}
-
-static void close_list(DIR **list)
-{
-    if (*list != NULL)
-        closedir(*list);
-}
-
 struct sweeping {
     const struct mr_store *store;
     DIR *journals;
@@ -80,12 +65,10 @@ struct sweeping {
 
 static int sweep_parts(struct sweeping *s, int dir)
 {
-    MR_CLEANUP(close_list) DIR *list = open_list(dir);
-    if (list == NULL)
-        return -errno;
-    const char *name;
-    int r;
-    while ((r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *list = NULL;
+    int r = mr_fs_list(dir, &list);
+    while (r == 0 && (r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
         struct mr_ulid id;
         uint32_t generation;
         if (mr_dossier_parse_name(name, "part", &id, &generation) < 0)
@@ -132,10 +115,12 @@ static int sweep_all(const struct mr_store *store, struct mr_err *err)
     int fd = openat(store->millrace_fd, NOTES, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? 0 : mr_err_errno(err, -errno, NOTES);
-    MR_CLEANUP(close_list) DIR *journals = open_list(store->journal_fd);
+    MR_CLEANUP(mr_fs_list_close) DIR *journals = NULL;
+    int r = mr_fs_list(store->journal_fd, &journals);
     struct sweeping s = {.store = store, .journals = journals};
     struct mr_recordlog_scan scan;
-    int r = journals == NULL ? -errno : mr_recordlog_scan(fd, 0, sweep, &s, &scan);
+    if (r == 0)
+        r = mr_recordlog_scan(fd, 0, sweep, &s, &scan);
     if (s.removed > 0)
         mr_info(STAGE, "%llu small files were under way and not promised: they begin again",
                 (unsigned long long)s.removed);
@@ -194,7 +179,7 @@ bool mr_skiff_fits(const struct mr_store *store, const struct mr_open *open)
 {
     return store->skiffs != NULL && !store->skiffs->closed && open->whole && open->revision == 1 &&
            open->geometry.layout == MR_LAYOUT_BYTES &&
-           open->source_bytes_expected <= MR_SKIFF_BYTES;
+           open->source_bytes_expected <= MR_SMALL_BYTES;
 }
 
 uint32_t mr_skiff_generation(const struct mr_store *store)

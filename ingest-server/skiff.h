@@ -17,8 +17,6 @@
 #include "movie.h"
 #include "store.h"
 
-#define MR_SKIFF_BYTES (1u << 20) /* larger ones are worth writing past the page cache */
-
 struct mr_skiffs;
 
 /* Removes what an earlier life left of small movies; then store->skiffs can be *ret, or NULL where

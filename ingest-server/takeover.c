@@ -34,26 +34,14 @@ static void entries_fini(struct entries *e)
     free(e->list);
 }
 
-static void close_dir(DIR **dir)
-{
-    if (*dir != NULL)
-        closedir(*dir);
-}
-
 /* Names "<ULID>.g<generation>.<suffix>" in a directory. */
 static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
 {
     struct entry e;
-    const char *name;
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        int code = -errno;
-        mr_fs_close(&fd);
-        return code;
-    }
-    int r = mr_fs_next_name(dir, &name);
-    for (; r == 0 && name != NULL; r = mr_fs_next_name(dir, &name)) {
+    const char *name = "";
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(dir_fd, &dir);
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
         if (mr_dossier_parse_name(name, suffix, &e.id, &e.generation) < 0)
             continue;
         struct entry *more = realloc(ret->list, (ret->count + 1) * sizeof(*more));
@@ -236,12 +224,10 @@ static void remove_old_catalogues(const struct mr_store *s)
 {
     char current[MR_CATALOGUE_NAME];
     const char *name = "";
-    int fd = openat(s->millrace_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    MR_CLEANUP(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL)
-        mr_fs_close(&fd);
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(s->millrace_fd, &dir);
     mr_catalogue_name(s->epoch, current);
-    while (dir != NULL && mr_fs_next_name(dir, &name) == 0 && name != NULL)
+    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL)
         if (strncmp(name, "catalogue.", 10) == 0 && strcmp(name, current) != 0)
             (void)unlinkat(s->millrace_fd, name, 0);
 }

@@ -122,16 +122,14 @@ static bool is_under_way(const struct verify *v, const struct mr_ulid *id)
 {
     char text[MR_ULID_TEXT];
     bool found = false;
+    const char *name = "";
+    MR_CLEANUP(mr_fs_close)
     int fd = openat(v->millrace, "journal", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        mr_fs_close(&fd);
-        return false;
-    }
+    MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+    int r = mr_fs_list(fd, &dir);
     mr_ulid_text(id, text);
-    for (struct dirent *entry; !found && (entry = readdir(dir)) != NULL;)
-        found = strncmp(entry->d_name, text, MR_ULID_TEXT - 1) == 0;
-    closedir(dir);
+    while (r == 0 && !found && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL)
+        found = strncmp(name, text, MR_ULID_TEXT - 1) == 0;
     return found;
 }
 

@@ -294,6 +294,23 @@ int mr_fs_sync_dir(int dirfd)
     return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+int mr_fs_list(int dirfd, DIR **ret)
+{
+    int fd = dirfd < 0 ? -1 : openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *ret = fd < 0 ? NULL : fdopendir(fd);
+    int r = *ret != NULL ? 0 : dirfd < 0 ? -ENOENT : -errno;
+    if (r < 0)
+        mr_fs_close(&fd);
+    return r;
+}
+
+void mr_fs_list_close(DIR **list)
+{
+    if (*list != NULL)
+        closedir(*list);
+    *list = NULL;
+}
+
 int mr_fs_next_name(DIR *dir, const char **ret)
 {
     errno = 0;

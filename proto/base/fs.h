@@ -66,8 +66,12 @@ int mr_fs_exchange(int a_dir, const char *a, int b_dir, const char *b) MR_MUST_U
 
 int mr_fs_sync_dir(int dirfd) MR_MUST_USE; /* fsync */
 
-/* The next name in dir (borrowed until the next call), *ret NULL at the end; -errno where it cannot
- * be read on, which readdir tells from the end only by errno. */
+/* The names in a directory, from the first on, in no order. dirfd stays the caller's and may be
+ * negative (-ENOENT). Returns owned, for mr_fs_list_close; *ret is NULL where it fails. */
+int mr_fs_list(int dirfd, DIR **ret) MR_MUST_USE;
+void mr_fs_list_close(DIR **list); /* NULL allowed; for MR_CLEANUP */
+/* The next name in list (borrowed until the next call), *ret NULL at the end; -errno where it
+ * cannot be read on, which readdir tells from the end only by errno. */
 int mr_fs_next_name(DIR *dir, const char **ret) MR_MUST_USE;
 
 /* 1: dirfd carries a default ACL (system.posix_acl_default); 0: it does not, or its file system

@@ -76,3 +76,10 @@ bool mr_ulid_equal(const struct mr_ulid *a, const struct mr_ulid *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
+
+uint32_t mr_ulid_hash(const struct mr_ulid *id)
+{
+    uint32_t last;
+    memcpy(&last, id->bytes + sizeof(id->bytes) - sizeof(last), sizeof(last));
+    return last ^ last >> 16;
+}

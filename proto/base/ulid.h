@@ -19,5 +19,6 @@ const char *mr_ulid_text(const struct mr_ulid *id, char *ret); /* MR_ULID_TEXT b
 /* -EINVAL; exactly 26 characters. */
 int mr_ulid_parse(const char *text, struct mr_ulid *ret) MR_MUST_USE;
 bool mr_ulid_equal(const struct mr_ulid *a, const struct mr_ulid *b);
+uint32_t mr_ulid_hash(const struct mr_ulid *id); /* of its random end; the same on this machine */
 
 #endif

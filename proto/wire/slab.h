@@ -21,6 +21,8 @@
 #define MR_SLAB_BYTES (4u * 1024 * 1024) /* most bytes of a slab, uncompressed */
 #endif
 #define MR_SLAB_ALIGN 4096u /* every cut and data offset is a multiple of it */
+#define MR_SMALL_BYTES \
+    (1u << 20) /* of a file that is opened whole; larger ones go past the cache */
 
 /* Limits on what a header may claim; more is refused, not tried. */
 #define MR_WIDTH_MAX  (1u << 22)

@@ -343,29 +343,44 @@ START_TEST(the_end_of_a_folder_is_no_error)
 {
     int root = new_root();
     put_file(root, "a", "1");
-    DIR *dir = fdopendir(root);
-    ck_assert_ptr_nonnull(dir);
-    const char *name = "";
-    unsigned names = 0;
-    while (name != NULL) {
-        ck_assert_int_eq(mr_fs_next_name(dir, &name), 0);
-        names += name != NULL && strcmp(name, "a") == 0;
+    for (int again = 0; again <= 1; again++) { /* from the first name on, each time */
+        MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
+        ck_assert_int_eq(mr_fs_list(root, &dir), 0);
+        const char *name = "";
+        unsigned names = 0;
+        while (name != NULL) {
+            ck_assert_int_eq(mr_fs_next_name(dir, &name), 0);
+            names += name != NULL && strcmp(name, "a") == 0;
+        }
+        ck_assert_uint_eq(names, 1);
     }
-    ck_assert_uint_eq(names, 1);
-    closedir(dir);
+    close(root);
+}
+END_TEST
+
+START_TEST(what_is_no_folder_has_no_list)
+{
+    DIR *dir = NULL;
+    MR_CLEANUP(mr_fs_close) int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(mr_fs_list(file, &dir), -ENOTDIR);
+    ck_assert_ptr_null(dir);
+    ck_assert_int_eq(mr_fs_list(-EIO, &dir), -ENOENT);
+    ck_assert_ptr_null(dir);
+    mr_fs_list_close(&dir);
 }
 END_TEST
 
 START_TEST(a_folder_that_cannot_be_read_on_is_one)
 {
-    DIR *dir = fdopendir(new_root());
-    ck_assert_ptr_nonnull(dir);
+    DIR *dir = NULL;
+    MR_CLEANUP(mr_fs_close) int root = new_root();
+    ck_assert_int_eq(mr_fs_list(root, &dir), 0);
     int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ck_assert_int_ge(dup2(other, dirfd(dir)), 0);
     const char *name = "as it was";
     ck_assert_int_eq(mr_fs_next_name(dir, &name), -ENOTDIR);
     ck_assert_str_eq(name, "as it was");
-    closedir(dir);
+    mr_fs_list_close(&dir);
     close(other);
 }
 END_TEST
@@ -379,7 +394,8 @@ START_TEST(a_default_acl_that_cannot_be_seen_is_an_error)
 }
 END_TEST
 
-MR_SUITE("fs", T(the_end_of_a_folder_is_no_error), T(a_folder_that_cannot_be_read_on_is_one),
+MR_SUITE("fs", T(the_end_of_a_folder_is_no_error), T(what_is_no_folder_has_no_list),
+         T(a_folder_that_cannot_be_read_on_is_one),
          T(a_default_acl_that_cannot_be_seen_is_an_error), T(facts_tell_one_file_from_another),
          T(reads_and_writes_are_whole), T(no_name_leaves_the_root),
          T(directories_are_made_with_their_mode), T(set_group_id_is_inherited_through_the_chmod),

@@ -371,7 +371,7 @@ START_TEST(only_what_is_whole_and_small_goes_this_way)
     struct rig rig;
     if (!make(&rig))
         return;
-    struct mr_open open = small_file("a.log", MR_SKIFF_BYTES);
+    struct mr_open open = small_file("a.log", MR_SMALL_BYTES);
     ck_assert(mr_skiff_fits(&rig.store, &open));
     open.source_bytes_expected++;
     ck_assert(!mr_skiff_fits(&rig.store, &open));

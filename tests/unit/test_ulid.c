@@ -77,6 +77,22 @@ START_TEST(new_ids_carry_the_time_and_differ)
 }
 END_TEST
 
+START_TEST(hashes_fill_a_table)
+{
+    bool used[64] = {false};
+    unsigned count = 0;
+    for (int i = 0; i < 1000; i++) {
+        struct mr_ulid id;
+        mr_ulid_new(1469922850259 * 1000000LL, &id);
+        const struct mr_ulid same = id;
+        ck_assert_uint_eq(mr_ulid_hash(&id), mr_ulid_hash(&same));
+        count += !used[mr_ulid_hash(&id) % 64];
+        used[mr_ulid_hash(&id) % 64] = true;
+    }
+    ck_assert_uint_eq(count, 64); /* one is left with a chance of 64 x (63/64)^1000, 1 in 100,000 */
+}
+END_TEST
+
 MR_SUITE("ulid", T(text_is_the_known_one), T(extremes_survive),
          T(what_is_no_ulid_is_refused_and_ret_stays), T(look_alikes_are_read),
-         T(new_ids_carry_the_time_and_differ))
+         T(new_ids_carry_the_time_and_differ), T(hashes_fill_a_table))
