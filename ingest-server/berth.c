@@ -18,6 +18,7 @@
 #include "standing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,14 +320,15 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     return r;
 }
 
-/* 0: it has not. */
+/* 0: it has not. An empty folder was made for a verdict that a crash cut off before it was sealed.
+ */
 static int check_failed_before(const struct mr_store *store, const struct mr_ulid *id,
                                struct mr_berth_why *why)
 {
     char text[MR_ULID_TEXT];
     struct mr_fs_facts facts;
     int r = mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts);
-    if (r == -ENOENT)
+    if (r == -ENOENT || (r == 0 && unlinkat(store->failed_fd, text, AT_REMOVEDIR) == 0))
         return 0;
     if (r < 0)
         return mr_err_errno(&why->err, r, ".millrace/failed/%s", text);

@@ -348,13 +348,19 @@ START_TEST(sealed_movie_is_not_touched)
 }
 END_TEST
 
+/* An empty folder is of a verdict that a crash cut off: it was told as FAILED, without an event. */
 START_TEST(failed_movie_stays_failed)
 {
     struct rig rig;
-    char id[MR_ULID_TEXT];
+    char id[MR_ULID_TEXT], kept[128];
     rig_make(&rig);
-    struct mr_open open = rig_file("a.log");
+    struct mr_open open = rig_file("a.log"), cut_off = rig_file("b.log");
+    ck_assert_int_eq(mkdirat(rig.store.failed_fd, mr_ulid_text(&cut_off.movie, id), 0700), 0);
+    mr_movie_release(rig_begin(&rig, &cut_off));
+    ck_assert_int_eq(faccessat(rig.store.failed_fd, id, F_OK, 0), -1);
     ck_assert_int_eq(mkdirat(rig.store.failed_fd, mr_ulid_text(&open.movie, id), 0700), 0);
+    snprintf(kept, sizeof(kept), ".millrace/failed/%s/a.log", id);
+    scratch_append(&rig.scratch, kept, "kept");
     struct mr_berth_answer answer = rig_ask(&rig, &open);
     ck_assert_ptr_null(answer.movie);
     ck_assert_int_eq(answer.message->type, MR_FAILED);
