@@ -180,6 +180,16 @@ static void note_acked(struct world *w, struct tale *t, const uint8_t *ranges, u
     }
 }
 
+/* Its contents are in the store under another id: then what came under this one is discarded. */
+static bool is_known(const struct world *w, const struct tale *t)
+{
+    for (const struct tale *other = w->oracle->tales; other != NULL; other = other->next)
+        if (other != t && other->ready && other->source == t->source &&
+            other->contents == t->contents)
+            return true;
+    return false;
+}
+
 /* OPENED tells all that is durable, an ACK what is so, too. */
 void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
                     const uint8_t *ranges, uint32_t count, bool all, uint32_t cable)
@@ -201,9 +211,9 @@ void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generati
     const char *why = count == 0 ? NULL : check_acked(w, t, &slab);
     PROMISE(w, why == NULL, "%s of slab %llu: %s", what, (unsigned long long)slab, why);
     /* of what was in the store already the id is not remembered: COMMITTED was said of it, and
-     * where that was lost on the way it comes again */
-    bool may_lose =
-        t->source == NULL || t->committed || w->disk_troubled || t->source->agent->hello.ephemeral;
+     * where that was lost on the way, or its agent was not there, it comes again */
+    bool may_lose = t->source == NULL || t->committed || w->disk_troubled ||
+                    t->source->agent->hello.ephemeral || is_known(w, t);
     for (uint64_t i = 0; !may_lose && i < WORLD_SLABS; i++)
         PROMISE(w, !before[i] || t->acked[i], "slab %llu was durable and is not any more",
                 (unsigned long long)i);
