@@ -11,6 +11,7 @@
 #include "berth_answer.h"
 #include "berth_line.h"
 #include "dossier.h"
+#include "failed_place.h"
 #include "recheck.h"
 #include "roster.h"
 #include "skiff.h"
@@ -320,18 +321,20 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     return r;
 }
 
-/* 0: it has not. An empty folder was made for a verdict that a crash cut off before it was sealed.
- */
-static int check_failed_before(const struct mr_store *store, const struct mr_ulid *id,
+/* 0: it has not. */
+static int check_failed_before(const struct mr_berth *b, const struct mr_berth_job *job,
                                struct mr_berth_why *why)
 {
-    char text[MR_ULID_TEXT];
-    struct mr_fs_facts facts;
-    int r = mr_fs_stat(store->failed_fd, mr_ulid_text(id, text), &facts);
-    if (r == -ENOENT || (r == 0 && unlinkat(store->failed_fd, text, AT_REMOVEDIR) == 0))
-        return 0;
+    char path[MR_NAMING_PATH_MAX + 1], id[MR_ULID_TEXT];
+    int r = name_movie(b, job, path, why);
+    if (r == 0)
+        r = mr_failed_is_kept(b->store, &job->open->movie, path);
     if (r < 0)
-        return mr_err_errno(&why->err, r, ".millrace/failed/%s", text);
+        return why->err.code != 0 ? r
+                                  : mr_err_errno(&why->err, r, ".millrace/failed/%s",
+                                                 mr_ulid_text(&job->open->movie, id));
+    if (r == 0)
+        return 0;
     *why = (struct mr_berth_why){.code = MR_REASON_SOURCE, .final = true};
     return mr_err_set(&why->err, -EINVAL,
                       "this movie has failed before; it is kept in .millrace/failed");
@@ -341,7 +344,7 @@ static int begin_afresh(struct mr_berth *b, const struct mr_berth_job *job, uint
                         struct mr_berth_answer *answer, struct mr_berth_why *why)
 {
     why->err.code = 0;
-    int r = check_failed_before(b->store, &job->open->movie, why);
+    int r = check_failed_before(b, job, why);
     if (r == 0 && mr_store_is_full(b->store))
         r = mr_err_set(&why->err, -ENOSPC, "%s has less free than store.keep_free", b->store->root);
     return r < 0 ? r : begin(b, job, generation, answer, why);

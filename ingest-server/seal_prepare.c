@@ -17,6 +17,7 @@
 #include "skiff.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,18 +126,26 @@ static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d
     return false;
 }
 
-/* Or one whose turn to be recorded was not yet, for want of room? */
-static bool sibling_is_unrecorded(const struct mr_seal *s, const struct mr_dossier *d)
-{
-    for (size_t i = 0; i < s->stuck_count; i++)
-        if (s->stuck[i].placed && is_same_source(s->stuck[i].d, d))
-            return true;
-    return sibling_in_batch(s, d);
-}
-
 static bool waits_for_its_name(const struct work *w, const struct mr_dossier *d)
 {
     return w->stuck && w->undo == UNDO_NOTHING && !w->d->sealed.failed && is_same_source(w->d, d);
+}
+
+/* One that an earlier life sealed waits for others: for those of this life, and for one that is
+ * placed. Two of an earlier life would wait for each other. */
+static bool goes_first(const struct work *w, const struct mr_dossier *d)
+{
+    return waits_for_its_name(w, d) && w->d != d && (w->placed || w->job.kind != MR_SEAL_RECOVERED);
+}
+
+static bool others_go_first(const struct mr_seal *s, const struct mr_dossier *d)
+{
+    bool found = sibling_in_batch(s, d);
+    for (size_t i = 0; i < s->batch_count && !found; i++)
+        found = goes_first(&s->batch[i], d);
+    for (size_t i = 0; i < s->stuck_count && !found; i++)
+        found = goes_first(&s->stuck[i], d);
+    return found;
 }
 
 /* Or one that waits for a disk that lets it have its name, or be recorded? */
@@ -357,17 +366,40 @@ void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
         mr_seal_hold(w, err);
 }
 
+/* 1: the file that the catalogue has there, unchanged, is this very one, under the name of one that
+ * somebody has taken away. */
+static int is_its_own(const struct mr_seal *s, const struct mr_dossier *d,
+                      const struct mr_catalogue_entry *entry)
+{
+    struct mr_fs_facts facts;
+    MR_CLEANUP(mr_fs_close)
+    int fd = mr_fs_open_beneath(s->commit->store->root_fd, entry->path, O_PATH | O_NOFOLLOW, 0);
+    int r = fd < 0 ? fd : mr_fs_stat(fd, "", &facts);
+    return r < 0 ? r : facts.identity.inode == d->sealed.inode;
+}
+
+static int find_another(const struct mr_seal *s, const struct mr_dossier *d,
+                        const struct mr_catalogue_entry **ret, struct mr_err *err)
+{
+    if (others_go_first(s, d))
+        return mr_err_set(err, -EBUSY, "%s: another one of it is being committed", d->path);
+    int r = find_known(s, d, ret, err);
+    int own = r == 0 ? is_its_own(s, d, *ret) : 0;
+    if (own < 0)
+        return own == -ENOENT ? own : mr_err_errno(err, own, "%s", (*ret)->path);
+    r = own > 0 ? -ENOENT : r;
+    return r == -EUCLEAN ? -EIO : r; /* of a folder, not of this movie */
+}
+
 /* Sealed by an earlier server, which told nobody; its source may have been offered anew since, by
  * an agent that does not know it any more, and be stored. 0: then it goes. -ENOENT: it does not. */
 static int withdraw_known(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     const struct mr_catalogue_entry *entry;
-    if (w->d->sealed.failed)
+    if (w->d->sealed.failed || w->d->open.revision > 1) /* which has a predecessor's name */
         return -ENOENT;
     record_sibling(s, w->d);
-    int r = sibling_is_unrecorded(s, w->d)
-                ? mr_err_set(err, -EBUSY, "%s: another one of it is being recorded", w->d->path)
-                : find_known(s, w->d, &entry, err);
+    int r = find_another(s, w->d, &entry, err);
     if (r < 0)
         return r;
     mr_info(STAGE, "%s of %s was sealed as %s and is in the store as %s: not kept twice",

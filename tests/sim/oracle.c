@@ -185,7 +185,7 @@ static bool is_known(const struct world *w, const struct tale *t)
 {
     for (const struct tale *other = w->oracle->tales; other != NULL; other = other->next)
         if (other != t && other->ready && other->source == t->source &&
-            other->contents == t->contents)
+            other->contents == t->contents && stored(w->disk, DISK_NOW, other->path) != NULL)
             return true;
     return false;
 }

@@ -355,6 +355,7 @@ START_TEST(failed_movie_stays_failed)
     char id[MR_ULID_TEXT], kept[128];
     rig_make(&rig);
     struct mr_open open = rig_file("a.log"), cut_off = rig_file("b.log");
+    struct mr_open elsewhere = rig_file("c.log"); /* beside its own folder, for a quota's sake */
     ck_assert_int_eq(mkdirat(rig.store.failed_fd, mr_ulid_text(&cut_off.movie, id), 0700), 0);
     mr_movie_release(rig_begin(&rig, &cut_off));
     ck_assert_int_eq(faccessat(rig.store.failed_fd, id, F_OK, 0), -1);
@@ -365,6 +366,14 @@ START_TEST(failed_movie_stays_failed)
     ck_assert_ptr_null(answer.movie);
     ck_assert_int_eq(answer.message->type, MR_FAILED);
     ck_assert_uint_eq(answer.message->failed.code, MR_REASON_SOURCE);
+    rig_forget(&answer);
+    snprintf(kept, sizeof(kept), "k3/.millrace/failed/%s", mr_ulid_text(&elsewhere.movie, id));
+    close(mr_fs_mkdirs_durable(rig.store.root_fd, kept, 0700, (gid_t)-1));
+    snprintf(kept, sizeof(kept), "k3/.millrace/failed/%s/c.log", id);
+    scratch_append(&rig.scratch, kept, "kept");
+    answer = rig_ask(&rig, &elsewhere);
+    ck_assert_ptr_null(answer.movie);
+    ck_assert_int_eq(answer.message->type, MR_FAILED);
     rig_forget(&answer);
     rig_end(&rig);
 }

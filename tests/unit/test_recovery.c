@@ -162,6 +162,27 @@ START_TEST(source_stored_meanwhile_is_not_kept_twice)
 }
 END_TEST
 
+/* The catalogue knows a file of the same content and time under that name: which is this one, for
+ * the earlier one was taken away. */
+START_TEST(copy_in_place_of_one_that_was_taken_away_stays)
+{
+    struct rig rig;
+    struct shipment s;
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log"), again = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    free(seal_one(&rig, &s));
+    ck_assert_int_eq(unlinkat(rig.store.root_fd, "k3/a.log", 0), 0);
+    leave_sealed(&rig, &again, 5000, 1, true);
+    struct mr_seal_job job = recovered(&rig);
+    run_unanswered(&rig, &job);
+    ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 2);
+    ck_assert_uint_eq(scratch_size(&rig.scratch, "k3/a.log"), 5000);
+    ck_assert(!has_journal(&rig, &again));
+    rig_end(&rig);
+}
+END_TEST
+
 START_TEST(source_sealed_twice_is_kept_once)
 {
     for (unsigned other = 0; other <= 1; other++) { /* other content is no copy */
@@ -447,6 +468,7 @@ END_TEST
 MR_SUITE("recovery", T(stuck_movie_is_left_to_the_next_start),
          T(sealed_movie_is_read_back_before_it_is_announced),
          T(source_stored_meanwhile_is_not_kept_twice), T(source_sealed_twice_is_kept_once),
+         T(copy_in_place_of_one_that_was_taken_away_stays),
          T(announced_movie_does_not_keep_its_parts_name),
          T(revision_that_does_not_read_back_leaves_the_one_before),
          T(journal_that_cannot_be_opened_is_not_void), T(revision_before_outlives_a_take_back),
