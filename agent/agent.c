@@ -63,7 +63,6 @@ struct mr_agent {
         *pack_threads[MR_AGENT_PACKERS_MAX];
     struct mr_stage tail_stage; /* tail's, with `ended` behind its end */
     struct mr_tally_sheet *sheet;
-    const char *const *endpoints;
 };
 
 int mr_agent_watches(const struct mr_agent_config *config, struct mr_track_watch **ret,
@@ -195,6 +194,7 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
                     .push = job->push,
                     .ends = job->mode != MR_TRACK_FOLLOW,
                     .movies_max = MR_AGENT_MOVIES_MAX},
+        /* MR_LINK_LANE_LIMIT_MS is as long */
         .transfer = {.ack_timeout_ns = 30 * MR_NS_PER_S, .idle_credit_ns = MR_NS_PER_S},
         .journal = a->journal,
         .endpoints = (const char *const *)job->config->endpoints.items,

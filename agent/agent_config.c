@@ -322,7 +322,6 @@ static int set_one(struct mr_agent_config *c, struct mr_config_places *places, c
     return mr_config_override(mr_agent_config_table, c, places, option, assignment, err);
 }
 
-/* A push names its trees itself: the one that stands here, for there must be one, goes. */
 static int add_endpoint(struct mr_config_strings *list, const char *text, struct mr_err *err)
 {
     const char *why = refuse_endpoint(text);
@@ -355,6 +354,7 @@ static int set_endpoints(struct mr_agent_config *c, struct mr_config_places *pla
     return r;
 }
 
+/* A push names its trees itself and ignores the watch, which the table wants. */
 static int read_defaults(const struct mr_agent_source *from, struct mr_agent_config *c,
                          struct mr_config_places **ret_places, struct mr_err *err)
 {

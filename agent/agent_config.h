@@ -60,7 +60,7 @@ struct mr_agent_plan {
 
 /* Where a configuration comes from; all borrowed. */
 struct mr_agent_source {
-    const char *file;        /* NULL: the defaults, without watches; for push */
+    const char *file;        /* NULL: the defaults and a watch that push ignores */
     const char *const *sets; /* KEY=VALUE over it */
     size_t set_count;
     /* of push's options; NULL: the host's, the defaults. endpoint: several with commas between */

@@ -59,8 +59,8 @@ void mr_consign_growth(struct mr_consign *c, const struct mr_growth *growth, int
 void mr_consign_fill(struct mr_consign *c, int64_t now_ns, int64_t real_ns);
 /* Between the two, what verdicts change in the journal is one transaction; most messages change
  * nothing there, and then there is none. */
-void mr_consign_note(struct mr_consign *c);
-void mr_consign_noted(struct mr_consign *c);
+void mr_consign_batch_begin(struct mr_consign *c);
+void mr_consign_batch_end(struct mr_consign *c);
 /* transfer's op; owner is a struct mr_shipment. */
 void mr_consign_verdict(void *ctx, void *owner, const struct mr_message *m);
 /* transfer's op: is the source still what it was when it was found complete? Where it is to be

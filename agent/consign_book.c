@@ -48,7 +48,7 @@ int mr_consign_journal_said(struct mr_consign *c, int r, const struct mr_err *er
     return r;
 }
 
-void mr_consign_note(struct mr_consign *c)
+void mr_consign_batch_begin(struct mr_consign *c)
 {
     c->noting = true;
 }
@@ -61,7 +61,7 @@ static void join(struct mr_consign *c)
         c->batch = mr_journal_begin(c->journal, &err) == 0;
 }
 
-void mr_consign_noted(struct mr_consign *c)
+void mr_consign_batch_end(struct mr_consign *c)
 {
     struct mr_err err = {0};
     if (c->batch)
@@ -123,7 +123,7 @@ static bool same_content(const struct mr_fs_facts *a, uint64_t size, int64_t mti
 
 static bool fits_record(const struct mr_shipment *s, const struct mr_journal_movie *m)
 {
-    return m->output == s->output && memcmp(&m->geometry, &s->geometry, sizeof(s->geometry)) == 0;
+    return m->output == s->output && mr_geometry_equal(&m->geometry, &s->geometry);
 }
 
 /* A run that ends says of each file whether it is in the store, those of earlier runs included. */

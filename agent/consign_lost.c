@@ -22,7 +22,7 @@ static bool is_lost(int root, const struct mr_journal_movie *m)
     struct mr_fs_facts facts;
     int r = mr_fs_stat(root, m->path, &facts);
     if (r == 0)
-        return memcmp(&facts.identity, &m->identity, sizeof(m->identity)) != 0;
+        return !mr_fs_same(&facts.identity, &m->identity);
     if (r != -ENOENT && r != -ENOTDIR)
         return false;
     return mr_fs_stat(root, "", &facts) == 0 && facts.identity.device == m->identity.device;

@@ -99,7 +99,7 @@ static bool is_whole(const struct mr_shipment *s)
 /* Of its topmost folder: the day on which the first file was seen in it. */
 static void day_of(struct mr_consign *c, const struct mr_shipment *s, int64_t real_ns, char *ret)
 {
-    char today[11], top[MR_PATH_MAX + 1];
+    char today[MR_DAY_TEXT], top[MR_PATH_MAX + 1];
     size_t length = strcspn(s->path, "/");
     snprintf(top, sizeof(top), "%.*s", s->path[length] == '/' ? (int)length : 0, s->path);
     mr_clock_day(real_ns, "local", today);
@@ -188,7 +188,7 @@ int mr_consign_open_source(struct mr_shipment *s)
     int r = mr_fs_stat(s->fd, "", &now);
     if (r < 0)
         return r;
-    bool other = memcmp(&now.identity, &said->identity, sizeof(now.identity)) != 0;
+    bool other = !mr_fs_same(&now.identity, &said->identity);
     bool decided = !mr_shipment_growing(s);
     bool changed = decided && (now.size != said->size || now.mtime_ns != said->mtime_ns);
     return other || changed || now.size < said->size ? -ESTALE : 0;

@@ -374,7 +374,6 @@ static bool decide(struct mr_gauge *g, const struct mr_gauge_look *look)
 {
     double raw = (double)(look->landed_raw - g->span.raw);
     double rate = raw / ((double)(look->now_ns - g->span.begun_ns) / 1e9);
-    g->verdict.camera_rate = rate;
     g->verdict.waiting_s = rate > 0 ? (double)g->span.least_waiting / rate : 0;
     if (g->phase == TRYING && g->trial_raw >= KNOWN_BYTES &&
         g->trial_wire * GAIN_SEEN > g->trial_raw) {

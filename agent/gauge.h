@@ -43,7 +43,6 @@ struct mr_gauge_verdict {
     enum mr_gauge_reason reason;
     double link_rate; /* bytes on the wire a second, when it last was the narrow place; 0: never */
     double waiting_s; /* how long what waits would take at the present rate */
-    double camera_rate; /* bytes a second, raw, that came through of late */
 };
 
 struct mr_gauge;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent may take of the camera's host: CPUs, priority, class of I/O. Read from texts of
- * the configuration, applied to the process before it has threads, which inherit them. For the main
- * thread.
+ * the configuration, applied to the process before it has threads, which inherit them: for the main
+ * thread, but for what only reads.
  */
 #ifndef MR_GUEST_H
 #define MR_GUEST_H

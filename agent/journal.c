@@ -16,6 +16,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
+_Static_assert((int)STATEMENT_COUNT <= MR_JOURNAL_STATEMENTS, "room for each statement");
+
 /* ---- statements ---- */
 
 static int get(struct mr_journal *j, enum statement which, sqlite3_stmt **ret, struct mr_err *err)

@@ -126,7 +126,7 @@ static int make_schema(struct mr_journal *j, struct mr_err *err)
     sqlite3_stmt *s = NULL;
     if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
         return mr_err_errno(err, -errno, "getrandom");
-    int code = exec(j, schema, err);
+    int code = exec(j, schema_3, err);
     if (code == 0)
         code = exec(j, from_schema_3, err);
     if (code != 0)

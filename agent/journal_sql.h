@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal's schema and statements, for journal.c alone. A change here is a new
- * MR_JOURNAL_SCHEMA.
+ * The journal's schema and statements, for journal.c and journal_open.c alone. A change here is a
+ * new MR_JOURNAL_SCHEMA.
  */
 #ifndef MR_AGENT_JOURNAL_SQL_H
 #define MR_AGENT_JOURNAL_SQL_H
@@ -16,7 +16,8 @@
 /* In the file's header: whose it is, and which schema it has. */
 #define SET_MARKS SET("application_id", APPLICATION_ID) SET("user_version", MR_JOURNAL_SCHEMA)
 
-static const char schema[] =
+/* Schema 3's tables: a new journal is brought up to date as an old one is. */
+static const char schema_3[] =
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), instance BLOB NOT NULL,"
     " epoch INTEGER NOT NULL);"
     "CREATE TABLE movies (id BLOB NOT NULL, revision INTEGER NOT NULL, state INTEGER NOT NULL,"

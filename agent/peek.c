@@ -14,11 +14,6 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-bool mr_peek_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
-}
-
 int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, size_t want,
                  uint8_t *ret, size_t *ret_bytes)
 {
@@ -30,7 +25,7 @@ int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, si
     if (fd < 0)
         return fd;
     int code = mr_fs_stat(fd, "", &now);
-    if (code == 0 && !mr_peek_same(&now.identity, &facts->identity))
+    if (code == 0 && !mr_fs_same(&now.identity, &facts->identity))
         return -ESTALE;
     if (code == 0)
         code = mr_fs_pread_full(fd, ret, want, 0);

@@ -12,8 +12,6 @@
 
 #define MR_PEEK_MDOC_MAX (1024u * 1024) /* a larger mdoc is a tilt series', not a stack's */
 
-bool mr_peek_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b);
-
 /* Reads min(facts->size, want) bytes of root/path into ret. -ESTALE: the name means another file
  * than facts by now, or it was shortened; else as open(2) and pread(2). */
 int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, size_t want,

@@ -57,7 +57,7 @@ static const char *name_in(const char *path)
 
 static bool same_file(const struct mr_fs_facts *a, const struct mr_fs_facts *b)
 {
-    return S_ISREG(a->mode) && mr_peek_same(&a->identity, &b->identity);
+    return S_ISREG(a->mode) && mr_fs_same(&a->identity, &b->identity);
 }
 
 /* What differs of one file, in words; NULL: nothing. */
@@ -239,8 +239,7 @@ static int check_place(const struct mr_purge_file *f, char why[MR_PURGE_WHY])
     int root = open(f->movie->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     MR_CLEANUP(mr_fs_close) int parent = root < 0 ? -errno : open_parent(root, f->movie->path);
     bool same = parent >= 0 && mr_fs_stat(parent, "", &now) == 0 &&
-                mr_fs_stat(f->parent, "", &then) == 0 &&
-                mr_peek_same(&now.identity, &then.identity);
+                mr_fs_stat(f->parent, "", &then) == 0 && mr_fs_same(&now.identity, &then.identity);
     return same ? 0 : say(why, -ENOENT, "its folder is no longer where it was");
 }
 

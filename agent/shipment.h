@@ -52,9 +52,10 @@ struct mr_shipment {
     enum mr_codec_id travels; /* codec auto: what its slabs are packed with, once weighed */
     bool weighed;
     struct mr_geometry geometry;
-    /* facts as of COMPLETE when it was committed: what CHANGED compares with */
+    /* as it was when its END, refusal or failure was decided, what CHANGED compares with; zero:
+     * with nothing, it is read again */
     struct mr_fs_facts shipped;
-    struct mr_shipment_said said; /* zero: no END that is known of */
+    struct mr_shipment_said said; /* what purge may rely on; zero: no END that is known of */
     size_t room;                  /* what it takes of what may be under way, in small files */
     unsigned tries;         /* times it began again because it read as other bytes than before */
     unsigned read_failures; /* one after the other */

@@ -296,16 +296,16 @@ static void take_reports(struct mr_tail *t, int64_t now_ns)
     bool noting = false;
     for (int i = 0; i < BATCH && mr_queue_pop(t->config.reports, 0, &r) == 0; i++) {
         if (noting && r.kind != MR_REPORT_MESSAGE) {
-            mr_consign_noted(t->consign);
+            mr_consign_batch_end(t->consign);
             noting = false;
         } else if (!noting && r.kind == MR_REPORT_MESSAGE) {
-            mr_consign_note(t->consign);
+            mr_consign_batch_begin(t->consign);
             noting = true;
         }
         take_report(t, &r, now_ns);
     }
     if (noting)
-        mr_consign_noted(t->consign);
+        mr_consign_batch_end(t->consign);
 }
 
 static void speak(struct mr_tail *t, int64_t now_ns)

@@ -182,7 +182,7 @@ static bool take_facts(struct mr_track *t, struct mr_file *file, const struct mr
 {
     const struct mr_fs_facts was = file->facts;
     bool first = file->looked_ns == 0;
-    bool other = !first && !mr_peek_same(&was.identity, &facts->identity);
+    bool other = !first && !mr_fs_same(&was.identity, &facts->identity);
     bool changed = other || was.size != facts->size || was.mtime_ns != facts->mtime_ns;
     file->facts = *facts;
     if (!first && !changed && file->decided)

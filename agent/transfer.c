@@ -62,7 +62,7 @@ void mr_transfer_connected(struct mr_transfer *t, uint64_t epoch, int64_t now_ns
     mr_transfer_disconnected(t);
     t->state = CONNECTED;
     t->epoch = epoch;
-    t->heard_ns = t->sent_ns = t->pinged_ns = now_ns;
+    t->heard_ns = t->pinged_ns = now_ns;
 }
 
 void mr_transfer_disconnected(struct mr_transfer *t)

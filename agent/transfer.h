@@ -51,7 +51,9 @@ const struct mr_welcome *mr_transfer_welcome(const struct mr_transfer *t);
 uint64_t mr_transfer_session(const struct mr_transfer *t);
 
 /* Takes a decoded message. -EPROTO: it breaks the protocol (gap, wrong session, nonsense): the
- * caller must disconnect; -ECONNREFUSED: REFUSED; -ESHUTDOWN: the server said BYE. err says why. */
+ * caller must disconnect; -ECONNREFUSED: REFUSED; -ESHUTDOWN: the server said BYE; -ENOMEM. err
+ * says why.
+ */
 int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
                         struct mr_err *err) MR_MUST_USE;
 
@@ -97,7 +99,7 @@ struct mr_pick {
     uint16_t lane;
     bool send; /* false: durable already, read it only to know its checksum */
     struct mr_span span;
-    uint64_t reserved; /* bytes of credit; for mr_transfer_sent and _unpicked */
+    uint64_t reserved; /* bytes of credit; for mr_transfer_packed and _unpick */
     uint64_t session;  /* picks of an older session are dropped by the callee */
     uint64_t opening;  /* and so are those of before the movie was opened again */
 };

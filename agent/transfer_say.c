@@ -182,6 +182,5 @@ bool mr_transfer_next_control(struct mr_transfer *t, int64_t now_ns, int64_t rea
     }
     ret->session = t->session;
     ret->sequence = ++t->sent_sequence;
-    t->sent_ns = now_ns;
     return true;
 }

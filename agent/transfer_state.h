@@ -62,7 +62,7 @@ struct mr_transfer {
     enum session_state state;
     uint64_t session, epoch;
     uint32_t sent_sequence, heard_sequence;
-    int64_t heard_ns, sent_ns, pinged_ns;
+    int64_t heard_ns, pinged_ns;
     struct mr_backlog backlog;
     struct mr_packing packing;
     struct mr_transfer_flow flow; /* but for `waiting` */

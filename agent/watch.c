@@ -224,11 +224,6 @@ static void watch_dir(struct mr_watch *w, int fd, const char *path)
 
 /* ---- listing ---- */
 
-static bool same_identity(const struct mr_fs_identity *a, const struct mr_fs_identity *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
-}
-
 /* Opens the root afresh: it may have been replaced, mounted over or unmounted. */
 static bool open_root(struct mr_watch *w)
 {
@@ -237,7 +232,7 @@ static bool open_root(struct mr_watch *w)
     int error = fd < 0 ? errno : -mr_fs_stat(fd, "", &facts);
     if (fd >= 0 && error != 0)
         mr_fs_close(&fd);
-    bool same = error == 0 && w->root >= 0 && same_identity(&facts.identity, &w->root_identity);
+    bool same = error == 0 && w->root >= 0 && mr_fs_same(&facts.identity, &w->root_identity);
     if (!same)
         drop_watches(w, "");
     mr_fs_close(&w->root);

@@ -91,7 +91,7 @@ static int sweep(void *ctx, const char *text, size_t bytes, uint64_t offset)
     struct sweeping *s = ctx;
     char inside[MR_NAMING_PATH_MAX + 16];
     (void)bytes, (void)offset;
-    if (strncmp(text, "DIR ", 4) != 0 || strlen(text) > MR_NAMING_PATH_MAX)
+    if (strncmp(text, "DIR ", 4) != 0 || strlen(text + 4) > MR_NAMING_PATH_MAX)
         return 0;
     snprintf(inside, sizeof(inside), "%s/.", text + 4);
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(s->store, inside, false);

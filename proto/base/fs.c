@@ -25,6 +25,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+bool mr_fs_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->birth_ns == b->birth_ns;
+}
+
 void mr_fs_close(int *fd)
 {
     if (*fd >= 0)

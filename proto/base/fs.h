@@ -28,6 +28,8 @@ struct mr_fs_facts {
     uint64_t links; /* names it has */
 };
 
+bool mr_fs_same(const struct mr_fs_identity *a, const struct mr_fs_identity *b); /* file */
+
 /* Closes *fd unless negative; for MR_CLEANUP(mr_fs_close). */
 void mr_fs_close(int *fd);
 

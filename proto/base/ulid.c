@@ -2,18 +2,20 @@
 /* ULIDs and their text. Not monotonic within a millisecond: order there is random. */
 #include "base/ulid.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
-enum { DIGITS = 26, MS_PER_NS = 1000000 };
+enum { DIGITS = 26 };
 
 static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 void mr_ulid_new(int64_t real_ns, struct mr_ulid *ret)
 {
-    uint64_t ms = real_ns < 0 ? 0 : (uint64_t)real_ns / MS_PER_NS;
+    uint64_t ms = real_ns < 0 ? 0 : (uint64_t)(real_ns / MR_NS_PER_MS);
     for (size_t i = 0; i < 6; i++)
         ret->bytes[i] = (uint8_t)(ms >> (8 * (5 - i)));
     ssize_t n;

@@ -63,7 +63,8 @@ int mr_subscription_open(const struct mr_subscription_options *options,
     __attribute__((warn_unused_result));
 
 /* The next event that matches, in the order of the log. timeout_ms: -1 waits for ever; a wait may
- * take up to a quarter of a second longer while it asks for replay. 0           *ret is filled
+ * take up to a quarter of a second longer while it asks for replay.
+ *  0           *ret is filled
  *  -EAGAIN     none came in time (an unreachable server too: mr_subscription_reached)
  *  -EINTR      a signal was caught; call again
  *  -ESTALE     the server's log ends before the event in front of the wanted one: another or an

@@ -106,11 +106,6 @@ const uint8_t *mr_field_view(struct mr_fields *f, const char *name, size_t bytes
     return arrived(f, name) ? view : NULL;
 }
 
-void mr_field_skip(struct mr_fields *f, const char *name, size_t bytes)
-{
-    (void)mr_field_view(f, name, bytes);
-}
-
 const uint8_t *mr_field_blob(struct mr_fields *f, const char *name, uint32_t max,
                              uint32_t *ret_bytes)
 {

@@ -30,7 +30,6 @@ bool mr_field_bool(struct mr_fields *f, const char *name);     /* u8, 0 or 1 */
 void mr_field_ulid(struct mr_fields *f, const char *name, struct mr_ulid *ret);
 void mr_field_raw(struct mr_fields *f, const char *name, void *ret, size_t bytes);
 void mr_field_str(struct mr_fields *f, const char *name, char *ret, size_t size);
-void mr_field_skip(struct mr_fields *f, const char *name, size_t bytes); /* reserved */
 
 /* u32 length + bytes; a borrowed view, NULL where empty. */
 const uint8_t *mr_field_blob(struct mr_fields *f, const char *name, uint32_t max,

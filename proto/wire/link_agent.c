@@ -147,8 +147,8 @@ static int connect_control(struct mr_peer *peer, struct mr_err *err)
         .send_hwm = 1000,
         .receive_hwm = 10000,  /* acks must not wait behind acks */
         .keep_received = true, /* a stopping server's BYE, above all */
-        .heartbeat_ms = 2000,
-        .heartbeat_timeout_ms = 10000,
+        .heartbeat_ms = MR_LINK_CONTROL_BEAT_MS,
+        .heartbeat_timeout_ms = MR_LINK_CONTROL_LIMIT_MS,
     };
     char numeric[sizeof(peer->address.host)];
     if (resolve(peer->address.host, numeric, sizeof(numeric)) < 0) {
@@ -189,8 +189,8 @@ int mr_peer_connect_lanes(struct mr_peer *peer, const uint16_t *ports, size_t la
         .message_max = 4096, /* nothing comes back but the handshake, which counts */
         .send_hwm = MR_LINK_LANE_HWM,
         .receive_hwm = MR_LINK_LANE_HWM,
-        .heartbeat_ms = 5000,
-        .heartbeat_timeout_ms = 30000,
+        .heartbeat_ms = MR_LINK_LANE_BEAT_MS,
+        .heartbeat_timeout_ms = MR_LINK_LANE_LIMIT_MS,
     };
     assert(lanes >= 1 && lanes <= MR_LANES_MAX && peer->lane_count == 0);
     for (size_t i = 0; i < lanes; i++) {

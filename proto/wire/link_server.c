@@ -27,8 +27,8 @@ int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router 
         .send_hwm = 1000,
         .receive_hwm = 1000,
         .linger_ms = MR_LINK_LINGER_MS,
-        .heartbeat_ms = 2000,
-        .heartbeat_timeout_ms = 10000,
+        .heartbeat_ms = MR_LINK_CONTROL_BEAT_MS,
+        .heartbeat_timeout_ms = MR_LINK_CONTROL_LIMIT_MS,
     };
     struct mr_router *router = calloc(1, sizeof(*router));
     if (router == NULL) {
@@ -87,15 +87,13 @@ int mr_router_wait(struct mr_router *router, const int *fds, size_t fd_count, in
 int mr_lane_bind(struct mr_link *link, const char *endpoint, struct mr_lane_socket **ret,
                  uint16_t *ret_port, struct mr_err *err)
 {
-    /* A lane whose thread waits for a stalled disk reads nothing, heartbeats included: its limit is
-     * the ack timeout, not the control socket's. */
     static const struct mr_socket_options options = {
         .type = ZMQ_PULL,
         .message_max = MR_SLAB_WIRE_MAX,
         .send_hwm = MR_LINK_LANE_HWM,
         .receive_hwm = MR_LINK_LANE_HWM,
-        .heartbeat_ms = 5000,
-        .heartbeat_timeout_ms = 30000,
+        .heartbeat_ms = MR_LINK_LANE_BEAT_MS,
+        .heartbeat_timeout_ms = MR_LINK_LANE_LIMIT_MS,
     };
     struct mr_lane_socket *lane = calloc(1, sizeof(*lane));
     if (lane == NULL) {

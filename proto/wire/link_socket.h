@@ -20,6 +20,12 @@
 #define MR_LINK_LANE_HWM \
     4 /* messages, each side: credit bounds bytes, this bounds what libzmq holds */
 #define MR_LINK_LINGER_MS 1000
+/* A peer that is silent for the limit is gone. A lane whose thread waits for a stalled disk reads
+ * nothing, heartbeats included: its limit is the agent's ack timeout, not the control socket's. */
+#define MR_LINK_CONTROL_BEAT_MS  2000
+#define MR_LINK_CONTROL_LIMIT_MS 10000
+#define MR_LINK_LANE_BEAT_MS     5000
+#define MR_LINK_LANE_LIMIT_MS    30000
 
 /* A payload that libzmq holds. Remembers whom to tell, since libzmq's callback has but one
  * argument. */

@@ -11,6 +11,7 @@
 #ifndef MR_WIRE_MESSAGE_H
 #define MR_WIRE_MESSAGE_H
 
+#include "base/clock.h"
 #include "base/ulid.h"
 #include "wire/codec.h"
 #include "wire/slab.h"
@@ -119,7 +120,7 @@ struct mr_open {
     char path[MR_PATH_MAX + 1];    /* below the watch, '/'-separated, source's own name */
     char source_path[4096];        /* whole, on the agent's host; informative */
     char session[MR_NAME_MAX + 1]; /* "" none */
-    char day[11];                  /* for {date}: 2026-11-22 */
+    char day[MR_DAY_TEXT];         /* for {date}: 2026-11-22 */
     struct mr_geometry geometry;
     double pixel_size_angstrom;     /* 0 unknown */
     uint64_t source_bytes_expected; /* 0 unknown */
@@ -274,7 +275,7 @@ struct mr_message {
     enum mr_message_type type;
     uint32_t sequence; /* of this direction in this session, from 1; a gap ends the session */
     uint64_t session;  /* 0 in HELLO and REFUSED */
-    union {
+    union {            /* of a movie's: `movie` comes first, as abandon.movie reaches it */
         struct mr_hello hello;
         struct mr_welcome welcome;
         struct mr_refused refused;
@@ -305,8 +306,8 @@ int mr_message_encode(const struct mr_message *m, void *ret, size_t size,
                       size_t *ret_bytes) MR_MUST_USE;
 
 /* -EBADMSG: not ours, cut or damaged; -EPROTO: a field out of range; err names message and field.
- * Never reads outside data. Geometry is checked by mr_geometry_check, names for NUL, control
- * characters and UTF-8 are not checked here (naming's affair). A HELLO decodes whatever version it
+ * Never reads outside data. Geometry is checked by mr_geometry_check, control characters
+ * and UTF-8 of names are not checked here (naming's affair). A HELLO decodes whatever version it
  * is of, as far as version_min and version_max, so that it can be refused in words. */
 int mr_message_decode(const void *data, size_t bytes, struct mr_message *ret,
                       struct mr_err *err) MR_MUST_USE;

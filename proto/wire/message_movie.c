@@ -8,6 +8,22 @@
 
 #include <string.h>
 
+/* Whoever knows that a message is of a movie reaches its id through any of these bodies. */
+#define MOVIE_COMES_FIRST(body) \
+    _Static_assert(offsetof(struct body, movie) == 0, #body " begins with its movie's id")
+MOVIE_COMES_FIRST(mr_open);
+MOVIE_COMES_FIRST(mr_opened);
+MOVIE_COMES_FIRST(mr_ack);
+MOVIE_COMES_FIRST(mr_resend);
+MOVIE_COMES_FIRST(mr_end);
+MOVIE_COMES_FIRST(mr_committed);
+MOVIE_COMES_FIRST(mr_hold);
+MOVIE_COMES_FIRST(mr_fail);
+MOVIE_COMES_FIRST(mr_failed);
+MOVIE_COMES_FIRST(mr_abandon);
+MOVIE_COMES_FIRST(mr_confirm);
+MOVIE_COMES_FIRST(mr_confirmed);
+
 #define OPEN_WHOLE 1u /* bit 0 of flags */
 
 enum { RANGE_BYTES = 16 };

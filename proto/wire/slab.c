@@ -114,8 +114,6 @@ static int check_pixel(enum mr_layout layout, enum mr_pixel pixel, uint64_t widt
     return 0;
 }
 
-/* u8 travels to an mrc as mode 6; that widening is not a matter of geometry, so it is refused
- * here. */
 int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool swap_bytes,
                        uint64_t width, uint64_t height, uint64_t source_data_offset,
                        uint64_t ext_bytes, struct mr_geometry *ret, struct mr_err *err)
@@ -159,7 +157,7 @@ int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool s
     return 0;
 }
 
-static bool geometry_equal(const struct mr_geometry *a, const struct mr_geometry *b)
+bool mr_geometry_equal(const struct mr_geometry *a, const struct mr_geometry *b)
 {
     return a->layout == b->layout && a->source_pixel == b->source_pixel && a->pixel == b->pixel &&
            a->swap_bytes == b->swap_bytes && a->width == b->width && a->height == b->height &&
@@ -197,7 +195,7 @@ int mr_geometry_check(const struct mr_geometry *g, struct mr_err *err)
     if (g->layout == MR_LAYOUT_STREAM && stream_offset_fits(g->data_offset)) {
         want.data_offset = g->data_offset;
     }
-    if (!geometry_equal(g, &want)) {
+    if (!mr_geometry_equal(g, &want)) {
         return mr_err_set(err, -EPROTO, "geometry: derived sizes do not follow from the movie's");
     }
     return 0;

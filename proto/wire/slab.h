@@ -43,7 +43,7 @@ struct mr_geometry {
     uint64_t source_frame_bytes;
     uint64_t frame_bytes;     /* in the finished movie */
     uint64_t data_offset;     /* of pixel 0 in the finished movie: BYTES as the source, STREAM a
-                                 multiple     of MR_SLAB_ALIGN, CHUNKS 0 */
+                                 multiple of MR_SLAB_ALIGN, CHUNKS 0 */
     uint32_t rows_per_slab;   /* CHUNKS; height when a slab holds whole frames */
     uint32_t frames_per_slab; /* CHUNKS; 1 when a slab holds rows of one frame */
     uint32_t slabs_per_frame; /* CHUNKS; 1 when a slab holds whole frames */
@@ -72,6 +72,8 @@ void mr_geometry_opaque(struct mr_geometry *ret);
 int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool swap_bytes,
                        uint64_t width, uint64_t height, uint64_t source_data_offset,
                        uint64_t ext_bytes, struct mr_geometry *ret, struct mr_err *err) MR_MUST_USE;
+
+bool mr_geometry_equal(const struct mr_geometry *a, const struct mr_geometry *b);
 
 /* Checks a geometry that came from a peer: every derived field must be what mr_geometry_* would
  * make (data_offset of STREAM: any multiple of MR_SLAB_ALIGN from 65536 to 64 MiB). -EPROTO. */
