@@ -106,7 +106,7 @@ static bool same_movie(const struct mr_open *a, const struct mr_open *b)
 static void doubt(struct mr_berth *b, const struct mr_ulid *id)
 {
     int r = mr_roster_add(&b->doubts, id, 0);
-    (void)r; /* out of memory: so is the OPEN that would come here again */
+    (void)r; /* out of memory: so is the OPEN, or the seal, that would come here again */
 }
 
 /* Its slabs are read back before anything is said of them: then it comes again, as RECHECKED. Takes
@@ -483,8 +483,7 @@ void mr_berth_do(struct mr_berth *b, struct mr_berth_job *job)
         return;
     }
     if (job->kind == MR_BERTH_DOUBT) {
-        int r = mr_roster_add(&b->doubts, &job->id, 0);
-        (void)r; /* out of memory: it is read back again when it is sealed, and comes here again */
+        doubt(b, &job->id);
         return;
     }
     struct mr_berth_answer answer = {.id = job->open->movie};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commit, step by step. Each step first looks whether an earlier life did it. Makes no headers
- * and no digests (seal does) and talks to no agent.
+ * and no digests (finish does) and talks to no agent.
  */
 #include "commit.h"
 

@@ -2,7 +2,7 @@
 /*
  * From SEALED to COMMITTED: rename, directories, event, catalogue, journal. Every step may be
  * entered again after a crash and finds out for itself whether it was done; so the seal stage and
- * recovery run the very same code. Used by one thread at a time.
+ * recovery run the very same code. Used by one thread at a time, but for what says otherwise.
  */
 #ifndef MR_COMMIT_H
 #define MR_COMMIT_H
@@ -61,7 +61,7 @@ enum mr_commit_state { MR_COMMIT_DOUBTED, MR_COMMIT_TRUSTED, MR_COMMIT_TOLD, MR_
 int mr_commit_drop_part(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
 
 /* The file of a sealed movie, under whichever of its names it has by now; an fd or -errno. -ENOENT:
- * under neither. */
+ * under neither. Any thread: recheck reads it before seal has it. */
 int mr_commit_open_file(const struct mr_store *store, const struct mr_dossier *d) MR_MUST_USE;
 
 /* Of a sealed movie that nobody was told of: file and journal are removed, it begins again. What it
@@ -75,7 +75,7 @@ int mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d) M
 int mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d) MR_MUST_USE;
 
 /* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1 bytes).
- * Any thread: berth asks for a first candidate, commit takes what is free then. */
+ * Any thread. */
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret) MR_MUST_USE;
 
 #endif

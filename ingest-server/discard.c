@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SYNC_TRIES 3
+#define SYNC_TRIES  3
+#define REMOVED_MAX 16 /* generations; of more at once nobody has heard */
 
 /* Of one generation; true: no more of them is to be visited. */
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
@@ -129,9 +130,9 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
     }
 }
 
-/* Journals that were removed; of more than these generations at once nobody has heard. */
+/* Journals that were removed */
 struct removed {
-    char names[16][64];
+    char names[REMOVED_MAX][64];
     size_t count;
 };
 
@@ -142,7 +143,7 @@ static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
     if (store->epoch > 0)
         mr_discard_strays(store, id, d->generation, d->path);
     int r = mr_discard_one(store, id, d->generation, d->path);
-    if (r == 0 && removed->count < 16) /* else the next start finds it */
+    if (r == 0 && removed->count < REMOVED_MAX) /* else the next start finds it */
         mr_dossier_name(id, d->generation, "journal", removed->names[removed->count++]);
     return false;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All that the store has of a movie that was not finished. Used by the seal thread. */
+/* All that the store has of a movie that was not finished. Used by the seal thread; mr_discard_one
+ * and _strays by berth and, at the start, main as well. */
 #ifndef MR_DISCARD_H
 #define MR_DISCARD_H
 

@@ -86,7 +86,7 @@ static int add_member(struct lines *to, const char *journal, const struct mr_dos
     return add_line(to, journal, made, line, bytes);
 }
 
-/* What is there of an earlier attempt is written over. */
+/* flags: O_EXCL, or O_TRUNC where what is there of an earlier attempt is written over. */
 static int write_file(int dir, const char *name, int flags, const struct lines *l)
 {
     MR_CLEANUP(mr_fs_close)

@@ -241,7 +241,7 @@ static int check_ports(const struct mr_config_places *places, const struct mr_in
 static int plan_ports(const struct mr_config_places *places, const struct mr_ingest_config *c,
                       struct mr_ingest_plan *p, struct mr_err *err)
 {
-    char http[300];
+    char http[MR_ENDPOINT_TEXT];
     struct span spans[3] = {{.key = "listen.control", .count = 1u + p->lanes},
                             {.key = "listen.events", .count = 2},
                             {.key = "listen.http", .count = 1}};

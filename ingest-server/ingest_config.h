@@ -7,6 +7,8 @@
 #define MR_INGEST_CONFIG_H
 
 #include "base/config.h"
+#include "wire/endpoint.h"
+#include "wire/message.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,8 +41,9 @@ struct mr_ingest_plan {
     uint64_t buffer_bytes; /* of one */
     uint64_t lane_budget;  /* bytes of credit a lane gives out: what libzmq may hold */
     uint64_t pool_used;    /* lanes x (buffers + budget); at most the pool */
-    char control[300], events[300], replay[300], http[300];
-    char lane[64][300]; /* endpoints to bind */
+    /* endpoints to bind */
+    char control[MR_ENDPOINT_TEXT], events[MR_ENDPOINT_TEXT], replay[MR_ENDPOINT_TEXT],
+        http[MR_ENDPOINT_TEXT], lane[MR_LANES_MAX][MR_ENDPOINT_TEXT];
 };
 
 /* Where a configuration comes from; texts borrowed for the call */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A movie in flight, as every server stage sees it. Immutable after berth made it, but for the
- * atomic fields at its end; so lanes, seal and control share it without a lock.
+ * A movie in flight, as every server stage sees it. Immutable after berth made it, so that lanes,
+ * seal and control share it without a lock, but for the atomic fields, and for a small one's:
+ * those are lane 0's until it says ABOARD, and seal's after that.
  */
 #ifndef MR_MOVIE_H
 #define MR_MOVIE_H

@@ -2,11 +2,14 @@
 /*
  * The text of a placement journal's SLAB record. One form only: parsing formats what it read and
  * compares, so whatever is accepted is what mr_placement_format would have written. Reads and
- * writes no file; OPEN and SEALED records are taken apart by berth and seal.
+ * writes no file; OPEN and SEALED records are dossier's.
  *
- *   SLAB <slab> <offset> <stored> <raw> <codec> <crc stored> <crc raw> <pixel bytes> <crc pixels>
- * <stats> stats: none | unknown <count> | exact <count> <min> <max> <sum hi> <sum lo> <squares hi>
- * <squares lo> | float <count> <min> <max> <mean> <m2>
+ * - SLAB <slab> <offset> <stored> <raw> <codec> <crc stored> <crc raw> <pixel bytes>
+ *   <crc pixels> <stats>
+ * - stats: none
+ *   | unknown <count>
+ *   | exact <count> <min> <max> <sum hi> <sum lo> <squares hi> <squares lo>
+ *   | float <count> <min> <max> <mean> <m2>
  *
  * Counts are decimal, checksums and 128-bit halves 16 hex digits, doubles hexadecimal floats
  * (exact).

@@ -7,7 +7,7 @@
  * - SEALED: final name, inode, digests and the whole event: from here the commit is only repeated
  *
  * The text of SLAB records is here, of the other two in dossier. Pure; any thread. Who writes when
- * is strip's, berth's and commit's affair.
+ * is slipway's and flotilla's (OPEN), strip's and carry's (SLAB), and commit's affair (SEALED).
  */
 #ifndef MR_PLACEMENT_H
 #define MR_PLACEMENT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of the seal stage share. Private to seal (the queue, recording, the loop) and
- * seal_prepare (how one movie ends, up to its final name).
+ * What the files of the seal stage share. Private to seal (the queue, recording, the loop),
+ * seal_prepare (how one movie ends, up to its final name) and seal_group (small ones together).
  */
 #ifndef MR_SEAL_STATE_H
 #define MR_SEAL_STATE_H
@@ -22,14 +22,16 @@ enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 /* What a movie that is given up still needs: its journal says SEALED, so that nobody resumes it */
 enum undo { UNDO_NOTHING, UNDO_DISCARD, UNDO_TAKE_BACK };
 
-/* One movie on its way through the batch */
+/* One movie on its way through the batch. It is one of: answered (message alone); boarded, a small
+ * one that waits for its group; placed, with its final name, to be recorded; stuck, to be tried
+ * again: to be undone where undo says so, to be recorded where it is placed, else to be placed. */
 struct work {
     struct mr_seal_job job;
     struct mr_dossier *d; /* owned; NULL: nothing to record */
     struct mr_message *message;
     bool placed, stuck;
-    enum undo undo; /* stuck by that; its message waits */
-    bool boarded;   /* a small one that waits for its group */
+    enum undo undo; /* its message waits */
+    bool boarded;
     int64_t began_ns;
 };
 

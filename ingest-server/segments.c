@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of event segments, which of them count, and their copies. Does not look at records. */
+/* Names of event segments, which of them count, and their copies, whole records of them. */
 #include "segments.h"
 
 #include "base/fs.h"

@@ -3,8 +3,7 @@
  * The files of the event log: which there are below <root>/.millrace/events and which of them
  * count.
  * "<sequence of the first record>.log", and with a later epoch (lease_file.h) than the first,
- * "<sequence>.e<epoch>.log". Reads directories and file contents only in mr_segments_copy_last; any
- * thread.
+ * "<sequence>.e<epoch>.log". Reads directories, and file contents where it copies; any thread.
  */
 #ifndef MR_SEGMENTS_H
 #define MR_SEGMENTS_H
