@@ -176,6 +176,21 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     return add_text(&m->lines, record, bytes - front - 1);
 }
 
+/* Names that are linked, or that a power cut tore apart, leave the final one beside the part's.
+ * Nobody was told of it. */
+static int drop_final_name(const struct mr_store *store, const struct mr_dossier *d)
+{
+    struct mr_fs_facts facts;
+    const char *slash = strrchr(d->sealed.path, '/');
+    const char *name = slash == NULL ? d->sealed.path : slash + 1;
+    MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(store, d->sealed.path);
+    int r = dir < 0 ? dir : mr_fs_stat(dir, name, &facts);
+    if (r < 0 || facts.identity.inode != d->sealed.inode)
+        return r == -ENOENT ? 0 : r;
+    mr_lease_prove_by_sight(store->lease);
+    return unlinkat(dir, name, 0) < 0 ? -errno : mr_fs_sync_dir(dir);
+}
+
 /* What an ordinary movie has by the time it is sealed: directories that are durable, and bytes,
  * where they lie in the part still. -EBADF: they cannot be made so, and are not to be relied on. */
 static int catch_up(const struct mr_store *store, const struct mr_dossier *d)
@@ -188,7 +203,9 @@ static int catch_up(const struct mr_store *store, const struct mr_dossier *d)
     MR_CLEANUP(mr_fs_close) int fd = openat(dir, part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    return fsync(fd) < 0 ? -EBADF : 0;
+    int r = fsync(fd) < 0 ? -EBADF : 0;
+    int dropped = r < 0 && d->is_sealed ? drop_final_name(store, d) : 0;
+    return dropped < 0 ? dropped : r;
 }
 
 static int sync_journal(const struct mr_store *store, const char *journal)

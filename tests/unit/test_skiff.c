@@ -314,6 +314,36 @@ START_TEST(group_of_an_earlier_life_becomes_journals)
 }
 END_TEST
 
+/* A power cut, where names are linked, leaves both: the final one stayed, unannounced. */
+START_TEST(member_whose_bytes_are_lost_keeps_no_name)
+{
+    bool lost = false;
+    for (int nth = 1; nth <= 12; nth++) {
+        struct rig rig;
+        struct shipment ships[2];
+        struct mr_err err = {0};
+        char name[64], id[MR_ULID_TEXT], part[128], journal[128];
+        if (!make(&rig))
+            return;
+        small_leave_group(&rig, ships, name);
+        small_restart(&rig);
+        mr_ulid_text(&ships[1].open.movie, id);
+        snprintf(part, sizeof(part), "k3/d/.millrace/%s.g2.part", id);
+        snprintf(journal, sizeof(journal), ".millrace/journal/%s.g2.journal", id);
+        ck_assert_int_eq(linkat(rig.store.root_fd, part, rig.store.root_fd, "k3/d/b.log", 0), 0);
+        sick_disk.fail_fsync = nth;
+        int r = mr_flotilla_dissolve_all(&rig.store, 0, &err);
+        sick_disk.fail_fsync = 0;
+        if (r == 0) {
+            ck_assert_int_eq(rig_has(&rig, journal), rig_has(&rig, "k3/d/b.log"));
+            lost |= !rig_has(&rig, journal);
+        }
+        end(&rig);
+    }
+    ck_assert(lost);
+}
+END_TEST
+
 START_TEST(void_group_is_removed)
 {
     struct rig rig;
@@ -437,6 +467,7 @@ MR_SUITE("skiff", T(small_files_are_committed_together),
          T(failed_one_is_kept_as_others_are), T(what_a_crash_left_is_swept_up),
          T(removals_of_an_earlier_life_are_safe_before_the_notes_go),
          T(group_of_an_earlier_life_becomes_journals), T(void_group_is_removed),
+         T(member_whose_bytes_are_lost_keeps_no_name),
          T(member_with_a_damaged_beginning_is_left_out), T(member_with_a_damaged_end_is_left_out),
          T(only_what_is_whole_and_small_goes_this_way), T(folders_are_noted_together),
          T(failed_notes_end_this_way))
