@@ -124,7 +124,8 @@ static int recheck(struct mr_berth *b, struct mr_movie *movie, struct mr_dossier
         return -ENOMEM;
     }
     *copy = *d;
-    *job = (struct mr_recheck_job){.movie = movie, .dossier = copy, .carry_from = carry_from};
+    *job = (struct mr_recheck_job){
+        .kind = MR_RECHECK_RESUMED, .movie = movie, .dossier = copy, .carry_from = carry_from};
     int r = mr_queue_try_push(b->queues.rechecks, &job);
     if (r < 0)
         mr_recheck_job_free(job);

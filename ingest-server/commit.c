@@ -140,12 +140,12 @@ static const struct mr_catalogue_entry *predecessor(const struct mr_commit *c,
 static int put_old_away(const struct mr_store *store, const struct mr_catalogue_entry *before,
                         struct places *p)
 {
-    char id[MR_ULID_TEXT], name[64];
+    char name[MR_NAMING_OLD];
     MR_CLEANUP(mr_fs_close)
-    int old = mr_fs_mkdirs_durable(p->part_dir, "old", store->dir_mode, store->group);
+    int old = mr_fs_mkdirs_durable(p->part_dir, MR_NAMING_OLD_DIR, store->dir_mode, store->group);
     if (old < 0)
         return old;
-    snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&before->id, id), before->revision);
+    mr_naming_old(&before->id, before->revision, name);
     if (renameat(p->part_dir, p->part, old, name) < 0)
         return errno == ENOENT ? 0 : -errno;
     int r = mr_fs_sync_dir(old);

@@ -17,30 +17,23 @@
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
                               const struct mr_ulid *id, void *ctx);
 
-/* 1: no more; 0: go on, also where it has none of a movie. -errno: what it has cannot be read now.
- */
-static int visit(const struct mr_store *store, const char *journal, visit_journal what, void *ctx)
+/* 1: no more; 0: go on, also where it is not a journal of that movie, or has none of one. -errno:
+ * what it has cannot be read now. */
+static int visit(const struct mr_store *store, const char *journal, const struct mr_ulid *wanted,
+                 visit_journal what, void *ctx)
 {
     struct mr_dossier d;
     struct mr_ulid id;
     uint32_t generation;
-    if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0)
+    if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0 ||
+        !mr_ulid_equal(&id, wanted))
         return 0;
     int r = mr_dossier_read(store->journal_fd, journal, &d, NULL);
     if (r < 0)
         return r == -ENODATA || r == -EUCLEAN || r == -ENOENT ? 0 : r;
-    d.generation = generation;
     bool end = what(store, &d, &id, ctx);
     mr_dossier_fini(&d);
     return end;
-}
-
-static bool is_of(const char *journal, const struct mr_ulid *wanted)
-{
-    struct mr_ulid id;
-    uint32_t generation;
-    return mr_dossier_parse_name(journal, "journal", &id, &generation) == 0 &&
-           mr_ulid_equal(&id, wanted);
 }
 
 static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what,
@@ -52,7 +45,7 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     while (r == 0 && name != NULL) {
         r = mr_fs_next_name(dir, &name);
         if (r == 0 && name != NULL)
-            r = is_of(name, id) ? visit(store, name, what, ctx) : 0;
+            r = visit(store, name, id, what, ctx);
     }
     return r;
 }

@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -411,4 +412,10 @@ int mr_naming_candidate(const char *path, uint32_t n, char *ret)
         mr_text_appendf(&t, "_dup%u%s", n, path + stem);
     }
     return compose(path, stem, tail, ret);
+}
+
+void mr_naming_old(const struct mr_ulid *id, uint32_t revision, char ret[MR_NAMING_OLD])
+{
+    char text[MR_ULID_TEXT];
+    (void)snprintf(ret, MR_NAMING_OLD, "%s.r%u", mr_ulid_text(id, text), revision);
 }

@@ -48,4 +48,10 @@ int mr_naming_candidate(const char *path, uint32_t n, char *ret) MR_MUST_USE;
 /* Checks one relative path from a peer by the rules above, without escaping. -EINVAL with err. */
 int mr_naming_check(const char *path, struct mr_err *err) MR_MUST_USE;
 
+/* Below a folder of parts: where a revision waits whose name the next one took, as "<ULID>.r<n>".
+ */
+#define MR_NAMING_OLD_DIR "old"
+#define MR_NAMING_OLD     64 /* bytes, with NUL */
+void mr_naming_old(const struct mr_ulid *id, uint32_t revision, char ret[MR_NAMING_OLD]);
+
 #endif

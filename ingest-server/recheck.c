@@ -279,19 +279,30 @@ static bool sealing_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 /* The server stops. */
 static void let_go(struct mr_recheck *c, struct mr_recheck_job *job)
 {
-    if (job->movie == NULL)
+    switch (job->kind) {
+    case MR_RECHECK_SEALED:
         mr_recheck_job_free(job);
-    else if (job->sealing != NULL)
+        return;
+    case MR_RECHECK_SEALING:
         give_to_seal(c, job, false);
-    else
+        return;
+    case MR_RECHECK_RESUMED:
         give_back(c, job);
+        return;
+    }
 }
 
 static bool take_turn(struct mr_recheck *c, struct mr_recheck_job *job)
 {
-    if (job->movie == NULL)
+    switch (job->kind) {
+    case MR_RECHECK_SEALED:
         return job->again_ns <= mr_clock_monotonic_ns() && sealed_turn(c, job);
-    return job->sealing != NULL ? sealing_turn(c, job) : resumed_turn(c, job);
+    case MR_RECHECK_SEALING:
+        return sealing_turn(c, job);
+    case MR_RECHECK_RESUMED:
+        break;
+    }
+    return resumed_turn(c, job);
 }
 
 /* -EPIPE: no more will come. */

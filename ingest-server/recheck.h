@@ -20,17 +20,25 @@
 
 #include <sys/queue.h>
 
+/* Why a movie is looked at, and who hears of it */
+enum mr_recheck_kind {
+    MR_RECHECK_RESUMED, /* its slabs, before they count: berth */
+    MR_RECHECK_SEALED,  /* by an earlier life, before it is announced: seal (RECOVERED) */
+    MR_RECHECK_SEALING, /* its file, before it is sealed: seal (VERIFIED) */
+};
+
 /* A movie being looked at. Owned by who has it: a queue, the stage, berth. */
 struct mr_recheck_job {
     STAILQ_ENTRY(mr_recheck_job) link; /* recheck's own */
-    struct mr_movie *movie;            /* a reference; NULL: sealed */
-    struct mr_dossier *dossier;        /* owned; slabs that do not read back lose their raw_bytes */
-    uint64_t next;                     /* slab to be read next; sealed, sealing: byte */
-    uint64_t lost;                     /* slabs */
-    uint64_t crc;                      /* sealed, sealing: up to next */
-    enum mr_commit_state state;        /* sealed: DOUBTED, or goes on unread */
-    int64_t again_ns;                  /* sealed: could not be read, and is not to be before that */
-    bool whole;                        /* all of it was read; false: the server is stopping */
+    enum mr_recheck_kind kind;
+    struct mr_movie *movie;       /* a reference; sealed: NULL */
+    struct mr_dossier *dossier;   /* owned; slabs that do not read back lose their raw_bytes */
+    uint64_t next;                /* slab to be read next; sealed, sealing: byte */
+    uint64_t lost;                /* slabs */
+    uint64_t crc;                 /* sealed, sealing: up to next */
+    enum mr_commit_state state;   /* sealed: DOUBTED, or goes on unread */
+    int64_t again_ns;             /* sealed: could not be read, and is not to be before that */
+    bool whole;                   /* all of it was read; false: the server is stopping */
     const struct mr_end *sealing; /* seal's, borrowed: its file is read back before it is sealed */
     char left_out[256];           /* seal's */
     /* generation to copy the slabs from, into movie's part; 0: they are there */

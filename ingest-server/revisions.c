@@ -17,15 +17,16 @@ static int expire_one(void *ctx, const struct mr_catalogue_entry *old,
                       const struct mr_catalogue_entry *by)
 {
     const struct mr_commit *c = ctx;
-    char id[MR_ULID_TEXT], name[64];
+    char name[MR_NAMING_OLD], path[sizeof(MR_NAMING_OLD_DIR) + MR_NAMING_OLD];
     (void)by;
-    snprintf(name, sizeof(name), "old/%s.r%u", mr_ulid_text(&old->id, id), old->revision);
+    mr_naming_old(&old->id, old->revision, name);
+    (void)snprintf(path, sizeof(path), MR_NAMING_OLD_DIR "/%s", name);
     mr_lease_prove_by_sight(c->store->lease); /* this name is the same for every server */
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(c->store, old->path, false);
-    if (dir >= 0 && unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+    if (dir >= 0 && unlinkat(dir, path, 0) < 0 && errno != ENOENT)
         return 0; /* another time */
     if (dir >= 0)
-        unlinkat(dir, "old", AT_REMOVEDIR);
+        unlinkat(dir, MR_NAMING_OLD_DIR, AT_REMOVEDIR);
     mr_store_tidy(c->store, old->path);
     return mr_catalogue_expire(c->catalogue, &old->id, old->revision, NULL);
 }

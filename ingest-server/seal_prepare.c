@@ -267,7 +267,8 @@ static int read_back(struct mr_seal *s, struct work *w, const char *left_out, st
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     if (job == NULL)
         return mr_err_errno(err, -ENOMEM, "seal");
-    *job = (struct mr_recheck_job){.movie = w->job.movie, .dossier = w->d, .sealing = w->job.end};
+    *job = (struct mr_recheck_job){
+        .kind = MR_RECHECK_SEALING, .movie = w->job.movie, .dossier = w->d, .sealing = w->job.end};
     (void)snprintf(job->left_out, sizeof(job->left_out), "%s", left_out);
     int r = mr_queue_try_push(s->rechecks, &job);
     if (r < 0) {

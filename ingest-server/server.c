@@ -269,7 +269,7 @@ static void take_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state st
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     if (job == NULL)
         abort();
-    *job = (struct mr_recheck_job){.dossier = d, .state = state};
+    *job = (struct mr_recheck_job){.kind = MR_RECHECK_SEALED, .dossier = d, .state = state};
     if (mr_queue_try_push(s->queues[RECHECKS], &job) < 0) /* more than could be in flight */
         mr_recheck_job_free(job);
 }

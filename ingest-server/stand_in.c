@@ -10,12 +10,12 @@
 int mr_stand_in_link(const struct mr_store *store, const struct mr_catalogue_entry *before,
                      int final_dir, const char *final, int part_dir, const char *part)
 {
-    char id[MR_ULID_TEXT], name[64];
+    char name[MR_NAMING_OLD];
     MR_CLEANUP(mr_fs_close)
-    int old = mr_fs_mkdirs_durable(part_dir, "old", store->dir_mode, store->group);
+    int old = mr_fs_mkdirs_durable(part_dir, MR_NAMING_OLD_DIR, store->dir_mode, store->group);
     if (old < 0)
         return old;
-    snprintf(name, sizeof(name), "%s.r%u", mr_ulid_text(&before->id, id), before->revision);
+    mr_naming_old(&before->id, before->revision, name);
     if (unlinkat(old, name, 0) < 0 && errno != ENOENT) /* of an attempt that a crash ended */
         return -errno;
     if (linkat(final_dir, final, old, name, 0) < 0)

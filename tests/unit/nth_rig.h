@@ -33,7 +33,7 @@ static inline void nth_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_st
         free(d);
         return;
     }
-    *job = (struct mr_recheck_job){.dossier = d, .state = state};
+    *job = (struct mr_recheck_job){.kind = MR_RECHECK_SEALED, .dossier = d, .state = state};
     if (mr_queue_push(rig->queues.rechecks, &job) < 0)
         mr_recheck_job_free(job);
 }

@@ -202,7 +202,17 @@ START_TEST(candidates_differ_and_fit)
 }
 END_TEST
 
+START_TEST(an_old_revision_is_named_by_its_id)
+{
+    struct mr_ulid id;
+    char name[MR_NAMING_OLD];
+    ck_assert_int_eq(mr_ulid_parse("01ARYZ6S410000000000000000", &id), 0);
+    mr_naming_old(&id, 4294967295u, name);
+    ck_assert_str_eq(name, "01ARYZ6S410000000000000000.r4294967295");
+}
+END_TEST
+
 MR_SUITE("naming", T(templates_expand), T(bad_templates_are_refused_in_words),
          T(hostile_names_are_refused), T(names_that_are_only_odd_are_kept),
          T(components_end_at_255_bytes), T(extensions_follow_the_output),
-         T(candidates_differ_and_fit))
+         T(candidates_differ_and_fit), T(an_old_revision_is_named_by_its_id))

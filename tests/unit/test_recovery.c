@@ -19,7 +19,7 @@ static void read_back(void *ctx, struct mr_dossier *d, enum mr_commit_state stat
     struct rig *rig = ctx;
     struct mr_recheck_job *job = calloc(1, sizeof(*job));
     ck_assert_ptr_nonnull(job);
-    *job = (struct mr_recheck_job){.dossier = d, .state = state};
+    *job = (struct mr_recheck_job){.kind = MR_RECHECK_SEALED, .dossier = d, .state = state};
     ck_assert_int_eq(mr_queue_push(rig->queues.rechecks, &job), 0);
 }
 
