@@ -199,7 +199,6 @@ static int make_tail(struct mr_agent *a, struct mr_err *err)
         .journal = a->journal,
         .endpoints = (const char *const *)job->config->endpoints.items,
         .endpoint_count = job->config->endpoints.count,
-        .until_done = job->mode != MR_TRACK_FOLLOW,
         .unreachable_ns = job->unreachable_ns,
         .cpus = &job->plan->cpus,
         .packers = job->plan->packers,

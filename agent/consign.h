@@ -31,7 +31,9 @@ struct mr_consign_config {
     const struct mr_track_watch *watches; /* borrowed */
     size_t watch_count;                   /* 0: a push, which has no earlier run */
     bool push; /* broken files are the user's to hear of, not the server's */
-    bool ends; /* push, --once: what cannot be read now has failed */
+    /* push, --once: what cannot be read now has failed; it ends when track has, and everything has
+     * its verdict */
+    bool ends;
     /* in the transfer at once; small files, whose verdicts come many at a time, are so many times
      * MR_CONSIGN_SMALL */
     size_t movies_max;

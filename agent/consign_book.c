@@ -139,12 +139,6 @@ static void count_earlier(struct mr_consign *c, const struct mr_shipment *s)
                  c->record.text);
 }
 
-/* FREED: what was to be unlinked is there again, by a power cut or because it was put back. */
-static bool is_committed(const struct mr_journal_movie *m)
-{
-    return m->state == MR_JOURNAL_COMMITTED || m->state == MR_JOURNAL_FREED;
-}
-
 /* A file that this run meets for the first time: by the journal. */
 static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
 {
@@ -163,12 +157,12 @@ static bool identify_first(struct mr_consign *c, struct mr_shipment *s, int64_t 
     if (r == 0 && m->state != MR_JOURNAL_OPEN && as_it_was) {
         s->id = m->id;
         s->revision = m->revision;
-        s->end = is_committed(m) ? MR_END_COMMITTED : MR_END_FAILED;
+        s->end = mr_journal_is_committed(m->state) ? MR_END_COMMITTED : MR_END_FAILED;
         s->shipped = s->facts;
         count_earlier(c, s);
         return false;
     }
-    if (r == 0 && is_committed(m)) {
+    if (r == 0 && mr_journal_is_committed(m->state)) {
         s->id = m->id;
         s->revision = m->revision + 1;
     } else if (r == 0 && m->state == MR_JOURNAL_OPEN && fits_record(s, m)) {

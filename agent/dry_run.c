@@ -90,7 +90,7 @@ static void list_purge(struct listing *l, const struct mr_growth *g)
     int r = l->journal == NULL
                 ? -ENOENT
                 : mr_journal_find_file(l->journal, g->root, g->path, &g->facts.identity, m, NULL);
-    if (r == 0 && (m->state == MR_JOURNAL_COMMITTED || m->state == MR_JOURNAL_FREED))
+    if (r == 0 && mr_journal_is_committed(m->state))
         r = mr_purge_judge(&c, m, &file, why);
     else
         r = -ENOENT;

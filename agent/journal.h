@@ -34,6 +34,12 @@ enum mr_journal_state {
     MR_JOURNAL_FREED = 4, /* committed, and its source unlinked by purge, or found gone */
 };
 
+/* FREED: what was to be unlinked is there again, by a power cut or because it was put back. */
+static inline bool mr_journal_is_committed(enum mr_journal_state state)
+{
+    return state == MR_JOURNAL_COMMITTED || state == MR_JOURNAL_FREED;
+}
+
 /* The source as it was when END was said: what a purge compares with. */
 struct mr_journal_source {
     int64_t ctime_ns; /* 0: not known, it is never freed */

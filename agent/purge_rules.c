@@ -75,7 +75,7 @@ static struct mr_watch_config shown_by(const struct mr_agent_watch *w)
 }
 
 /* As it lies there now. */
-static int is_committed(const struct mr_purge_case *c, const char *path, bool *ret, char *why)
+static int check_committed(const struct mr_purge_case *c, const char *path, bool *ret, char *why)
 {
     static _Thread_local struct mr_journal_movie m; /* large */
     struct mr_fs_facts now;
@@ -86,7 +86,7 @@ static int is_committed(const struct mr_purge_case *c, const char *path, bool *r
     int r = mr_journal_find_name(c->journal, c->watch->path, path, &m, &err);
     if (r < 0 && r != -ENOENT)
         return say(why, r, err.text);
-    bool done = r == 0 && (m.state == MR_JOURNAL_COMMITTED || m.state == MR_JOURNAL_FREED);
+    bool done = r == 0 && mr_journal_is_committed(m.state);
     *ret = done && m.identity.inode == now.identity.inode && m.size == now.size &&
            m.mtime_ns == now.mtime_ns;
     return 0;
@@ -104,7 +104,7 @@ static int check_namesake(const struct mr_purge_case *c, const struct mr_journal
     if (snprintf(path, sizeof(path), "%.*s%s", folder, m->path, other) >= (int)sizeof(path) ||
         !mr_watch_wants(&shown, path))
         return 0;
-    int r = is_committed(c, path, &committed, why);
+    int r = check_committed(c, path, &committed, why);
     if (r < 0 || committed)
         return r;
     snprintf(why, MR_PURGE_WHY, "it belongs to %.180s, which is not committed", other);

@@ -462,11 +462,11 @@ static bool let_go(struct mr_tail *t, int64_t now_ns)
 
 static bool finished(struct mr_tail *t, int64_t now_ns)
 {
-    if (t->config.until_done && atomic_load(&t->stopped))
+    if (t->config.consign.ends && atomic_load(&t->stopped))
         return let_go(t, now_ns);
     if (!t->growth_ended)
-        return t->config.until_done && t->status.refused;
-    if (t->config.until_done)
+        return t->config.consign.ends && t->status.refused;
+    if (t->config.consign.ends)
         return mr_consign_idle(t->consign) || t->status.refused || unreachable(t, now_ns);
     if (t->drain_until_ns == 0)
         t->drain_until_ns = now_ns + DRAIN_NS; /* stopped: what is in flight may still be acked */

@@ -23,8 +23,7 @@ struct mr_tail_config {
     struct mr_journal *journal;
     const char *const *endpoints; /* of servers, tried in turn */
     size_t endpoint_count;
-    bool until_done; /* --once, push: end when track has ended and everything has its verdict */
-    int64_t unreachable_ns; /* until_done: give up when no server answers for so long; 0: never */
+    int64_t unreachable_ns; /* consign.ends: give up when no server answers for so long; 0: never */
     const struct mr_guest_cpus *cpus; /* that packing may use, */
     uint32_t packers;                 /* so many threads of it */
     struct mr_pool *pool;
@@ -43,7 +42,7 @@ void mr_tail_free(struct mr_tail *tail);
 
 extern const struct mr_stage mr_tail_stage;
 
-/* until_done: do not wait for what is not done. Any thread. */
+/* consign.ends: do not wait for what is not done. Any thread. */
 void mr_tail_stop(struct mr_tail *tail);
 
 /* Any thread. */
@@ -51,7 +50,7 @@ struct mr_tail_status {
     struct mr_consign_counts counts;
     bool connected;
     bool unreachable; /* it ended for want of a server */
-    bool refused; /* the server does not want this agent; it ended (until_done) or keeps asking */
+    bool refused; /* the server does not want this agent; it ended (consign.ends) or keeps asking */
     uint64_t sessions;
 };
 void mr_tail_status(struct mr_tail *tail, struct mr_tail_status *ret);

@@ -212,20 +212,28 @@ static int rename_part(const struct mr_commit *c, const struct mr_dossier *d,
     return r;
 }
 
-static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+int mr_commit_reseal(const struct mr_commit *c, struct mr_dossier *d, const char *path,
+                     struct mr_err *err)
 {
-    char path[MR_NAMING_PATH_MAX + 1], *event = NULL;
-    /* a failed movie stays where failed ones are */
-    int r = mr_commit_free_name(c->store, d->sealed.failed ? d->sealed.path : d->path, path);
-    if (r == 0)
-        r = mr_announce_moved(c->store, d->sealed.event, path, &event);
+    char *event = NULL;
+    int r = mr_announce_moved(c->store, d->sealed.event, path, &event);
     if (r < 0)
         return mr_err_errno(err, r, "%s: another name for it", d->sealed.path);
     free(d->sealed.event);
     d->sealed.event = event;
-    memcpy(d->sealed.path, path, sizeof(path));
+    if (path != d->sealed.path)
+        (void)snprintf(d->sealed.path, sizeof(d->sealed.path), "%s", path);
     r = mr_commit_seal(c, d, err);
     return r == -EIO ? -EUCLEAN : r;
+}
+
+static int seal_elsewhere(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
+{
+    char path[MR_NAMING_PATH_MAX + 1];
+    /* a failed movie stays where failed ones are */
+    int r = mr_commit_free_name(c->store, d->sealed.failed ? d->sealed.path : d->path, path);
+    return r < 0 ? mr_err_errno(err, r, "%s: another name for it", d->sealed.path)
+                 : mr_commit_reseal(c, d, path, err);
 }
 
 /* By its time the file is known later. 0: somebody has taken it away already. */

@@ -74,6 +74,11 @@ int mr_commit_take_back(const struct mr_commit *c, const struct mr_dossier *d) M
  * journal would be gone. After an error it is mr_commit_take_back that is tried again. */
 int mr_commit_vanished(const struct mr_commit *c, const struct mr_dossier *d) MR_MUST_USE;
 
+/* It is to have another name: words its event anew and seals it again. path: may be its own.
+ * -EUCLEAN: the record cannot be relied on; other errors as mr_commit_seal, with err. */
+int mr_commit_reseal(const struct mr_commit *c, struct mr_dossier *d, const char *path,
+                     struct mr_err *err) MR_MUST_USE;
+
 /* First final name that is free, beginning with `path`, into ret (MR_NAMING_PATH_MAX + 1 bytes).
  * Any thread. */
 int mr_commit_free_name(const struct mr_store *store, const char *path, char *ret) MR_MUST_USE;

@@ -27,9 +27,8 @@ struct mr_control_config {
 };
 
 /* Capacities that make every push of control's succeed: movies in flight are limited. */
-#define MR_CONTROL_MOVIES_MAX 2048
-#define MR_CONTROL_JOBS       (4 * MR_CONTROL_MOVIES_MAX)
-#define MR_CONTROL_CONFIRMS   64 /* jobs before berth beyond which questions are dropped */
+#define MR_CONTROL_JOBS     (4 * MR_MOVIES_MAX)
+#define MR_CONTROL_CONFIRMS 64 /* jobs before berth beyond which questions are dropped */
 
 struct mr_control;
 

@@ -3,7 +3,6 @@
 #include "ingest_config.h"
 
 #include "base/text.h"
-#include "control.h"
 #include "credit.h"
 #include "movie.h"
 #include "naming.h"
@@ -374,7 +373,7 @@ void mr_ingest_config_print(const struct mr_ingest_config *c, const struct mr_in
         mr_text_size(p->lane_budget, b), mr_text_size(p->pool_used, d),
         mr_text_size(c->pool_bytes, e));
     fprintf(out, "# limits: %u movies in flight, %u agents, %s a slab, %s a control message\n",
-            MR_CONTROL_MOVIES_MAX, MR_CREDIT_SLOTS, mr_text_size(MR_SLAB_BYTES, a),
+            MR_MOVIES_MAX, MR_CREDIT_SLOTS, mr_text_size(MR_SLAB_BYTES, a),
             mr_text_size(MR_CONTROL_BYTES_MAX, b));
     fprintf(out, "# ports: control %s\n", p->control);
     for (uint16_t i = 0; i < p->lanes; i++)

@@ -59,7 +59,7 @@ struct session {
     struct mr_packing packing; /* likewise */
 };
 
-#define ENTRY_BUCKETS 2048 /* a power of two; about as many as may be in flight */
+#define ENTRY_BUCKETS MR_MOVIES_MAX /* a power of two */
 
 struct mr_intake {
     struct mr_intake_config config;

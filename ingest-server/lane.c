@@ -21,9 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOVIES_MAX    4096 /* attached at once; control's own limit is lower */
+#define ATTACHED_MAX  (2 * MR_MOVIES_MAX) /* at once, those that are being let go of included */
 #define SESSIONS_KEPT 512
-#define COMMANDS      (4 * MOVIES_MAX)
+#define COMMANDS      (4 * ATTACHED_MAX)
 #define BATCH         16 /* slabs received before landing gets its step */
 #define STAGE         "lane"
 
@@ -60,7 +60,7 @@ struct mr_lane {
     struct mr_pool *pool;
     struct mr_landing *landing;
     struct mr_codec *codec;
-    struct attached movies[MOVIES_MAX];
+    struct attached movies[ATTACHED_MAX];
     size_t movie_count; /* slots in use lie below */
     struct heard heard[SESSIONS_KEPT];
     uint64_t turn; /* slabs heard so far */
@@ -130,7 +130,7 @@ static void attach(struct mr_lane *lane, const struct mr_lane_command *command)
     size_t i = 0;
     while (i < lane->movie_count && lane->movies[i].movie != NULL)
         i++;
-    assert(i < MOVIES_MAX);
+    assert(i < ATTACHED_MAX);
     struct mr_err err = {0};
     int r = command->movie->small ? 0 : mr_landing_attach(lane->landing, command->movie, &err);
     if (r < 0) {

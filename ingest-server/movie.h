@@ -14,6 +14,8 @@
 
 #include <stdatomic.h>
 
+#define MR_MOVIES_MAX 2048 /* in flight at once; the others wait with their agents */
+
 struct mr_dossier;
 
 struct mr_movie {

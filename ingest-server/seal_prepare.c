@@ -420,15 +420,8 @@ void mr_seal_place(struct mr_seal *s, struct work *w)
         r = mr_commit_place(s->commit, w->d, &err);
     if (r == -EXDEV && w->d->sealed.failed) {
         r = mr_failed_place(s->commit->store, w->d, true, &err);
-        char *event = NULL;
         if (r == 0)
-            r = mr_announce_moved(s->commit->store, w->d->sealed.event, w->d->sealed.path, &event);
-        if (r == 0) {
-            free(w->d->sealed.event);
-            w->d->sealed.event = event;
-            r = mr_commit_seal(s->commit, w->d, &err);
-            r = r == -EIO ? -EUCLEAN : r;
-        }
+            r = mr_commit_reseal(s->commit, w->d, w->d->sealed.path, &err);
         if (r == 0)
             r = mr_commit_place(s->commit, w->d, &err);
     }

@@ -14,7 +14,7 @@
 
 #define STAGE     "seal"
 #define BATCH     256
-#define STUCK_MAX 4096 /* as many as may be in flight, of this life and of the one before */
+#define STUCK_MAX (2 * MR_MOVIES_MAX) /* of this life and of the one before */
 #define RETRY_MS  5000
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };

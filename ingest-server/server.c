@@ -324,7 +324,7 @@ static int make_control(struct mr_server *s, struct mr_err *err)
         .intake = {.lanes = s->plan->lanes,
                    .lane_budget = s->plan->lane_budget,
                    .heartbeat_ms = HEARTBEAT_MS,
-                   .movies_max = MR_CONTROL_MOVIES_MAX},
+                   .movies_max = MR_MOVIES_MAX},
         .lanes = s->lanes,
         .store = &s->store,
         .space = s->space,
