@@ -290,8 +290,8 @@ static int begin_ordinary(struct mr_berth *b, const struct mr_dossier *d,
     return r;
 }
 
-static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
-                 struct mr_berth_answer *answer, struct mr_berth_why *why)
+static int begin(struct mr_berth *b, const struct mr_berth_job *job, const char *path,
+                 uint32_t generation, struct mr_berth_answer *answer, struct mr_berth_why *why)
 {
     struct mr_dossier *d = calloc(1, sizeof(*d));
     if (d == NULL)
@@ -302,8 +302,9 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
     d->push = job->push;
     d->clock_offset_ms = job->clock_offset_ms;
     memcpy(d->agent, job->agent, sizeof(d->agent));
-    int r = name_movie(b, job, d->path, why);
-    bool small = r == 0 && mr_skiff_fits(b->store, job->open);
+    (void)snprintf(d->path, sizeof(d->path), "%s", path);
+    int r = 0;
+    bool small = mr_skiff_fits(b->store, job->open);
     if (small && (r = begin_small(b, d, answer, &why->err)) == -EXDEV) {
         small = false;
         d->generation = generation;
@@ -324,16 +325,13 @@ static int begin(struct mr_berth *b, const struct mr_berth_job *job, uint32_t ge
 
 /* 0: it has not. */
 static int check_failed_before(const struct mr_berth *b, const struct mr_berth_job *job,
-                               struct mr_berth_why *why)
+                               const char *path, struct mr_berth_why *why)
 {
-    char path[MR_NAMING_PATH_MAX + 1], id[MR_ULID_TEXT];
-    int r = name_movie(b, job, path, why);
-    if (r == 0)
-        r = mr_failed_is_kept(b->store, &job->open->movie, path);
+    char id[MR_ULID_TEXT];
+    int r = mr_failed_is_kept(b->store, &job->open->movie, path);
     if (r < 0)
-        return why->err.code != 0 ? r
-                                  : mr_err_errno(&why->err, r, ".millrace/failed/%s",
-                                                 mr_ulid_text(&job->open->movie, id));
+        return mr_err_errno(&why->err, r, ".millrace/failed/%s",
+                            mr_ulid_text(&job->open->movie, id));
     if (r == 0)
         return 0;
     *why = (struct mr_berth_why){.code = MR_REASON_SOURCE, .final = true};
@@ -344,11 +342,14 @@ static int check_failed_before(const struct mr_berth *b, const struct mr_berth_j
 static int begin_afresh(struct mr_berth *b, const struct mr_berth_job *job, uint32_t generation,
                         struct mr_berth_answer *answer, struct mr_berth_why *why)
 {
+    char path[MR_NAMING_PATH_MAX + 1];
     why->err.code = 0;
-    int r = check_failed_before(b, job, why);
+    int r = name_movie(b, job, path, why);
+    if (r == 0)
+        r = check_failed_before(b, job, path, why);
     if (r == 0 && mr_store_is_full(b->store))
         r = mr_err_set(&why->err, -ENOSPC, "%s has less free than store.keep_free", b->store->root);
-    return r < 0 ? r : begin(b, job, generation, answer, why);
+    return r < 0 ? r : begin(b, job, path, generation, answer, why);
 }
 
 /* False: the answer comes later. */
