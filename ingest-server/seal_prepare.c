@@ -138,25 +138,27 @@ static bool goes_first(const struct work *w, const struct mr_dossier *d)
     return waits_for_its_name(w, d) && w->d != d && (w->placed || w->job.kind != MR_SEAL_RECOVERED);
 }
 
+/* Of the batch, or of those that are stuck */
+static bool is_any(const struct mr_seal *s, const struct mr_dossier *d,
+                   bool (*is)(const struct work *w, const struct mr_dossier *d))
+{
+    bool found = false;
+    for (size_t i = 0; i < s->batch_count && !found; i++)
+        found = is(&s->batch[i], d);
+    for (size_t i = 0; i < s->stuck_count && !found; i++)
+        found = is(&s->stuck[i], d);
+    return found;
+}
+
 static bool others_go_first(const struct mr_seal *s, const struct mr_dossier *d)
 {
-    bool found = sibling_in_batch(s, d);
-    for (size_t i = 0; i < s->batch_count && !found; i++)
-        found = goes_first(&s->batch[i], d);
-    for (size_t i = 0; i < s->stuck_count && !found; i++)
-        found = goes_first(&s->stuck[i], d);
-    return found;
+    return sibling_in_batch(s, d) || is_any(s, d, goes_first);
 }
 
 /* Or one that waits for a disk that lets it have its name, or be recorded? */
 static bool sibling_is_stuck(const struct mr_seal *s, const struct mr_dossier *d)
 {
-    bool found = false;
-    for (size_t i = 0; i < s->batch_count && !found; i++)
-        found = waits_for_its_name(&s->batch[i], d);
-    for (size_t i = 0; i < s->stuck_count && !found; i++)
-        found = waits_for_its_name(&s->stuck[i], d);
-    return found;
+    return is_any(s, d, waits_for_its_name);
 }
 
 /* What one of the batch put into the store is not in the catalogue yet. */

@@ -76,6 +76,14 @@ static inline struct mr_message *seal_one(struct rig *rig, const struct shipment
     return message;
 }
 
+static inline void commit_one(struct rig *rig, const struct mr_open *open, uint64_t size,
+                              unsigned seed)
+{
+    struct shipment s;
+    ship(rig, open, size, seed, &s);
+    free(seal_one(rig, &s));
+}
+
 static inline bool ends_with(const char *text, const char *end)
 {
     size_t a = strlen(text), b = strlen(end);

@@ -167,11 +167,9 @@ END_TEST
 START_TEST(copy_in_place_of_one_that_was_taken_away_stays)
 {
     struct rig rig;
-    struct shipment s;
     rig_make(&rig);
     struct mr_open open = rig_file("a.log"), again = rig_file("a.log");
-    ship(&rig, &open, 5000, 1, &s);
-    free(seal_one(&rig, &s));
+    commit_one(&rig, &open, 5000, 1);
     ck_assert_int_eq(unlinkat(rig.store.root_fd, "k3/a.log", 0), 0);
     leave_sealed(&rig, &again, 5000, 1, true);
     struct mr_seal_job job = recovered(&rig);

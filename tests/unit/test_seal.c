@@ -98,8 +98,7 @@ START_TEST(stored_file_that_changed_is_not_known)
     struct shipment s;
     rig_make(&rig);
     struct mr_open open = rig_file("a.log"), again = rig_file("a.log");
-    ship(&rig, &open, 5000, 1, &s);
-    free(seal_one(&rig, &s));
+    commit_one(&rig, &open, 5000, 1);
     spoil(&rig, "k3/a.log");
     ship(&rig, &again, 5000, 1, &s);
     struct mr_message *m = seal_one(&rig, &s);
