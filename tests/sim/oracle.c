@@ -446,7 +446,8 @@ static bool has_acks(const struct tale *t)
     return false;
 }
 
-/* Where the server itself took the part away, it may be gone: it says so at the next OPENED. */
+/* Where the server itself took the part away, it may be gone, or be empty, being made anew in order
+ * to be removed: the server says so at the next OPENED. */
 void oracle_before_power_cut(struct world *w)
 {
     struct berthed b;
@@ -455,8 +456,8 @@ void oracle_before_power_cut(struct world *w)
         t->to_keep = false;
         if (t->committed || t->failed || !has_acks(t) || !open_berthed(w, t, DISK_NOW, &b))
             continue;
-        t->to_keep = b.part != NULL && !b.d.is_sealed && b.part->write_errors == 0 &&
-                     b.journal->write_errors == 0;
+        t->to_keep = b.part != NULL && b.part->now.size > 0 && !b.d.is_sealed &&
+                     b.part->write_errors == 0 && b.journal->write_errors == 0;
         for (uint64_t i = 0; i < WORLD_SLABS;
              i++) /* it may have begun anew, with the same number */
             t->acked[i] &= i < b.d.slab_count && b.d.slabs[i].raw_bytes > 0;
