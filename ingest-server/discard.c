@@ -50,13 +50,17 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     return r;
 }
 
+static bool make_empty(int dir, const char *name)
+{
+    MR_CLEANUP(mr_fs_close)
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd >= 0;
+}
+
 /* It may be gone from memory alone, after a sync that failed, and another sync would not tell. */
 static bool remove_anew(int dir, const char *name)
 {
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        close(fd);
-    return fd < 0 || unlinkat(dir, name, 0) == 0;
+    return !make_empty(dir, name) || unlinkat(dir, name, 0) == 0;
 }
 
 /* 1: a journal on the disk names the part; 0: none does, so that it was never made, or is gone. */
@@ -141,7 +145,8 @@ static bool remove_one(const struct mr_store *store, const struct mr_dossier *d,
     return false;
 }
 
-/* A power cut would bring them back, and nobody resumes them: what did not sync is done anew. */
+/* A power cut would bring them back, and nobody resumes them: what did not sync is done anew. What
+ * does not sync then either keeps its name, empty, so that the next start has it to remove. */
 static int sync_removed(const struct mr_store *store, const struct removed *removed)
 {
     int r = mr_fs_sync_dir(store->journal_fd);
@@ -151,7 +156,9 @@ static int sync_removed(const struct mr_store *store, const struct removed *remo
                 return -errno;
         r = mr_fs_sync_dir(store->journal_fd);
     }
-    return r;
+    for (size_t i = 0; r < 0 && i < removed->count; i++)
+        (void)make_empty(store->journal_fd, removed->names[i]);
+    return r < 0 ? -EUCLEAN : 0;
 }
 
 static bool is_sealed(const struct mr_store *store, const struct mr_dossier *d,

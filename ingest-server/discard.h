@@ -9,7 +9,7 @@
 
 /* Removes parts and journals of every generation whose journal reads; sealed ones too. Durably: its
  * agent forgets the movie once it is told, and would not ask for what a power cut brought back.
- * -errno of the journals, or of their directory. */
+ * -EUCLEAN: their directory does not sync, try as one may; else -errno of the journals. */
 int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id) MR_MUST_USE;
 
 /* True where a journal of it is there that reads; or where that is not to be told. */

@@ -265,7 +265,7 @@ void mr_seal_stop(struct mr_seal *s)
 /* More jobs while there are some, the batch has room, and its first movie has not waited long. */
 static int next_job(struct mr_seal *s, int64_t close_ns, struct mr_seal_job *ret)
 {
-    if (s->batch_count == BATCH || mr_clock_monotonic_ns() >= close_ns)
+    if (s->dead || s->batch_count == BATCH || mr_clock_monotonic_ns() >= close_ns)
         return -EAGAIN;
     return mr_queue_pop(s->jobs, 0, ret);
 }

@@ -35,14 +35,24 @@ void mr_seal_hold(struct work *w, const struct mr_err *err)
 
 /* What cannot be removed is tried again before anybody is answered. Else it would be "being
  * committed" for ever where its journal says SEALED; its slabs would be told as durable after an
- * fsync that failed; and of a movie that is over it would stay for good, for nobody resumes it. */
+ * fsync that failed; and of a movie that is over it would stay for good, for nobody resumes it.
+ * Where the folder of journals does not sync, no commit can be told either. */
 void mr_seal_undo(struct mr_seal *s, struct work *w)
 {
     const struct mr_store *store = s->commit->store;
-    int r = w->undo == UNDO_TAKE_BACK ? mr_commit_take_back(s->commit, w->d)
-                                      : mr_discard_all(store, &w->job.id);
-    w->stuck =
-        w->undo == UNDO_TAKE_BACK ? r < 0 && r != -EUCLEAN : mr_discard_is_left(store, &w->job.id);
+    struct mr_err err = {0};
+    int r;
+    if (w->undo == UNDO_TAKE_BACK) {
+        r = mr_commit_take_back(s->commit, w->d);
+        w->stuck = r < 0 && r != -EUCLEAN;
+    } else {
+        r = mr_discard_all(store, &w->job.id);
+        w->stuck = r < 0 || mr_discard_is_left(store, &w->job.id);
+        if (r == -EUCLEAN) {
+            mr_err_set(&err, r, "directory of journals: it does not sync");
+            mr_seal_die(s, &err);
+        }
+    }
     if (!w->stuck)
         w->undo = UNDO_NOTHING;
 }

@@ -20,6 +20,7 @@
 /* Counts and errnos may be set while threads of the program run; what is called may not. */
 static struct {
     _Atomic int fail_fsync, fail_fdatasync; /* the nth from now fails with EIO; 0: none */
+    const char *_Atomic no_sync_of;         /* end of a directory's path: each fsync of it: EIO */
     _Atomic int fail_rewrite;               /* likewise: opening what is there, to write alone */
     _Atomic int fdatasyncs;                 /* seen */
     void (*after_fdatasync)(void *ctx);     /* once */
@@ -44,8 +45,20 @@ static int sick_disk_result(long number, int fd, _Atomic int *fail)
     return (int)syscall(number, fd);
 }
 
+static bool sick_disk_is(int fd, const char *end)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = end == NULL ? -1 : readlink(link, path, sizeof(path));
+    return n >= (ssize_t)strlen(end) && strncmp(path + n - strlen(end), end, strlen(end)) == 0;
+}
+
 int fsync(int fd)
 {
+    if (sick_disk_is(fd, sick_disk.no_sync_of)) {
+        errno = EIO;
+        return -1;
+    }
     return sick_disk_result(SYS_fsync, fd, &sick_disk.fail_fsync);
 }
 

@@ -22,13 +22,23 @@ static void begin(struct rig *rig, struct sealing *s)
     ck_assert_int_eq(mr_thread_start(&mr_seal_stage, s->seal, &err, &s->thread), 0);
 }
 
-static void end(struct sealing *s)
+static void stop(struct sealing *s)
 {
     mr_queue_close(s->in);
     mr_thread_join(s->thread);
+}
+
+static void forget(struct sealing *s)
+{
     mr_seal_free(s->seal);
     mr_queue_free(s->in);
     mr_queue_free(s->out);
+}
+
+static void end(struct sealing *s)
+{
+    stop(s);
+    forget(s);
     ck_assert_int_eq(deaths, 0);
 }
 
@@ -264,6 +274,36 @@ START_TEST(journal_left_of_a_committed_movie_is_in_nobodys_way)
 }
 END_TEST
 
+/* Its agent was told, and forgot it; a power cut brought the journal back, and nobody resumed it.
+ */
+START_TEST(journal_whose_removal_does_not_sync_ends_the_server)
+{
+    struct rig rig;
+    struct shipment s;
+    struct mr_seal_answer said;
+    char journal[128], id[MR_ULID_TEXT];
+    rig_make(&rig);
+    struct mr_open open = rig_file("a.log");
+    ship(&rig, &open, 5000, 1, &s);
+    mr_movie_release(s.job.movie);
+    s.job = (struct mr_seal_job){.kind = MR_SEAL_DISCARD, .id = open.movie, .agent = "k3"};
+    sick_disk.no_sync_of = "/journal";
+    struct sealing sealing;
+    begin(&rig, &sealing);
+    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    stop(&sealing);
+    ck_assert_int_eq(deaths, 1);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
+    forget(&sealing);
+    deaths = 0;
+    sick_disk.no_sync_of = NULL;
+    snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
+             mr_ulid_text(&open.movie, id));
+    ck_assert_uint_eq(scratch_size(&rig.scratch, journal), 0); /* the next start removes it */
+    rig_end(&rig);
+}
+END_TEST
+
 /* It was answered as if it were another agent's, or gone: so it stayed for good. */
 START_TEST(movie_that_cannot_be_read_is_not_taken_for_gone)
 {
@@ -320,6 +360,7 @@ START_TEST(same_source_waits_for_one_that_waits_for_its_name)
 END_TEST
 
 MR_SUITE("seal_undo", T(movie_that_cannot_be_read_is_not_taken_for_gone),
+         T(journal_whose_removal_does_not_sync_ends_the_server),
          T(same_source_waits_for_one_that_waits_for_its_name),
          T(journal_left_of_a_committed_movie_is_in_nobodys_way),
          T(failed_movie_is_told_once_its_journal_is_gone),
