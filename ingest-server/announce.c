@@ -12,14 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-void mr_announce_id(const struct mr_ulid *id, const char *kind, uint32_t revision, char *ret)
+void mr_announce_id(const struct mr_ulid *id, const char *kind, uint32_t revision,
+                    char ret[MR_EVENT_ID_MAX + 1])
 {
     char text[MR_ULID_TEXT];
     mr_ulid_text(id, text);
     if (revision > 1)
-        snprintf(ret, 64, "%s.%s.r%" PRIu32, text, kind, revision);
+        snprintf(ret, MR_EVENT_ID_MAX + 1, "%s.%s.r%" PRIu32, text, kind, revision);
     else
-        snprintf(ret, 64, "%s.%s", text, kind);
+        snprintf(ret, MR_EVENT_ID_MAX + 1, "%s.%s", text, kind);
 }
 
 static void put_time(struct mr_json *json, const char *key, int64_t real_ns)
@@ -216,7 +217,7 @@ static int encode(const struct mr_store *store, const char *agent, const char *t
 int mr_announce_movie(const struct mr_store *store, const struct mr_dossier *d,
                       const struct mr_announcement *a, char **ret)
 {
-    char id[64];
+    char id[MR_EVENT_ID_MAX + 1];
     const char *type = d->open.kind == MR_KIND_MOVIE ? MR_EVENT_MOVIE_READY : MR_EVENT_FILE_READY;
     if (a->sealed->failed)
         type = MR_EVENT_MOVIE_FAILED;
@@ -257,7 +258,7 @@ int mr_announce_moved(const struct mr_store *store, const char *event, const cha
 int mr_announce_started(const struct mr_store *store, const struct mr_open *open, const char *agent,
                         int64_t real_ns, char **ret)
 {
-    char id[64];
+    char id[MR_EVENT_ID_MAX + 1];
     struct mr_json *data = mr_json_object();
     put_who(data, store, open, agent);
     mr_json_put_string(data, "source_path", open->source_path);
@@ -270,7 +271,7 @@ int mr_announce_started(const struct mr_store *store, const struct mr_open *open
 int mr_announce_presence(const struct mr_store *store, const struct mr_hello *hello, bool online,
                          int64_t real_ns, char **ret)
 {
-    char id[64];
+    char id[MR_EVENT_ID_MAX + 1];
     struct mr_ulid event;
     struct mr_json *data = mr_json_object();
     mr_json_put_string(data, "agent", hello->name);
@@ -286,7 +287,7 @@ int mr_announce_presence(const struct mr_store *store, const struct mr_hello *he
 int mr_announce_space(const struct mr_store *store, const struct mr_space_view *space,
                       int64_t real_ns, char **ret)
 {
-    char id[64];
+    char id[MR_EVENT_ID_MAX + 1];
     struct mr_ulid event;
     struct mr_json *data = mr_json_object();
     mr_json_put_string(data, "root", store->root);

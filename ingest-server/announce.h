@@ -43,7 +43,8 @@ int mr_announce_presence(const struct mr_store *store, const struct mr_hello *he
 int mr_announce_space(const struct mr_store *store, const struct mr_space_view *space,
                       int64_t real_ns, char **ret) MR_MUST_USE;
 
-/* "<ULID>.ready", ".failed", ".started", with ".r<n>" for a revision, into ret (64 bytes). */
-void mr_announce_id(const struct mr_ulid *id, const char *kind, uint32_t revision, char *ret);
+/* "<ULID>.ready", ".failed", ".started", with ".r<n>" for a revision, into ret. */
+void mr_announce_id(const struct mr_ulid *id, const char *kind, uint32_t revision,
+                    char ret[MR_EVENT_ID_MAX + 1]);
 
 #endif

@@ -208,7 +208,7 @@ static int resume_from(struct mr_berth *b, const struct mr_open *open, struct mr
 static int resume(struct mr_berth *b, const struct mr_open *open, struct mr_berth_answer *answer,
                   uint32_t *ret_generation, struct mr_err *err)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     struct mr_dossier d = {0};
     uint32_t generation;
     int r = mr_dossier_find(b->store->journal_fd, b->store->epoch, &open->movie, &generation,
@@ -379,7 +379,7 @@ static bool open_movie(struct mr_berth *b, const struct mr_berth_job *job,
  * never gets an answer any more. */
 static void discard_stray(struct mr_berth *b, const struct mr_ulid *id)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     struct mr_err err = {0};
     struct mr_dossier d = {0};
     uint32_t generation, next;

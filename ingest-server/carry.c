@@ -23,7 +23,7 @@ struct mr_carry {
 
 int mr_carry_open(struct mr_movie *to, uint32_t from, struct mr_carry **ret)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     struct mr_carry *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return -ENOMEM;
@@ -88,7 +88,7 @@ static int append_lines(int fd, const struct mr_dossier *d, char *lines)
 /* The old journal goes first: without it nobody looks for the old part. */
 static int remove_old(const struct mr_store *store, uint32_t from, const struct mr_movie *to)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     mr_dossier_name(&to->id, from, "journal", name);
     if (unlinkat(store->journal_fd, name, 0) < 0 && errno != ENOENT)
         return -errno;

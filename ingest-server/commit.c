@@ -30,7 +30,7 @@
 
 int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
 {
-    char name[64], *line = NULL;
+    char name[MR_NAMING_PART], *line = NULL;
     size_t bytes = 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
     MR_CLEANUP(mr_fs_close)
@@ -51,7 +51,7 @@ int mr_commit_seal(const struct mr_commit *c, const struct mr_dossier *d, struct
 
 int mr_commit_mend(const struct mr_commit *c, struct mr_dossier *d, struct mr_err *err)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     if (!d->unmended)
         return 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
@@ -92,7 +92,7 @@ int mr_commit_free_name(const struct mr_store *store, const char *path, char *re
 /* Of one movie */
 struct places {
     int part_dir, final_dir;
-    char part[64];
+    char part[MR_NAMING_PART];
     const char *final; /* last component of sealed.path */
 };
 
@@ -322,7 +322,7 @@ static int look_for_mtime(const struct mr_store *store, struct mr_dossier *d, st
 static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequence,
                 struct mr_err *err)
 {
-    char event[64];
+    char event[MR_EVENT_ID_MAX + 1];
     const struct mr_sealed *s = &d->sealed;
     if (s->failed)
         return 0;
@@ -355,7 +355,7 @@ static int note(const struct mr_commit *c, struct mr_dossier *d, uint64_t sequen
 
 static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     int r = 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
     if (unlinkat(c->store->journal_fd, name, 0) < 0 && errno != ENOENT)

@@ -97,7 +97,7 @@ static int remove_part(const struct mr_store *store, int dir, const char *part, 
 int mr_discard_one(const struct mr_store *store, const struct mr_ulid *id, uint32_t generation,
                    const char *path)
 {
-    char part[64], journal[64];
+    char part[MR_NAMING_PART], journal[MR_NAMING_PART];
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, path, false);
     if (dir < 0 && dir != -ENOENT)
         return dir;
@@ -129,7 +129,7 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
 
 /* Journals that were removed */
 struct removed {
-    char names[REMOVED_MAX][64];
+    char names[REMOVED_MAX][MR_NAMING_PART];
     size_t count;
 };
 

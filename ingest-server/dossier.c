@@ -324,16 +324,17 @@ struct mr_course mr_dossier_course(const struct mr_dossier *d, const struct mr_e
     return course;
 }
 
-void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix, char *ret)
+void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix,
+                     char ret[MR_NAMING_PART])
 {
     char text[MR_ULID_TEXT];
-    snprintf(ret, 64, "%s.g%" PRIu32 ".%s", mr_ulid_text(id, text), generation, suffix);
+    snprintf(ret, MR_NAMING_PART, "%s.g%" PRIu32 ".%s", mr_ulid_text(id, text), generation, suffix);
 }
 
 int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *ret_id,
                           uint32_t *ret_generation)
 {
-    char text[MR_ULID_TEXT], canonical[64];
+    char text[MR_ULID_TEXT], canonical[MR_NAMING_PART];
     struct mr_ulid id;
     uint32_t generation;
     if (strlen(name) < MR_ULID_TEXT)

@@ -41,7 +41,8 @@ struct mr_dossier {
     uint64_t good_bytes; /* of the journal, to the end of its last good line */
     bool torn;           /* there is more behind it: cut it before the next line is appended */
     bool unmended;       /* of an earlier life, and sealed: mr_commit_mend first */
-    char group[64];      /* "": it has a journal of its own; else the group file (flotilla.h) */
+    char group[MR_NAMING_PART]; /* "": it has a journal of its own; else the group file (flotilla.h)
+                                 */
 };
 
 /* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so nothing of it was ever
@@ -79,8 +80,9 @@ bool mr_dossier_is_foreign(uint32_t generation);
 int mr_dossier_find(int journal_dir, uint32_t epoch, const struct mr_ulid *id, uint32_t *ret,
                     uint32_t *ret_next) MR_MUST_USE;
 
-/* "<ULID>.g<generation>.journal" / ".part" into ret (64 bytes). */
-void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix, char *ret);
+/* "<ULID>.g<generation>.journal" / ".part" / ".group" into ret. */
+void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *suffix,
+                     char ret[MR_NAMING_PART]);
 /* Takes such a name apart. -EINVAL. */
 int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *ret_id,
                           uint32_t *ret_generation) MR_MUST_USE;

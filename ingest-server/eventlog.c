@@ -246,7 +246,7 @@ static int load(struct mr_eventlog *log, int millrace_dir, struct mr_mend_note *
     if (r == 0) /* a directory entry the last run made may not be durable yet */
         r = mr_fs_sync_dir(log->dir);
     if (r < 0 && err && err->code == 0)
-        mr_err_errno(err, r, "events");
+        mr_err_errno(err, r, MR_SEGMENTS_DIR);
     atomic_store(&log->durable, log->next - 1);
     if (r == 0)
         mr_fs_reserve(log->fd, ROOM_BYTES);
@@ -255,7 +255,7 @@ static int load(struct mr_eventlog *log, int millrace_dir, struct mr_mend_note *
 
 static int prepare(struct mr_eventlog *log, int millrace_dir, struct mr_err *err)
 {
-    log->dir = mr_fs_mkdirs_durable(millrace_dir, "events", 0, (gid_t)-1);
+    log->dir = mr_fs_mkdirs_durable(millrace_dir, MR_SEGMENTS_DIR, 0, (gid_t)-1);
     if (log->dir < 0)
         return mr_err_errno(err, log->dir, "events: making the directory");
     log->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -263,7 +263,7 @@ static int prepare(struct mr_eventlog *log, int millrace_dir, struct mr_err *err
         return mr_err_errno(err, -errno, "events: eventfd");
     log->text = malloc(MR_RECORD_TEXT_MAX);
     log->line = malloc(LINE_MAX);
-    return log->text && log->line ? 0 : mr_err_errno(err, -ENOMEM, "events");
+    return log->text && log->line ? 0 : mr_err_errno(err, -ENOMEM, MR_SEGMENTS_DIR);
 }
 
 static void eventlog_close(struct mr_eventlog **log)
@@ -278,7 +278,7 @@ int mr_eventlog_open(int millrace_dir, uint64_t segment_bytes, struct mr_eventlo
     err = err ? err : &local;
     struct mr_eventlog *log = calloc(1, sizeof(*log));
     if (!log)
-        return mr_err_errno(err, -ENOMEM, "events");
+        return mr_err_errno(err, -ENOMEM, MR_SEGMENTS_DIR);
     *log = (struct mr_eventlog){
         .dir = -1, .fd = -1, .doorbell = -1, .segment_bytes = segment_bytes, .next = 1};
     pthread_mutex_init(&log->lock, NULL);

@@ -101,10 +101,10 @@ int mr_flotilla_remove(const struct mr_store *store, const char *name)
 }
 
 int mr_flotilla_write(const struct mr_store *store, struct mr_dossier *const *members, size_t count,
-                      char *ret_name, struct mr_err *err)
+                      char ret_name[MR_NAMING_PART], struct mr_err *err)
 {
     MR_CLEANUP(free_lines) struct lines l = {0};
-    char journal[64];
+    char journal[MR_NAMING_PART];
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         mr_dossier_name(&members[i]->open.movie, members[i]->generation, "journal", journal);
@@ -120,7 +120,7 @@ int mr_flotilla_write(const struct mr_store *store, struct mr_dossier *const *me
 /* ---- dissolving ---- */
 
 struct member {
-    char journal[64];
+    char journal[MR_NAMING_PART];
     struct lines lines;
     bool opened, sealed;
 };
@@ -159,7 +159,7 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
     struct mr_ulid id;
     uint32_t generation;
     size_t front = strcspn(text, " ");
-    char journal[64] = "";
+    char journal[MR_NAMING_PART] = "";
     (void)offset;
     if (front >= sizeof(journal) || text[front] != ' ')
         return 0;
@@ -195,7 +195,7 @@ static int drop_final_name(const struct mr_store *store, const struct mr_dossier
  * where they lie in the part still. -EBADF: they cannot be made so, and are not to be relied on. */
 static int catch_up(const struct mr_store *store, const struct mr_dossier *d)
 {
-    char part[64];
+    char part[MR_NAMING_PART];
     MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(store, d->path, true);
     if (dir < 0)
         return dir;
@@ -278,7 +278,7 @@ int mr_flotilla_dissolve(const struct mr_store *store, const char *name, struct 
 int mr_flotilla_leave(const struct mr_store *store, const struct mr_dossier *d, struct mr_err *err)
 {
     MR_CLEANUP(free_lines) struct lines l = {0};
-    char journal[64];
+    char journal[MR_NAMING_PART];
     mr_dossier_name(&d->open.movie, d->generation, "journal", journal);
     int r = add_member(&l, NULL, d);
     if (r == 0)
@@ -308,7 +308,7 @@ static int next_group(const struct mr_store *store, uint32_t *ret_generation, ch
 
 int mr_flotilla_dissolve_all(const struct mr_store *store, uint32_t epoch, struct mr_err *err)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     uint32_t generation;
     int r;
     while ((r = next_group(store, &generation, name)) > 0) {

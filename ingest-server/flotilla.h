@@ -17,10 +17,10 @@
 #include "dossier.h"
 #include "store.h"
 
-/* Of sealed dossiers, 1 or more; not durable. ret_name: 64 bytes. After an error nothing is left of
- * it; -EEXIST where that is not certain: then nobody may go on with any of them. */
+/* Of sealed dossiers, 1 or more; not durable. After an error nothing is left of it; -EEXIST where
+ * that is not certain: then nobody may go on with any of them. */
 int mr_flotilla_write(const struct mr_store *store, struct mr_dossier *const *members, size_t count,
-                      char *ret_name, struct mr_err *err) MR_MUST_USE;
+                      char ret_name[MR_NAMING_PART], struct mr_err *err) MR_MUST_USE;
 
 /* Not durably. */
 int mr_flotilla_remove(const struct mr_store *store, const char *name) MR_MUST_USE;

@@ -8,6 +8,7 @@
 #define MR_MOVIE_H
 
 #include "base/ulid.h"
+#include "naming.h"
 #include "placement.h"
 #include "wire/codec.h"
 #include "wire/slab.h"
@@ -30,8 +31,8 @@ struct mr_movie {
     bool direct;
     /* of offset, length and memory for writes to part_fd (1 when not direct: any) */
     uint32_t alignment;
-    char part_name[64];         /* "<ULID>.g1.part" below part_dir_fd */
-    char journal_name[64];      /* "<ULID>.g1.journal" below <root>/.millrace/journal */
+    char part_name[MR_NAMING_PART];    /* "<ULID>.g1.part" below part_dir_fd */
+    char journal_name[MR_NAMING_PART]; /* "<ULID>.g1.journal" below <root>/.millrace/journal */
     _Atomic uint64_t space_end; /* CHUNKS: where the next slab goes; multiple of MR_SLAB_ALIGN */
     _Atomic uint64_t allocated_end; /* fallocated so far; UINT64_MAX: no more of it */
     _Atomic bool tainted;           /* a write, fsync or journal append failed: no acks, no seal */

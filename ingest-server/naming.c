@@ -17,7 +17,6 @@
 #define PIECES_MAX 32
 #define EXTENSION_MAX \
     16 /* bytes with the dot: more behind the last dot is a name, not an extension */
-#define RESERVED ".millrace"
 
 enum piece_kind { LITERAL, AGENT, SITE, SESSION, NAME, DATE, PATH };
 
@@ -53,8 +52,8 @@ static const char *component_fault(const char *s, size_t bytes)
     if ((bytes == 1 && s[0] == '.') || (bytes == 2 && s[0] == '.' && s[1] == '.'))
         return "a component '.' or '..'";
     /* some file systems fold case, and there .MILLRACE would be the store's own directory */
-    if (bytes == strlen(RESERVED) && strncasecmp(s, RESERVED, bytes) == 0)
-        return "a component '" RESERVED "'";
+    if (bytes == strlen(MR_NAMING_RESERVED) && strncasecmp(s, MR_NAMING_RESERVED, bytes) == 0)
+        return "a component '" MR_NAMING_RESERVED "'";
     for (size_t i = 0; i < bytes; i++)
         if (control_char(s + i, bytes - i) > 0)
             return "a control character";

@@ -11,6 +11,10 @@
 
 #define MR_NAMING_PATH_MAX      3500 /* bytes of a final path below the root, without NUL */
 #define MR_NAMING_COMPONENT_MAX 255  /* bytes, after escaping */
+/* Millrace's own folder, in the root and in each folder of movies under way; no name from outside
+ */
+#define MR_NAMING_RESERVED ".millrace"
+#define MR_NAMING_PART     64 /* bytes of the name of a movie's part or journal, with NUL */
 
 struct mr_naming; /* a store.path, checked and cut into pieces; immutable, any thread */
 

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "lease_file.h"
+#include "naming.h"
 #include "probe_trial.h"
 #include "space.h"
 
@@ -152,7 +153,8 @@ static void try_server(struct mr_trial *t)
     uint32_t newest = 0;
     struct mr_lease_file *lease = malloc(sizeof(*lease));
     MR_CLEANUP(mr_fs_close)
-    int dir = openat(t->dir_fd, ".millrace/" MR_LEASE_DIR, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    int dir =
+        openat(t->dir_fd, MR_NAMING_RESERVED "/" MR_LEASE_DIR, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     int r = dir < 0 ? -errno : mr_lease_list(dir, &newest);
     if (r == -ENOENT || (r == 0 && newest == 0))
         mr_trial_say(t, what, "ok", "by no server, as yet");

@@ -75,7 +75,7 @@ static int recover_sealed(const struct mr_commit *c, struct mr_dossier *d,
                           const struct mr_recovery_found *found, struct mr_err *err)
 {
     MR_CLEANUP(free_dossier) struct mr_dossier *own = d;
-    char event[64];
+    char event[MR_EVENT_ID_MAX + 1];
     uint64_t sequence = 0;
     struct mr_err trouble = {0};
     bool failed = d->sealed.failed;
@@ -116,7 +116,7 @@ static void remove_void(const struct mr_commit *c, const char *name, const struc
                         uint32_t generation)
 {
     struct mr_dossier d = {0};
-    char part[64];
+    char part[MR_NAMING_PART];
     mr_dossier_name(id, generation, "part", part);
     if (mr_dossier_read(c->store->journal_fd, name, &d, NULL) == 0) {
         MR_CLEANUP(mr_fs_close) int dir = mr_store_part_dir(c->store, d.path, false);
@@ -144,7 +144,7 @@ static int is_void(const struct mr_commit *c, const struct mr_ulid *id, uint32_t
 static int has_verdict(const struct mr_commit *c, const struct mr_dossier *d, struct mr_err *err)
 {
     static const char *const kinds[] = {"ready", "failed"};
-    char event[64];
+    char event[MR_EVENT_ID_MAX + 1];
     uint64_t sequence = 0;
     int r = 0;
     if (mr_catalogue_find_revision(c->catalogue, &d->open.movie, d->open.revision) != NULL)

@@ -96,7 +96,7 @@ void mr_seal_die(struct mr_seal *s, const struct mr_err *err)
 static void answer_recorded(struct mr_seal *s, struct work *w, uint64_t sequence)
 {
     const struct mr_dossier *d = w->d;
-    char event[64];
+    char event[MR_EVENT_ID_MAX + 1];
     if (w->job.kind == MR_SEAL_RECOVERED) {
         mr_info(STAGE, "%s: commit finished that an earlier server began (event %llu)",
                 d->sealed.path, (unsigned long long)sequence);

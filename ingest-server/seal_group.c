@@ -19,7 +19,7 @@ struct group {
     struct work *works[BATCH];
     struct mr_dossier *members[BATCH];
     size_t count;
-    char name[64];
+    char name[MR_NAMING_PART];
 };
 
 /* ---- where it does not succeed ---- */
@@ -139,7 +139,7 @@ static void tidy(const struct mr_seal *s, const struct group *g)
 /* A journal of its own, since its group was dissolved; none where its bytes could not be synced. */
 static bool has_journal(const struct mr_seal *s, const struct mr_dossier *d)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
     return faccessat(s->commit->store->journal_fd, name, F_OK, 0) == 0;
 }

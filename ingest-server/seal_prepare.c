@@ -342,7 +342,7 @@ static int take_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
 
 static int open_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     if (is_afloat(w))
         return take_dossier(s, w, err);
     w->d = calloc(1, sizeof(*w->d));

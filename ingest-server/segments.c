@@ -131,10 +131,11 @@ int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint
     char from[MR_SEGMENT_NAME], to[MR_SEGMENT_NAME];
     struct mr_segment *list = NULL;
     size_t count = 0;
-    MR_CLEANUP(mr_fs_close) int dir = mr_fs_mkdirs_durable(millrace_dir, "events", 0, (gid_t)-1);
+    MR_CLEANUP(mr_fs_close)
+    int dir = mr_fs_mkdirs_durable(millrace_dir, MR_SEGMENTS_DIR, 0, (gid_t)-1);
     int r = dir < 0 ? dir : mr_segments_list(dir, epochs, false, &list, &count);
     if (r < 0)
-        return mr_err_errno(err, r, "events");
+        return mr_err_errno(err, r, MR_SEGMENTS_DIR);
     struct mr_segment last = count == 0 ? (struct mr_segment){.first = 1} : list[count - 1];
     free(list);
     *ret_first = last.first;
@@ -145,6 +146,6 @@ int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint
     mr_segment_name(&last, to);
     r = mr_segments_copy(dir, from, to, true, err);
     if (r == 0 && (r = mr_fs_sync_dir(dir)) < 0)
-        mr_err_errno(err, r, "events");
-    return r < 0 ? mr_err_prefix(err, "events") : 0;
+        mr_err_errno(err, r, MR_SEGMENTS_DIR);
+    return r < 0 ? mr_err_prefix(err, MR_SEGMENTS_DIR) : 0;
 }

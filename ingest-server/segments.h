@@ -10,6 +10,7 @@
 
 #include "lease_file.h"
 
+#define MR_SEGMENTS_DIR "events" /* below .millrace */
 #define MR_SEGMENT_NAME 48
 
 struct mr_segment {

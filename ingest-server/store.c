@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OWN ".millrace"
-
 int mr_store_find_group(const char *name, gid_t *ret, struct mr_err *err)
 {
     if (strcmp(name, "inherit") == 0) {
@@ -68,7 +66,7 @@ static int open_dirs(struct mr_store *s, const struct mr_store_config *config, s
 {
     int r = open_root(s->root, config->dir_mode, &s->root_fd, err);
     if (r == 0)
-        r = open_below(s->root_fd, OWN, &s->millrace_fd, err);
+        r = open_below(s->root_fd, MR_NAMING_RESERVED, &s->millrace_fd, err);
     if (r == 0)
         r = open_below(s->millrace_fd, "journal", &s->journal_fd, err);
     if (r == 0)
@@ -142,12 +140,12 @@ int mr_store_dir(const struct mr_store *s, const char *path)
 
 static int open_part_dir(int dir)
 {
-    return mr_fs_open_beneath(dir, OWN, O_DIRECTORY | O_RDONLY, 0);
+    return mr_fs_open_beneath(dir, MR_NAMING_RESERVED, O_DIRECTORY | O_RDONLY, 0);
 }
 
 static int make_part_dir(const struct mr_store *s, int dir)
 {
-    return mr_fs_mkdirs_durable(dir, OWN, s->dir_mode, s->group);
+    return mr_fs_mkdirs_durable(dir, MR_NAMING_RESERVED, s->dir_mode, s->group);
 }
 
 /* The first time in this server's life all of a path is synced, whoever made it; and whenever some
@@ -200,7 +198,7 @@ int mr_store_lazy_part_dir(const struct mr_store *s, const char *path)
         mr_dirset_hash(dir)); /* before and after: who finds it meanwhile must not rely on it */
     if (fd < 0)
         fd = mr_fs_mkdirs(s->root_fd, dir, s->dir_mode, s->group);
-    part = fd < 0 ? fd : mr_fs_mkdirs(fd, OWN, s->dir_mode, s->group);
+    part = fd < 0 ? fd : mr_fs_mkdirs(fd, MR_NAMING_RESERVED, s->dir_mode, s->group);
     mr_dirset_remove(s->durable_dirs, mr_dirset_hash(dir));
     return part;
 }
@@ -209,13 +207,14 @@ void mr_store_lazy_tidy(const struct mr_store *s, const char *path)
 {
     MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
     if (dir >= 0 && strchr(path, '/') != NULL)
-        (void)unlinkat(dir, OWN, AT_REMOVEDIR);
+        (void)unlinkat(dir, MR_NAMING_RESERVED, AT_REMOVEDIR);
 }
 
 void mr_store_tidy(const struct mr_store *s, const char *path)
 {
     MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
-    if (dir >= 0 && strchr(path, '/') != NULL && unlinkat(dir, OWN, AT_REMOVEDIR) == 0) {
+    if (dir >= 0 && strchr(path, '/') != NULL &&
+        unlinkat(dir, MR_NAMING_RESERVED, AT_REMOVEDIR) == 0) {
         int r = mr_fs_sync_dir(dir);
         (void)r; /* an empty directory that comes back after a crash does no harm */
     }

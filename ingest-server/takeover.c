@@ -86,7 +86,7 @@ struct taking {
 static int rename_in(int dir, const struct mr_ulid *id, uint32_t from, uint32_t to,
                      const char *suffix)
 {
-    char old[64], new[64];
+    char old[MR_NAMING_PART], new[MR_NAMING_PART];
     mr_dossier_name(id, from, suffix, old);
     mr_dossier_name(id, to, suffix, new);
     if (renameat(dir, old, dir, new) < 0)
@@ -97,7 +97,7 @@ static int rename_in(int dir, const struct mr_ulid *id, uint32_t from, uint32_t 
 /* What was sealed, and nothing else; of others the slabs are verified one by one. */
 static bool may_be_part(int dir, const struct entry *e, const struct mr_dossier *d)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     struct mr_fs_facts facts;
     mr_dossier_name(&e->id, e->generation, "part", name);
     return mr_ulid_equal(&e->id, &d->open.movie) &&
@@ -170,7 +170,7 @@ static int take_dossier(const struct taking *t, const char *name, uint32_t from)
 
 static int take_movie(const struct taking *t, const struct entry *e)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     mr_dossier_name(&e->id, t->generation, "journal", name);
     int r = rename_in(t->store->journal_fd, &e->id, e->generation, t->generation, "journal");
     if (r != 0)
@@ -241,7 +241,7 @@ static int fold_epochs(const struct mr_store *s, struct mr_lease *lease, struct 
     struct mr_segment *list = NULL;
     size_t count = 0;
     MR_CLEANUP(mr_fs_close)
-    int dir = mr_fs_open_beneath(s->millrace_fd, "events", O_DIRECTORY | O_RDONLY, 0);
+    int dir = mr_fs_open_beneath(s->millrace_fd, MR_SEGMENTS_DIR, O_DIRECTORY | O_RDONLY, 0);
     int r = dir < 0 ? dir : mr_segments_list(dir, epochs, false, &list, &count);
     for (size_t i = 0; r == 0 && i < count; i++) {
         char from[MR_SEGMENT_NAME], to[MR_SEGMENT_NAME];
@@ -266,7 +266,7 @@ static void remove_old(const struct mr_store *s, const struct mr_epochs *epochs)
     struct mr_segment *list = NULL;
     size_t count = 0;
     MR_CLEANUP(mr_fs_close)
-    int dir = mr_fs_open_beneath(s->millrace_fd, "events", O_DIRECTORY | O_RDONLY, 0);
+    int dir = mr_fs_open_beneath(s->millrace_fd, MR_SEGMENTS_DIR, O_DIRECTORY | O_RDONLY, 0);
     if (dir >= 0 && mr_segments_list(dir, epochs, true, &list, &count) == 0)
         for (size_t i = 0; i < count; i++) {
             char segment[MR_SEGMENT_NAME];
@@ -298,7 +298,8 @@ static int check_known(const struct mr_store *s, const struct mr_lease *lease, s
     const struct mr_epochs *epochs = mr_lease_epochs(lease);
     struct mr_segment *list = NULL;
     size_t count = 0;
-    MR_CLEANUP(mr_fs_close) int dir = openat(s->millrace_fd, "events", O_DIRECTORY | O_CLOEXEC);
+    MR_CLEANUP(mr_fs_close)
+    int dir = openat(s->millrace_fd, MR_SEGMENTS_DIR, O_DIRECTORY | O_CLOEXEC);
     int r = dir < 0 ? 0 : mr_segments_list(dir, epochs, true, &list, &count);
     for (size_t i = 0; r == 0 && i < count; i++)
         if (list[i].epoch > mr_lease_generation(lease) || is_unknown(epochs, list, count, &list[i]))
@@ -308,7 +309,7 @@ static int check_known(const struct mr_store *s, const struct mr_lease *lease, s
                            ") does not know: was a file of that lost? It says which files count",
                            list[i].epoch, mr_lease_generation(lease));
     free(list);
-    return r < 0 && err->code == 0 ? mr_err_errno(err, r, "events") : r;
+    return r < 0 && err->code == 0 ? mr_err_errno(err, r, MR_SEGMENTS_DIR) : r;
 }
 
 /* Journals first: what was recorded of a movie before its journal went is in the copies then. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/text.h"
+#include "naming.h"
 #include "reread.h"
 #include "verify_records.h"
 
@@ -254,7 +255,7 @@ static int open_dirs(struct verify *v, struct mr_err *err)
     v->root = open(v->config->root, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     if (v->root < 0)
         return mr_err_errno(err, -errno, "store.root: %s", v->config->root);
-    v->millrace = openat(v->root, ".millrace", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    v->millrace = openat(v->root, MR_NAMING_RESERVED, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     return v->millrace < 0
                ? mr_err_errno(err, -errno, "%s/.millrace: is it a store?", v->config->root)
                : 0;

@@ -247,14 +247,14 @@ static int read_segment(int dir, const char *name, bool last, struct reading *r,
     char path[MR_SEGMENT_NAME + 8];
     MR_CLEANUP(mr_fs_close) int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return mr_err_errno(err, -errno, ".millrace/events/%s", name);
+        return mr_err_errno(err, -errno, ".millrace/" MR_SEGMENTS_DIR "/%s", name);
     int n = mr_recordlog_scan(fd, 0, NULL, NULL, &scan);
     r->name = name;
     r->holes = n == 0 && scan.bad_records > 0;
     if (n == 0)
         n = mr_recordlog_scan(fd, 0, visit_event, r, &scan);
     if (n < 0)
-        return mr_err_errno(err, n, ".millrace/events/%s", name);
+        return mr_err_errno(err, n, ".millrace/" MR_SEGMENTS_DIR "/%s", name);
     (void)snprintf(path, sizeof(path), "events/%s", name);
     tell_damage(path, fd, &scan, last, r->out, r->damaged);
     return 0;
@@ -270,7 +270,7 @@ static int read_segments(int millrace_dir, int dir, struct reading *reading, str
         return r;
     r = mr_segments_list(dir, &epochs, false, &segments, &count);
     if (r < 0)
-        return mr_err_errno(err, r, ".millrace/events");
+        return mr_err_errno(err, r, ".millrace/" MR_SEGMENTS_DIR);
     for (size_t i = 0; r == 0 && i < count; i++) {
         char name[MR_SEGMENT_NAME];
         mr_segment_name(&segments[i], name);
@@ -284,8 +284,9 @@ int mr_verify_events(int millrace_dir, const struct mr_verify_list *list, FILE *
                      uint64_t *damaged, struct mr_err *err)
 {
     struct reading r = {.out = out, .damaged = damaged};
-    MR_CLEANUP(mr_fs_close) int dir = openat(millrace_dir, "events", O_DIRECTORY | O_CLOEXEC);
-    int n = dir < 0 ? mr_err_errno(err, -errno, ".millrace/events")
+    MR_CLEANUP(mr_fs_close)
+    int dir = openat(millrace_dir, MR_SEGMENTS_DIR, O_DIRECTORY | O_CLOEXEC);
+    int n = dir < 0 ? mr_err_errno(err, -errno, ".millrace/" MR_SEGMENTS_DIR)
                     : read_segments(millrace_dir, dir, &r, err);
     for (size_t i = 0; n == 0 && i < list->count; i++) {
         const struct mr_verify_file *f = &list->files[i];

@@ -128,7 +128,7 @@ struct berthed {
 static bool open_berthed(const struct world *w, const struct tale *t, enum disk_view view,
                          struct berthed *ret)
 {
-    char name[64], dir[MR_NAMING_PATH_MAX + 1], path[MR_NAMING_PATH_MAX + 100];
+    char name[MR_NAMING_PART], dir[MR_NAMING_PATH_MAX + 1], path[MR_NAMING_PATH_MAX + 100];
     const char *last;
     struct inode *journals = stored(w->disk, view, ".millrace/journal"), *journal;
     mr_dossier_name(&t->id, t->generation, "journal", name);
@@ -563,7 +563,7 @@ static void check_stored_once(struct world *w, const struct tale *t)
 
 void oracle_at_the_end(struct world *w)
 {
-    char event[64], id[MR_ULID_TEXT];
+    char event[MR_EVENT_ID_MAX + 1], id[MR_ULID_TEXT];
     check_leftovers(w, w->disk->root, false);
     for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
         if (!t->ready)

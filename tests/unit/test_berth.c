@@ -302,7 +302,7 @@ static void commit(struct rig *rig, const struct mr_open *open)
 START_TEST(committed_movie_is_answered_from_the_catalogue)
 {
     struct rig rig;
-    char id[MR_ULID_TEXT], event[64], path[128];
+    char id[MR_ULID_TEXT], event[MR_EVENT_ID_MAX + 1], path[128];
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     commit(&rig, &open);

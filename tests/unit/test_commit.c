@@ -270,7 +270,7 @@ static void revision_after(enum step crash, bool old_is_there)
     recover(&rig);
     check_committed(&rig, &open, "k3/grid7/a.log", 2);
     ck_assert_uint_ne(rig_file_crc(&rig, "k3/grid7/a.log", &bytes), old_crc);
-    char id[MR_ULID_TEXT], kept[128], event[64];
+    char id[MR_ULID_TEXT], kept[128], event[MR_EVENT_ID_MAX + 1];
     snprintf(kept, sizeof(kept), "k3/grid7/.millrace/old/%s.r1", mr_ulid_text(&open.movie, id));
     ck_assert_int_eq(rig_has(&rig, kept), old_is_there);
     if (old_is_there)
@@ -400,7 +400,7 @@ END_TEST
 START_TEST(torn_end_does_not_swallow_what_follows)
 {
     struct rig rig;
-    char name[64];
+    char name[MR_NAMING_PART];
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
@@ -444,7 +444,7 @@ END_TEST
 START_TEST(journals_of_nothing)
 {
     struct rig rig;
-    char id[MR_ULID_TEXT], name[64];
+    char id[MR_ULID_TEXT], name[MR_NAMING_PART];
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     snprintf(name, sizeof(name), "%s.g1.journal", mr_ulid_text(&open.movie, id));

@@ -301,7 +301,7 @@ START_TEST(names_are_exact)
                                         "01J0000000000000000000000A.journal"};
     struct mr_ulid id;
     uint32_t generation;
-    char name[64];
+    char name[MR_NAMING_PART];
     ck_assert_int_eq(mr_dossier_parse_name("01J0000000000000000000000A.g12.journal", "journal", &id,
                                            &generation),
                      0);

@@ -58,7 +58,7 @@ static void begin_anew(void)
 
 static void check_stored(unsigned i)
 {
-    char path[64], event[64];
+    char path[64], event[MR_EVENT_ID_MAX + 1];
     uint64_t bytes = 0, sequence = 0;
     struct mr_err err = {0};
     snprintf(path, sizeof(path), "k3/%s", paths[i]);

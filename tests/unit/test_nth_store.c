@@ -35,7 +35,7 @@ static void make(struct scene *s)
 static void judge(struct scene *s)
 {
     uint64_t bytes = 0, sequence = 0;
-    char event[64];
+    char event[MR_EVENT_ID_MAX + 1];
     struct mr_err err = {0};
     deaths = 0;
     rig_restart(&s->rig);

@@ -213,7 +213,7 @@ static void never_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_state s
 
 static void announce_sealed(struct rig *rig, const struct mr_open *open)
 {
-    char journal[64];
+    char journal[MR_NAMING_PART];
     uint64_t sequence;
     struct mr_err err = {0};
     struct mr_dossier d = {0};
@@ -435,7 +435,7 @@ START_TEST(what_is_left_of_a_failed_movie_goes)
     struct mr_message *m;
     struct mr_seal_counts counts;
     struct mr_err err = {0};
-    char left[64], *text;
+    char left[MR_NAMING_PART], *text;
     size_t bytes;
     rig_make(&rig);
     struct mr_open open = rig_movie(MR_OUTPUT_KEEP, 2000, 2000, "a.mrc");

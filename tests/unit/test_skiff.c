@@ -258,7 +258,7 @@ END_TEST
 static void read_journal(struct rig *rig, const struct shipment *s, uint32_t generation,
                          struct mr_dossier *ret)
 {
-    char name[64];
+    char name[MR_NAMING_PART];
     mr_dossier_name(&s->open.movie, generation, "journal", name);
     ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, name, ret, NULL), 0);
 }
@@ -295,7 +295,7 @@ START_TEST(group_of_an_earlier_life_becomes_journals)
     struct shipment ships[2];
     struct mr_dossier d;
     struct mr_err err = {0};
-    char name[64];
+    char name[MR_NAMING_PART];
     if (!make(&rig))
         return;
     small_leave_group(&rig, ships, name);
@@ -322,7 +322,7 @@ START_TEST(member_whose_bytes_are_lost_keeps_no_name)
         struct rig rig;
         struct shipment ships[2];
         struct mr_err err = {0};
-        char name[64], id[MR_ULID_TEXT], part[128], journal[128];
+        char name[MR_NAMING_PART], id[MR_ULID_TEXT], part[128], journal[128];
         if (!make(&rig))
             return;
         small_leave_group(&rig, ships, name);
@@ -349,7 +349,7 @@ START_TEST(void_group_is_removed)
     struct rig rig;
     struct shipment ships[2];
     struct mr_err err = {0};
-    char name[64];
+    char name[MR_NAMING_PART];
     if (!make(&rig))
         return;
     small_leave_group(&rig, ships, name);
@@ -365,7 +365,7 @@ static void check_damage(const char *mark)
     struct rig rig;
     struct shipment ships[2];
     struct mr_err err = {0};
-    char name[64], text[16384] = "";
+    char name[MR_NAMING_PART], text[16384] = "";
     if (!make(&rig))
         return;
     small_leave_group(&rig, ships, name);
