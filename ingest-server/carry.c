@@ -75,7 +75,7 @@ static int append_lines(int fd, const struct mr_dossier *d, char *lines)
         bytes = mr_placement_format(&d->slabs[i], text);
         r = mr_recordlog_format(text, bytes, lines + at, LINES_BYTES - at, &line);
         at += line;
-        if (r == 0 && at + MR_PLACEMENT_TEXT + 32 > LINES_BYTES) {
+        if (r == 0 && at + MR_PLACEMENT_TEXT + MR_RECORD_AROUND > LINES_BYTES) {
             r = mr_recordlog_append(fd, lines, at);
             at = 0;
         }

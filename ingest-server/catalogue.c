@@ -315,12 +315,12 @@ static int broken(struct mr_catalogue *c, int code, struct mr_err *err, const ch
 static int write_line(struct mr_catalogue *c, char *text, struct mr_err *err)
 {
     size_t bytes = text ? strlen(text) : 0, line_bytes = 0;
-    char *line = text ? malloc(bytes + 64) : NULL;
+    char *line = text ? malloc(bytes + MR_RECORD_AROUND) : NULL;
     int r = line == NULL ? -ENOMEM
             : c->bytes == c->synced_bytes
-                ? mr_recordlog_format(text, bytes, line, bytes + 64, &line_bytes)
-                : mr_recordlog_format_behind(c->synced_bytes, text, bytes, line, bytes + 64,
-                                             &line_bytes);
+                ? mr_recordlog_format(text, bytes, line, bytes + MR_RECORD_AROUND, &line_bytes)
+                : mr_recordlog_format_behind(c->synced_bytes, text, bytes, line,
+                                             bytes + MR_RECORD_AROUND, &line_bytes);
     mr_fs_reserve(c->fd, ROOM_BYTES);
     if (r < 0)
         mr_err_errno(err, r, FILE_NAME ": a line");

@@ -54,7 +54,7 @@ static int from_hex(const char *hex, size_t size, uint8_t *ret, size_t *ret_byte
 
 static int as_line(const char *text, size_t bytes, char **ret, size_t *ret_bytes)
 {
-    size_t size = bytes + 32;
+    size_t size = bytes + MR_RECORD_AROUND;
     char *line = malloc(size);
     if (line == NULL)
         return -ENOMEM;

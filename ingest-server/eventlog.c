@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define INDEX_STEP 64u /* every so many records one offset is kept */
-#define LINE_MAX   (MR_RECORD_TEXT_MAX + 64u)
+#define LINE_MAX   (MR_RECORD_TEXT_MAX + MR_RECORD_AROUND)
 #define ROOM_BYTES (UINT64_C(1) << 20) /* kept on the disk for events of a full disk */
 
 struct segment {

@@ -25,7 +25,7 @@ struct lines {
 
 static int add_text(struct lines *l, const char *text, size_t bytes)
 {
-    size_t needed = l->bytes + bytes + 32, line = 0;
+    size_t needed = l->bytes + bytes + MR_RECORD_AROUND, line = 0;
     if (needed > l->room) {
         char *more = realloc(l->data, 2 * needed);
         if (more == NULL)

@@ -200,7 +200,7 @@ int mr_skiff_expect(const struct mr_store *store, const char *path)
     char dir[MR_NAMING_PATH_MAX + 1], text[MR_NAMING_PATH_MAX + 8];
     struct mr_skiffs *s = store->skiffs;
     const char *name;
-    size_t bytes, room = sizeof(text) + 48;
+    size_t bytes, room = sizeof(text) + MR_RECORD_AROUND;
     mr_store_split(path, dir, sizeof(dir), &name);
     uint64_t hash = mr_dirset_hash(dir);
     if (mr_dirset_has(&s->noted, hash) || is_expected(s, hash))

@@ -6,11 +6,12 @@
 #ifndef MR_STRIP_H
 #define MR_STRIP_H
 
+#include "base/recordlog.h"
 #include "landing.h"
 
 #include <sys/queue.h>
 
-#define MR_STRIP_LINE_BYTES (MR_PLACEMENT_TEXT + 32u) /* with recordlog's checksum and newline */
+#define MR_STRIP_LINE_BYTES (MR_PLACEMENT_TEXT + MR_RECORD_AROUND)
 
 /* A slab, from put to durable. */
 struct mr_item {

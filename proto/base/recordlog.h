@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #define MR_RECORD_TEXT_MAX (1024u * 1024u) /* bytes of one record's text */
+#define MR_RECORD_AROUND   40u             /* of a line beside its text, at most; then a NUL */
 
 /* Called per good record; text is NUL-terminated, borrowed for the call. offset: of the line's
  * start. A non-zero return stops the scan and is returned from it. */
