@@ -32,20 +32,17 @@ static const struct mr_bitshuffle_kernel *_Atomic chosen;
 /* The nth of those that this CPU can run. */
 static const struct mr_bitshuffle_kernel *usable_kernel(size_t index)
 {
-    for (size_t i = 0; i < KERNELS; i++) {
-        if (kernels[i]->usable() && index-- == 0) {
+    for (size_t i = 0; i < KERNELS; i++)
+        if (kernels[i]->usable() && index-- == 0)
             return kernels[i];
-        }
-    }
     return NULL;
 }
 
 static const struct mr_bitshuffle_kernel *best_kernel(void)
 {
     size_t i = KERNELS;
-    while (!kernels[i - 1]->usable()) {
+    while (!kernels[i - 1]->usable())
         i--;
-    }
     return kernels[i - 1];
 }
 
@@ -140,9 +137,8 @@ void mr_bitshuffle(uint32_t element_bytes, const void *in, size_t elements, void
     for (size_t at = 0; at < elements; at += PIECE) {
         size_t count = piece_of(elements, at);
         take_apart(k, element_bytes, from + at * element_bytes, count, bytes);
-        for (size_t j = 0; j < element_bytes; j++) {
+        for (size_t j = 0; j < element_bytes; j++)
             spread(k, bytes[j], count, to + 8 * j * plane + at / 8, plane);
-        }
     }
 }
 
@@ -159,9 +155,8 @@ void mr_bitunshuffle(uint32_t element_bytes, const void *in, size_t elements, vo
     }
     for (size_t at = 0; at < elements; at += PIECE) {
         size_t count = piece_of(elements, at);
-        for (size_t j = 0; j < element_bytes; j++) {
+        for (size_t j = 0; j < element_bytes; j++)
             gather(k, from + 8 * j * plane + at / 8, plane, bytes[j], count);
-        }
         put_together(k, element_bytes, bytes, count, to + at * element_bytes);
     }
 }

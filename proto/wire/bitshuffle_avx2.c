@@ -25,15 +25,12 @@
 /* Bit k of each byte of r[i] becomes bit i of the same byte of r[k]. Its own inverse. */
 INLINE void turn_bits(__m256i r[8])
 {
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
         SWAP_BITS(&r[i], &r[i + 4], 4, 0x0f);
-    }
-    for (size_t i = 0; i < 8; i += i % 2 == 0 ? 1 : 3) {
+    for (size_t i = 0; i < 8; i += i % 2 == 0 ? 1 : 3)
         SWAP_BITS(&r[i], &r[i + 2], 2, 0x33);
-    }
-    for (size_t i = 0; i < 8; i += 2) {
+    for (size_t i = 0; i < 8; i += 2)
         SWAP_BITS(&r[i], &r[i + 1], 1, 0x55);
-    }
 }
 
 /* In each half: word k of r[i] becomes word i of r[k]. Its own inverse. */
@@ -84,9 +81,8 @@ AVX2 static void spread(const uint8_t *in, size_t bytes, uint8_t *planes, size_t
         }
         turn_words(r);
         turn_bits(r);
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             _mm256_storeu_si256((__m256i *)(void *)(planes + i * plane_bytes + at / 8), r[i]);
-        }
     }
 }
 

@@ -28,15 +28,12 @@
 /* Bit k of each byte of r[i] becomes bit i of the same byte of r[k]. Its own inverse. */
 INLINE(BW) void turn_bits(__m512i r[8])
 {
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
         SWAP_BITS(&r[i], &r[i + 4], 4, 0x0f);
-    }
-    for (size_t i = 0; i < 8; i += i % 2 == 0 ? 1 : 3) {
+    for (size_t i = 0; i < 8; i += i % 2 == 0 ? 1 : 3)
         SWAP_BITS(&r[i], &r[i + 2], 2, 0x33);
-    }
-    for (size_t i = 0; i < 8; i += 2) {
+    for (size_t i = 0; i < 8; i += 2)
         SWAP_BITS(&r[i], &r[i + 1], 1, 0x55);
-    }
 }
 
 /* 4x4 of 16 bytes: quarter k of the ith given becomes quarter i of the kth. */
@@ -100,14 +97,12 @@ KERNEL(BW) void spread_bw(const uint8_t *in, size_t bytes, uint8_t *planes, size
     const __m512i deal = WORDS(DEAL);
     for (size_t at = 0; at < bytes; at += STEP) {
         __m512i r[8];
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             r[i] = _mm512_permutexvar_epi16(deal, pair_up(load(in + at + 64 * i)));
-        }
         turn_fields(r);
         turn_bits(r);
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             store(planes + i * plane_bytes + at / 8, r[i]);
-        }
     }
 }
 
@@ -116,14 +111,12 @@ KERNEL(BW) void gather_bw(const uint8_t *planes, size_t plane_bytes, uint8_t *ou
     const __m512i collect = WORDS(COLLECT);
     for (size_t at = 0; at < bytes; at += STEP) {
         __m512i r[8];
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             r[i] = load(planes + i * plane_bytes + at / 8);
-        }
         turn_bits(r);
         turn_fields(r);
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             store(out + at + 64 * i, part(_mm512_permutexvar_epi16(collect, r[i])));
-        }
     }
 }
 
@@ -158,9 +151,8 @@ void spread_gfni(const uint8_t *in, size_t bytes, uint8_t *planes, size_t plane_
             r[i] = _mm512_permutexvar_epi8(turn, turn_matrix(v));
         }
         turn_fields(r);
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             store(planes + i * plane_bytes + at / 8, r[i]);
-        }
     }
 }
 
@@ -170,13 +162,11 @@ void gather_gfni(const uint8_t *planes, size_t plane_bytes, uint8_t *out, size_t
     const __m512i turn = load(turned_reversed);
     for (size_t at = 0; at < bytes; at += STEP) {
         __m512i r[8];
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             r[i] = load(planes + i * plane_bytes + at / 8);
-        }
         turn_fields(r);
-        for (size_t i = 0; i < 8; i++) {
+        for (size_t i = 0; i < 8; i++)
             store(out + at + 64 * i, turn_matrix(_mm512_permutexvar_epi8(turn, r[i])));
-        }
     }
 }
 

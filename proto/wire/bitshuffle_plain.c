@@ -63,65 +63,55 @@ static void turn_bytes(uint64_t w[8])
 static void spread_64(const uint8_t *in, uint8_t *planes, size_t plane_bytes)
 {
     uint64_t w[8];
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         w[i] = turn_bits(load_64(in + 8 * i));
-    }
     turn_bytes(w);
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 8; k++)
         store_64(planes + k * plane_bytes, w[k]);
-    }
 }
 
 static void gather_64(const uint8_t *planes, size_t plane_bytes, uint8_t *out)
 {
     uint64_t w[8];
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 8; k++)
         w[k] = load_64(planes + k * plane_bytes);
-    }
     turn_bytes(w);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         store_64(out + 8 * i, turn_bits(w[i]));
-    }
 }
 
 static void spread_8(const uint8_t in[8], uint8_t *planes, size_t plane_bytes)
 {
     uint8_t turned[8];
     store_64(turned, turn_bits(load_64(in)));
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 8; k++)
         planes[k * plane_bytes] = turned[k];
-    }
 }
 
 static void gather_8(const uint8_t *planes, size_t plane_bytes, uint8_t out[8])
 {
     uint8_t turned[8];
-    for (size_t k = 0; k < 8; k++) {
+    for (size_t k = 0; k < 8; k++)
         turned[k] = planes[k * plane_bytes];
-    }
     store_64(out, turn_bits(load_64(turned)));
 }
 
 static void spread(const uint8_t *in, size_t bytes, uint8_t *planes, size_t plane_bytes)
 {
     size_t i = 0;
-    for (; i + STEP <= bytes; i += STEP) {
+    for (; i + STEP <= bytes; i += STEP)
         spread_64(in + i, planes + i / 8, plane_bytes);
-    }
-    for (; i < bytes; i += 8) {
+    for (; i < bytes; i += 8)
         spread_8(in + i, planes + i / 8, plane_bytes);
-    }
 }
 
 static void gather(const uint8_t *planes, size_t plane_bytes, uint8_t *out, size_t bytes)
 {
     size_t i = 0;
-    for (; i + STEP <= bytes; i += STEP) {
+    for (; i + STEP <= bytes; i += STEP)
         gather_64(planes + i / 8, plane_bytes, out + i);
-    }
-    for (; i < bytes; i += 8) {
+    for (; i < bytes; i += 8)
         gather_8(planes + i / 8, plane_bytes, out + i);
-    }
 }
 
 static void split(const uint8_t *in, size_t pairs, uint8_t *first, uint8_t *second)

@@ -91,9 +91,8 @@ static void *new_lines(size_t bytes)
 int mr_codec_new(size_t max_bytes, struct mr_codec **ret)
 {
     struct mr_codec *codec = calloc(1, sizeof(*codec));
-    if (!codec) {
+    if (!codec)
         return -ENOMEM;
-    }
     codec->max_bytes = max_bytes;
     codec->planes = new_lines(max_bytes > BLOCK_BYTES ? max_bytes : BLOCK_BYTES);
     codec->sample = new_lines(SAMPLE_BYTES);
@@ -121,17 +120,15 @@ void mr_codec_free(struct mr_codec *codec)
 
 static void put_be(uint8_t *p, uint64_t value, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes; i++)
         p[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
-    }
 }
 
 static uint64_t get_be(const uint8_t *p, size_t bytes)
 {
     uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes; i++)
         value = value << 8 | p[i];
-    }
     return value;
 }
 
@@ -148,12 +145,10 @@ static bool has_counts(struct mr_codec *codec, enum mr_codec_id id,
                        const struct mr_codec_block *block)
 {
     size_t planes = block->bytes / block->plane_bytes, piece = SAMPLE_BYTES / planes;
-    if (block->plane_bytes < piece) {
+    if (block->plane_bytes < piece)
         return false;
-    }
-    for (size_t i = 0; i < planes; i++) {
+    for (size_t i = 0; i < planes; i++)
         memcpy(codec->sample + i * piece, block->planes + i * block->plane_bytes, piece);
-    }
     struct mr_codec_block sample = {codec->sample, SAMPLE_BYTES, piece, false};
     size_t capacity = block_bound(SAMPLE_BYTES);
     size_t library = compress(codec, id, &sample, codec->packed_sample, capacity);
@@ -186,13 +181,11 @@ static void judge_again(struct job *job, size_t rate)
 static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
 {
     const uint8_t *in;
-    if (job->out_left <= LENGTH_BYTES) {
+    if (job->out_left <= LENGTH_BYTES)
         return -E2BIG;
-    }
     int code = job->next(job->ctx, bytes, &in);
-    if (code != 0) {
+    if (code != 0)
         return code;
-    }
     mr_bitshuffle(job->element_bytes, in, bytes / job->element_bytes, codec->planes);
     struct mr_codec_block block = {
         .planes = codec->planes, .bytes = bytes, .plane_bytes = bytes / job->element_bytes / 8};
@@ -204,9 +197,8 @@ static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
     block.counts = job->counts;
     size_t packed =
         compress(codec, job->id, &block, job->out + LENGTH_BYTES, job->out_left - LENGTH_BYTES);
-    if (packed == 0) {
+    if (packed == 0)
         return -E2BIG;
-    }
     judge_again(job, packed * 1024 / bytes + 1);
     put_be(job->out, packed, LENGTH_BYTES);
     job->out += LENGTH_BYTES + packed;
@@ -219,9 +211,8 @@ static int pack_block(struct mr_codec *codec, struct job *job, size_t bytes)
 static int pack_rest(struct job *job)
 {
     const uint8_t *in;
-    if (job->in_left > job->out_left) {
+    if (job->in_left > job->out_left)
         return -E2BIG;
-    }
     int code = job->in_left == 0 ? 0 : job->next(job->ctx, job->in_left, &in);
     if (code == 0 && job->in_left > 0) {
         memcpy(job->out, in, job->in_left);
@@ -251,9 +242,8 @@ int mr_codec_pack_from(struct mr_codec *codec, enum mr_codec_id id, uint32_t ele
 {
     check_arguments(codec, id, element_bytes, in_bytes);
     size_t capacity = out_capacity < in_bytes ? out_capacity : in_bytes - (in_bytes > 0);
-    if (capacity < HEADER_BYTES) {
+    if (capacity < HEADER_BYTES)
         return -E2BIG;
-    }
     uint8_t *start = out;
     put_be(start, in_bytes, 8);
     put_be(start + 8, BLOCK_BYTES, 4);
@@ -266,15 +256,12 @@ int mr_codec_pack_from(struct mr_codec *codec, enum mr_codec_id id, uint32_t ele
                       .out_left = capacity - HEADER_BYTES};
     size_t block;
     int code = 0;
-    while (code == 0 && (block = next_block(job.in_left, BLOCK_BYTES, element_bytes)) > 0) {
+    while (code == 0 && (block = next_block(job.in_left, BLOCK_BYTES, element_bytes)) > 0)
         code = pack_block(codec, &job, block);
-    }
-    if (code == 0) {
+    if (code == 0)
         code = pack_rest(&job);
-    }
-    if (code == 0) {
+    if (code == 0)
         *ret_bytes = (size_t)(job.out - start);
-    }
     return code;
 }
 
@@ -306,14 +293,12 @@ static bool decompress(struct mr_codec *codec, enum mr_codec_id id, const uint8_
 static int unpack_block(struct mr_codec *codec, enum mr_codec_id id, uint32_t element_bytes,
                         size_t bytes, struct cursor *c)
 {
-    if (c->in_left < LENGTH_BYTES) {
+    if (c->in_left < LENGTH_BYTES)
         return -EBADMSG;
-    }
     size_t packed = (size_t)get_be(c->in, LENGTH_BYTES);
     if (packed > c->in_left - LENGTH_BYTES ||
-        !decompress(codec, id, c->in + LENGTH_BYTES, packed, bytes)) {
+        !decompress(codec, id, c->in + LENGTH_BYTES, packed, bytes))
         return -EBADMSG;
-    }
     mr_bitunshuffle(element_bytes, codec->planes, bytes / element_bytes, c->out);
     c->in += LENGTH_BYTES + packed;
     c->in_left -= LENGTH_BYTES + packed;
@@ -327,24 +312,20 @@ int mr_codec_unpack(struct mr_codec *codec, enum mr_codec_id id, uint32_t elemen
 {
     check_arguments(codec, id, element_bytes, out_bytes);
     const uint8_t *start = in;
-    if (in_bytes < HEADER_BYTES || get_be(start, 8) != out_bytes) {
+    if (in_bytes < HEADER_BYTES || get_be(start, 8) != out_bytes)
         return -EBADMSG;
-    }
     size_t block_bytes = (size_t)get_be(start + 8, 4);
-    if (block_bytes == 0 || block_bytes % (MR_BITSHUFFLE_STEP * element_bytes) != 0) {
+    if (block_bytes == 0 || block_bytes % (MR_BITSHUFFLE_STEP * element_bytes) != 0)
         return -EBADMSG;
-    }
     struct cursor c = {start + HEADER_BYTES, in_bytes - HEADER_BYTES, out, out_bytes};
     size_t block;
     while ((block = next_block(c.out_left, block_bytes, element_bytes)) > 0) {
         int code = unpack_block(codec, id, element_bytes, block, &c);
-        if (code != 0) {
+        if (code != 0)
             return code;
-        }
     }
-    if (c.in_left != c.out_left) {
+    if (c.in_left != c.out_left)
         return -EBADMSG;
-    }
     memcpy(c.out, c.in, c.in_left);
     return 0;
 }

@@ -27,9 +27,8 @@ size_t mr_codec_lz4_bound(size_t bytes)
 int mr_codec_lz4_new(struct mr_codec_lz4 **ret)
 {
     struct mr_codec_lz4 *coder = calloc(1, sizeof(*coder));
-    if (!coder) {
+    if (!coder)
         return -ENOMEM;
-    }
     coder->has_runs = mr_codec_runs_usable();
     coder->state = malloc((size_t)LZ4_sizeofState());
     if (!coder->state) {
@@ -52,9 +51,8 @@ size_t mr_codec_lz4_pack(struct mr_codec_lz4 *coder, const struct mr_codec_block
                          uint8_t *out, size_t capacity)
 {
     if (block->counts && coder->has_runs && block->bytes >= MR_CODEC_RUNS_LEAST &&
-        capacity >= mr_codec_runs_bound(block->bytes)) {
+        capacity >= mr_codec_runs_bound(block->bytes))
         return mr_codec_runs_pack(&coder->runs, block->planes, block->bytes, out);
-    }
     int most = capacity > LZ4_MAX_INPUT_SIZE ? LZ4_MAX_INPUT_SIZE : (int)capacity;
     return (size_t)LZ4_compress_fast_extState(coder->state, (const char *)block->planes,
                                               (char *)out, (int)block->bytes, most, ACCELERATION);
@@ -62,9 +60,8 @@ size_t mr_codec_lz4_pack(struct mr_codec_lz4 *coder, const struct mr_codec_block
 
 bool mr_codec_lz4_unpack(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t bytes)
 {
-    if (in_bytes > LZ4_MAX_INPUT_SIZE || bytes > LZ4_MAX_INPUT_SIZE) {
+    if (in_bytes > LZ4_MAX_INPUT_SIZE || bytes > LZ4_MAX_INPUT_SIZE)
         return false;
-    }
     int restored = LZ4_decompress_safe((const char *)in, (char *)out, (int)in_bytes, (int)bytes);
     return restored >= 0 && (size_t)restored == bytes;
 }

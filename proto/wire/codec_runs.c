@@ -140,9 +140,8 @@ static uint8_t *put_length(uint8_t *out, size_t rest)
 
 static uint8_t *put_literals(uint8_t *out, const uint8_t *from, size_t count)
 {
-    if (count >= NIBBLE) {
+    if (count >= NIBBLE)
         out = put_length(out, count - NIBBLE);
-    }
     memcpy(out, from, count);
     return out + count;
 }
@@ -220,12 +219,10 @@ static uint8_t *finish(const struct search *s, struct place at, size_t stop, siz
 {
     struct match m = {stop - s->carried + 1, stop, 1};
     m.start = m.start > at.literals ? m.start : at.literals;
-    while (s->carried > 0 && m.end < bytes - LAST_BYTES && s->in[m.end] == 0) {
+    while (s->carried > 0 && m.end < bytes - LAST_BYTES && s->in[m.end] == 0)
         m.end++;
-    }
-    if (m.end > m.start + LONG && m.start < stop) {
+    if (m.end > m.start + LONG && m.start < stop)
         at = put_sequence(s->in, at, m);
-    }
     size_t literals = bytes - at.literals;
     *at.out = (uint8_t)((literals < NIBBLE ? literals : NIBBLE) << 4);
     return put_literals(at.out + 1, s->in + at.literals, literals);

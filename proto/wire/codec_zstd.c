@@ -78,9 +78,8 @@ static int warm_up(struct mr_codec_zstd *coder, size_t block_bytes)
 {
     uint8_t packed[1024];
     uint8_t *zeros = calloc(1, block_bytes);
-    if (!zeros) {
+    if (!zeros)
         return -ENOMEM;
-    }
     size_t whole =
         ZSTD_compressCCtx(coder->library, packed, sizeof(packed), zeros, block_bytes, LEVEL);
     if (coder->entropy && ZSTD_isError(ZSTD_compress2(coder->entropy, packed, sizeof(packed), zeros,
@@ -95,9 +94,8 @@ static int warm_up(struct mr_codec_zstd *coder, size_t block_bytes)
 int mr_codec_zstd_new(size_t block_bytes, struct mr_codec_zstd **ret)
 {
     struct mr_codec_zstd *coder = calloc(1, sizeof(*coder));
-    if (!coder) {
+    if (!coder)
         return -ENOMEM;
-    }
     coder->library = ZSTD_createCCtx();
     coder->entropy = entropy_context();
     coder->unpack = ZSTD_createDCtx();
@@ -137,9 +135,8 @@ static unsigned density(const uint8_t *plane, size_t bytes)
 {
     size_t look = bytes / LOOKS < LOOK_BYTES ? bytes / LOOKS / 8 * 8 : LOOK_BYTES;
     unsigned ones = 0, bits = (unsigned)(LOOKS * look * 8);
-    for (size_t i = 0; i < LOOKS; i++) {
+    for (size_t i = 0; i < LOOKS; i++)
         ones += count_bits(plane + bytes / LOOKS * i, look);
-    }
     unsigned few = ones < bits - ones ? ones : bits - ones;
     return bits == 0 ? 512 : few * 1024 / bits;
 }
@@ -148,9 +145,8 @@ static unsigned density(const uint8_t *plane, size_t bytes)
  * are long enough to be worth a search. */
 static enum plane judge(const uint8_t *plane, size_t bytes)
 {
-    if (memcmp(plane, plane + 1, bytes - 1) == 0) {
+    if (memcmp(plane, plane + 1, bytes - 1) == 0)
         return CONSTANT;
-    }
     unsigned few = density(plane, bytes);
     return few > 430 ? NOISE : few < 8 ? SPARSE : MIXED;
 }
@@ -159,22 +155,19 @@ static enum plane judge(const uint8_t *plane, size_t bytes)
 
 static bool put_header(struct cursor *c, enum block_type type, size_t size)
 {
-    if ((size_t)(c->end - c->out) < BLOCK_HEADER) {
+    if ((size_t)(c->end - c->out) < BLOCK_HEADER)
         return false;
-    }
     uint32_t header = (uint32_t)type << 1 | (uint32_t)size << 3;
     c->last = c->out;
-    for (size_t i = 0; i < BLOCK_HEADER; i++) {
+    for (size_t i = 0; i < BLOCK_HEADER; i++)
         *c->out++ = (uint8_t)(header >> (8 * i));
-    }
     return true;
 }
 
 static bool put_bytes(struct cursor *c, const uint8_t *from, size_t bytes)
 {
-    if ((size_t)(c->end - c->out) < bytes) {
+    if ((size_t)(c->end - c->out) < bytes)
         return false;
-    }
     memmove(c->out, from, bytes);
     c->out += bytes;
     return true;
@@ -200,9 +193,8 @@ static bool take_over_blocks(struct cursor *c, size_t frame_bytes)
         enum block_type type = (enum block_type)(header >> 1 & 3u);
         size_t stored = type == REPEATED ? 1 : header >> 3;
         if (stored > (size_t)(end - p) - BLOCK_HEADER || !put_header(c, type, header >> 3) ||
-            !put_bytes(c, p + BLOCK_HEADER, stored)) {
+            !put_bytes(c, p + BLOCK_HEADER, stored))
             return false;
-        }
         p += BLOCK_HEADER + stored;
     }
     return true;
@@ -220,11 +212,10 @@ static size_t sparse_planes(const struct mr_codec_block *b, size_t first, size_t
     size_t count = 1;
     for (size_t i = first + 1; i < planes; i++) {
         enum plane kind = judge(b->planes + i * b->plane_bytes, b->plane_bytes);
-        if (kind == SPARSE) {
+        if (kind == SPARSE)
             count = i - first + 1;
-        } else if (kind != CONSTANT) {
+        else if (kind != CONSTANT)
             break;
-        }
     }
     return count;
 }
@@ -260,12 +251,10 @@ static size_t pack_planes(struct mr_codec_zstd *coder, const struct mr_codec_blo
 {
     struct cursor c = {out, out, out + capacity, NULL};
     uint8_t header[HEADER_BYTES] = {0x28, 0xb5, 0x2f, 0xfd, DESCRIPTOR};
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
         header[MAGIC_BYTES + 1 + i] = (uint8_t)(b->bytes >> (8 * i));
-    }
-    if (!put_bytes(&c, header, sizeof(header)) || !put_planes(coder, b, &c)) {
+    if (!put_bytes(&c, header, sizeof(header)) || !put_planes(coder, b, &c))
         return 0;
-    }
     *c.last |= BLOCK_LAST;
     return (size_t)(c.out - c.start);
 }
@@ -274,9 +263,8 @@ size_t mr_codec_zstd_pack(struct mr_codec_zstd *coder, const struct mr_codec_blo
                           uint8_t *out, size_t capacity)
 {
     if (block->counts && coder->entropy && block->plane_bytes >= LOOKS * 8 &&
-        block->plane_bytes <= BLOCK_MOST && block->bytes % block->plane_bytes == 0) {
+        block->plane_bytes <= BLOCK_MOST && block->bytes % block->plane_bytes == 0)
         return pack_planes(coder, block, out, capacity);
-    }
     size_t packed =
         ZSTD_compressCCtx(coder->library, out, capacity, block->planes, block->bytes, LEVEL);
     return ZSTD_isError(packed) ? 0 : packed;

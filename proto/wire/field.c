@@ -35,9 +35,8 @@ void mr_field_check(struct mr_fields *f, const char *name, bool ok)
 static uint64_t ranged(struct mr_fields *f, const char *name, uint64_t v, uint64_t min,
                        uint64_t max)
 {
-    if (!arrived(f, name)) {
+    if (!arrived(f, name))
         return 0;
-    }
     mr_field_check(f, name, v >= min && v <= max);
     return f->bad == NULL ? v : 0;
 }
@@ -71,9 +70,8 @@ int64_t mr_field_i64(struct mr_fields *f, const char *name)
 double mr_field_amount(struct mr_fields *f, const char *name)
 {
     double v = mr_read_f64(&f->reader);
-    if (!arrived(f, name)) {
+    if (!arrived(f, name))
         return 0;
-    }
     mr_field_check(f, name, isfinite(v) && v >= 0);
     return f->bad == NULL ? v : 0;
 }

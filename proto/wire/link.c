@@ -59,16 +59,14 @@ int mr_link_new(int io_threads, struct mr_link **ret)
     assert(io_threads >= 1);
     (void)pthread_once(&once, keep_received_pages);
     struct mr_link *link = calloc(1, sizeof(*link));
-    if (link == NULL) {
+    if (link == NULL)
         return -ENOMEM;
-    }
     link->context = zmq_ctx_new();
     if (link->context == NULL || zmq_ctx_set(link->context, ZMQ_IO_THREADS, io_threads) != 0 ||
         zmq_ctx_set(link->context, ZMQ_MAX_SOCKETS, 4096) != 0) {
         int code = mr_link_errno();
-        if (link->context != NULL) {
+        if (link->context != NULL)
             (void)zmq_ctx_term(link->context);
-        }
         free(link);
         return code;
     }
@@ -83,9 +81,8 @@ int mr_link_new(int io_threads, struct mr_link **ret)
 
 void mr_link_free(struct mr_link *link)
 {
-    if (link == NULL) {
+    if (link == NULL)
         return;
-    }
     while (zmq_ctx_term(link->context) != 0 && zmq_errno() == EINTR) {}
     (void)pthread_mutex_destroy(&link->lock);
     free(link);
@@ -125,9 +122,8 @@ void mr_link_loan_over(void *payload, void *hint)
     loan->next = link->free;
     link->free = loan;
     (void)pthread_mutex_unlock(&link->lock);
-    if (done != NULL) {
+    if (done != NULL)
         done(ctx);
-    }
 }
 
 const void *mr_part_data(struct mr_part *part)
@@ -162,9 +158,8 @@ void mr_link_drain(void *socket, bool more)
 {
     while (more) {
         struct mr_part part;
-        if (mr_link_part_receive(socket, &part, &more) < 0) {
+        if (mr_link_part_receive(socket, &part, &more) < 0)
             return;
-        }
         mr_part_close(&part);
     }
 }
@@ -173,10 +168,9 @@ int mr_link_last_receive(void *socket, struct mr_part *ret)
 {
     struct mr_part part;
     bool more = false;
-    int rc = mr_link_part_receive(socket, &part, &more);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_part_receive(socket, &part, &more);
+    if (r < 0)
+        return r;
     if (more) {
         mr_part_close(&part);
         mr_link_drain(socket, true);
@@ -190,10 +184,9 @@ int mr_link_route_receive(void *socket, struct mr_route *ret)
 {
     struct mr_part id;
     bool more = false;
-    int rc = mr_link_part_receive(socket, &id, &more);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_part_receive(socket, &id, &more);
+    if (r < 0)
+        return r;
     size_t size = mr_part_bytes(&id);
     bool good = more && size <= sizeof(ret->bytes);
     if (good) {
@@ -241,9 +234,8 @@ static bool set_options(void *socket, const struct mr_socket_options *o)
 int mr_link_socket(struct mr_link *link, const struct mr_socket_options *options, void **ret)
 {
     void *socket = zmq_socket(link->context, options->type);
-    if (socket == NULL) {
+    if (socket == NULL)
         return mr_link_errno();
-    }
     if (!set_options(socket, options)) {
         int code = mr_link_errno();
         mr_link_socket_close(socket, 0);
@@ -255,9 +247,8 @@ int mr_link_socket(struct mr_link *link, const struct mr_socket_options *options
 
 void mr_link_socket_close(void *socket, int linger_ms)
 {
-    if (socket == NULL) {
+    if (socket == NULL)
         return;
-    }
     (void)set_int(socket, ZMQ_LINGER, linger_ms);
     (void)zmq_close(socket);
 }
@@ -265,17 +256,14 @@ void mr_link_socket_close(void *socket, int linger_ms)
 bool mr_link_wants_ipv6(const char *host)
 {
     struct in_addr v4;
-    if (host[0] == '[' || host[0] == '*') {
+    if (host[0] == '[' || host[0] == '*')
         return true;
-    }
-    if (inet_pton(AF_INET, host, &v4) == 1) {
+    if (inet_pton(AF_INET, host, &v4) == 1)
         return false;
-    }
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(host, NULL, &hints, &found) != 0) {
+    if (getaddrinfo(host, NULL, &hints, &found) != 0)
         return true;
-    }
     freeaddrinfo(found);
     return false;
 }
@@ -295,9 +283,8 @@ static int bind_host(const char *endpoint, char *ret, size_t size, struct mr_err
     size_t prefix = sizeof(scheme) - 1;
     const char *colon = strrchr(endpoint, ':');
     if (strncmp(endpoint, scheme, prefix) != 0 || colon <= endpoint + prefix ||
-        (size_t)(colon - endpoint) - prefix >= size || !is_port(colon + 1)) {
+        (size_t)(colon - endpoint) - prefix >= size || !is_port(colon + 1))
         return mr_err_set(err, -EINVAL, "%s: an endpoint is tcp://host:port", endpoint);
-    }
     size_t length = (size_t)(colon - endpoint) - prefix;
     memcpy(ret, endpoint + prefix, length);
     ret[length] = '\0';
@@ -308,9 +295,8 @@ static uint16_t bound_port(void *socket)
 {
     char endpoint[MR_ENDPOINT_TEXT];
     size_t size = sizeof(endpoint);
-    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
+    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
         return 0;
-    }
     const char *colon = strrchr(endpoint, ':');
     return colon == NULL ? 0 : (uint16_t)strtoul(colon + 1, NULL, 10);
 }
@@ -319,25 +305,22 @@ int mr_link_socket_bind(struct mr_link *link, const struct mr_socket_options *op
                         const char *endpoint, void **ret, uint16_t *ret_port, struct mr_err *err)
 {
     char host[256];
-    int rc = bind_host(endpoint, host, sizeof(host), err);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = bind_host(endpoint, host, sizeof(host), err);
+    if (r < 0)
+        return r;
     struct mr_socket_options own = *options;
     own.ipv6 = mr_link_wants_ipv6(host);
     void *socket = NULL;
-    rc = mr_link_socket(link, &own, &socket);
-    if (rc < 0) {
-        return mr_err_errno(err, rc, "%s: no socket", endpoint);
-    }
+    r = mr_link_socket(link, &own, &socket);
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: no socket", endpoint);
     if (zmq_bind(socket, endpoint) != 0) {
-        rc = mr_link_errno();
+        r = mr_link_errno();
         mr_link_socket_close(socket, 0);
-        return mr_err_errno(err, rc, "%s: cannot listen", endpoint);
+        return mr_err_errno(err, r, "%s: cannot listen", endpoint);
     }
-    if (ret_port != NULL) {
+    if (ret_port != NULL)
         *ret_port = bound_port(socket);
-    }
     *ret = socket;
     return 0;
 }
@@ -346,9 +329,8 @@ int mr_link_poll(zmq_pollitem_t *items, size_t sockets, const int *fds, size_t f
                  int timeout_ms, enum mr_tally_wait what)
 {
     assert(fd_count <= MR_LINK_FDS_MAX);
-    for (size_t i = 0; i < fd_count; i++) {
+    for (size_t i = 0; i < fd_count; i++)
         items[sockets + i] = (zmq_pollitem_t){.fd = fds[i], .events = ZMQ_POLLIN};
-    }
     if (timeout_ms != 0)
         mr_tally_wait(what);
     int ready = zmq_poll(items, (int)(sockets + fd_count), timeout_ms);

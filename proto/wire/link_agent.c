@@ -50,9 +50,8 @@ struct mr_peer {
 
 static void go_down(struct mr_peer *peer, int code, const struct channel *channel, const char *what)
 {
-    if (peer->down) {
+    if (peer->down)
         return;
-    }
     peer->down = true;
     (void)mr_err_set(&peer->why, code, "tcp://%s:%u: %s", peer->address.host, channel->port, what);
 }
@@ -68,9 +67,8 @@ static int resolve(const char *host, char *ret, size_t size)
                    host + (bracketed ? 1 : 0));
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    if (getaddrinfo(name, NULL, &hints, &found) != 0) {
+    if (getaddrinfo(name, NULL, &hints, &found) != 0)
         return -EHOSTUNREACH;
-    }
     const struct addrinfo *chosen = found;
     for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
         if (a->ai_family == AF_INET) {
@@ -79,13 +77,12 @@ static int resolve(const char *host, char *ret, size_t size)
         }
     }
     char text[NI_MAXHOST];
-    int rc = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, text, sizeof(text), NULL, 0,
+    int r = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, text, sizeof(text), NULL, 0,
                          NI_NUMERICHOST);
     bool six = chosen->ai_family == AF_INET6;
     freeaddrinfo(found);
-    if (rc != 0 || (size_t)snprintf(ret, size, six ? "[%s]" : "%s", text) >= size) {
+    if (r != 0 || (size_t)snprintf(ret, size, six ? "[%s]" : "%s", text) >= size)
         return -EHOSTUNREACH;
-    }
     return 0;
 }
 
@@ -95,13 +92,11 @@ static int watch_channel(struct mr_link *link, struct channel *c)
     char name[64];
     (void)snprintf(name, sizeof(name), "inproc://mr-monitor-%u",
                    atomic_fetch_add(&link->monitors, 1));
-    if (zmq_socket_monitor(c->socket, name, GOOD_EVENTS | BAD_EVENTS) != 0) {
+    if (zmq_socket_monitor(c->socket, name, GOOD_EVENTS | BAD_EVENTS) != 0)
         return mr_link_errno();
-    }
     c->monitor = zmq_socket(link->context, ZMQ_PAIR);
-    if (c->monitor == NULL || zmq_connect(c->monitor, name) != 0) {
+    if (c->monitor == NULL || zmq_connect(c->monitor, name) != 0)
         return mr_link_errno();
-    }
     return 0;
 }
 
@@ -109,9 +104,8 @@ static int watch_channel(struct mr_link *link, struct channel *c)
  * report to a reader that has gone. */
 static void close_channel(struct channel *c, int linger_ms)
 {
-    if (c->socket != NULL) {
+    if (c->socket != NULL)
         (void)zmq_socket_monitor(c->socket, NULL, 0);
-    }
     mr_link_socket_close(c->monitor, 0);
     mr_link_socket_close(c->socket, linger_ms);
     *c = (struct channel){0};
@@ -124,16 +118,14 @@ static int open_channel(struct mr_peer *peer, struct mr_socket_options options, 
     (void)snprintf(endpoint, sizeof(endpoint), "tcp://%s:%u", peer->address.host, port);
     options.ipv6 = peer->ipv6;
     c->port = port;
-    int rc = mr_link_socket(peer->link, &options, &c->socket);
-    if (rc == 0) {
-        rc = watch_channel(peer->link, c);
-    }
-    if (rc == 0 && zmq_connect(c->socket, endpoint) != 0) {
-        rc = mr_link_errno();
-    }
-    if (rc < 0) {
+    int r = mr_link_socket(peer->link, &options, &c->socket);
+    if (r == 0)
+        r = watch_channel(peer->link, c);
+    if (r == 0 && zmq_connect(c->socket, endpoint) != 0)
+        r = mr_link_errno();
+    if (r < 0) {
         close_channel(c, 0);
-        return mr_err_errno(err, rc, "%s: cannot connect", endpoint);
+        return mr_err_errno(err, r, "%s: cannot connect", endpoint);
     }
     peer->connect_until_ns = mr_clock_monotonic_ns() + CONNECT_LIMIT_NS;
     return 0;
@@ -165,17 +157,15 @@ int mr_peer_connect(struct mr_link *link, const char *endpoint, struct mr_peer *
                     struct mr_err *err)
 {
     struct mr_peer *peer = calloc(1, sizeof(*peer));
-    if (peer == NULL) {
+    if (peer == NULL)
         return -ENOMEM;
-    }
     peer->link = link;
-    int rc = mr_endpoint_parse(endpoint, &peer->address, err);
-    if (rc == 0) {
-        rc = connect_control(peer, err);
-    }
-    if (rc < 0) {
+    int r = mr_endpoint_parse(endpoint, &peer->address, err);
+    if (r == 0)
+        r = connect_control(peer, err);
+    if (r < 0) {
         mr_peer_close(peer);
-        return rc;
+        return r;
     }
     *ret = peer;
     return 0;
@@ -194,10 +184,9 @@ int mr_peer_connect_lanes(struct mr_peer *peer, const uint16_t *ports, size_t la
     };
     assert(lanes >= 1 && lanes <= MR_LANES_MAX && peer->lane_count == 0);
     for (size_t i = 0; i < lanes; i++) {
-        int rc = open_channel(peer, options, ports[i], &peer->lanes[i], err);
-        if (rc < 0) {
-            return rc;
-        }
+        int r = open_channel(peer, options, ports[i], &peer->lanes[i], err);
+        if (r < 0)
+            return r;
         peer->lane_count = i + 1;
     }
     return 0;
@@ -210,12 +199,10 @@ void mr_peer_set_linger(struct mr_peer *peer, int linger_ms)
 
 void mr_peer_close(struct mr_peer *peer)
 {
-    if (peer == NULL) {
+    if (peer == NULL)
         return;
-    }
-    for (size_t i = 0; i < peer->lane_count; i++) {
+    for (size_t i = 0; i < peer->lane_count; i++)
         close_channel(&peer->lanes[i], 0);
-    }
     close_channel(&peer->control, peer->linger_ms);
     free(peer);
 }
@@ -225,14 +212,12 @@ static int next_event(struct channel *c, uint16_t *ret)
 {
     struct mr_part part;
     bool more = false;
-    int rc = mr_link_part_receive(c->monitor, &part, &more);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_part_receive(c->monitor, &part, &more);
+    if (r < 0)
+        return r;
     *ret = 0;
-    if (mr_part_bytes(&part) >= sizeof(*ret)) {
+    if (mr_part_bytes(&part) >= sizeof(*ret))
         memcpy(ret, mr_part_data(&part), sizeof(*ret));
-    }
     mr_part_close(&part);
     mr_link_drain(c->monitor, more);
     return 0;
@@ -241,41 +226,35 @@ static int next_event(struct channel *c, uint16_t *ret)
 static void read_events(struct mr_peer *peer, struct channel *c)
 {
     uint16_t event;
-    while (c->monitor != NULL && next_event(c, &event) == 0) {
-        if ((event & GOOD_EVENTS) != 0) {
+    while (c->monitor != NULL && next_event(c, &event) == 0)
+        if ((event & GOOD_EVENTS) != 0)
             c->up = true;
-        } else if ((event & ZMQ_EVENT_DISCONNECTED) != 0) {
+        else if ((event & ZMQ_EVENT_DISCONNECTED) != 0)
             go_down(peer, -ECONNRESET, c, "connection lost");
-        } else if ((event & ZMQ_EVENT_CLOSED) != 0) {
+        else if ((event & ZMQ_EVENT_CLOSED) != 0)
             go_down(peer, -ECONNREFUSED, c, "no connection");
-        } else if ((event & BAD_EVENTS) != 0) {
+        else if ((event & BAD_EVENTS) != 0)
             go_down(peer, -EPROTO, c, "not a Millrace server (handshake failed)");
-        }
-    }
 }
 
 static bool all_up(const struct mr_peer *peer)
 {
     bool up = peer->control.up;
-    for (size_t i = 0; i < peer->lane_count; i++) {
+    for (size_t i = 0; i < peer->lane_count; i++)
         up = up && peer->lanes[i].up;
-    }
     return up;
 }
 
 enum mr_peer_state mr_peer_state(struct mr_peer *peer, struct mr_err *err)
 {
     read_events(peer, &peer->control);
-    for (size_t i = 0; i < peer->lane_count; i++) {
+    for (size_t i = 0; i < peer->lane_count; i++)
         read_events(peer, &peer->lanes[i]);
-    }
-    if (!peer->down && !all_up(peer) && mr_clock_monotonic_ns() > peer->connect_until_ns) {
+    if (!peer->down && !all_up(peer) && mr_clock_monotonic_ns() > peer->connect_until_ns)
         go_down(peer, -ETIMEDOUT, &peer->control, "no connection in time");
-    }
     if (peer->down) {
-        if (err != NULL) {
+        if (err != NULL)
             *err = peer->why;
-        }
         return MR_PEER_DOWN;
     }
     return peer->control.up ? MR_PEER_UP : MR_PEER_CONNECTING;
@@ -283,20 +262,17 @@ enum mr_peer_state mr_peer_state(struct mr_peer *peer, struct mr_err *err)
 
 int mr_peer_send(struct mr_peer *peer, const void *message, size_t bytes)
 {
-    if (!peer->control.up) {
+    if (!peer->control.up)
         read_events(peer, &peer->control);
-    }
-    if (peer->down || !peer->control.up) {
+    if (peer->down || !peer->control.up)
         return -EAGAIN; /* libzmq would take it */
-    }
     return mr_link_part_send(peer->control.socket, message, bytes, false);
 }
 
 int mr_peer_receive(struct mr_peer *peer, struct mr_part *ret)
 {
-    if (peer->control.socket == NULL) {
+    if (peer->control.socket == NULL)
         return -EAGAIN;
-    }
     return mr_link_last_receive(peer->control.socket, ret);
 }
 
@@ -310,15 +286,14 @@ static int send_lent(void *socket, const uint8_t *header, void *payload, size_t 
         mr_link_loan_over(payload, loan);
         return -ENOMEM;
     }
-    int rc = mr_link_part_send(socket, header, MR_SLAB_HEADER_BYTES, true);
-    if (rc == 0 && zmq_msg_send(&message, socket, ZMQ_DONTWAIT) < 0) {
-        rc = mr_link_errno();
-    }
-    if (rc < 0) {
+    int r = mr_link_part_send(socket, header, MR_SLAB_HEADER_BYTES, true);
+    if (r == 0 && zmq_msg_send(&message, socket, ZMQ_DONTWAIT) < 0)
+        r = mr_link_errno();
+    if (r < 0) {
         loan->done = NULL;
         (void)zmq_msg_close(&message);
     }
-    return rc;
+    return r;
 }
 
 int mr_peer_send_slab(struct mr_peer *peer, size_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES],
@@ -326,29 +301,25 @@ int mr_peer_send_slab(struct mr_peer *peer, size_t lane, const uint8_t header[MR
 {
     assert(lane < peer->lane_count && bytes >= 1 && bytes <= MR_SLAB_WIRE_MAX && done != NULL);
     struct mr_loan *loan = peer->down ? NULL : mr_link_lend(peer->link, done, ctx);
-    if (loan == NULL) {
+    if (loan == NULL)
         return -EAGAIN;
-    }
     return send_lent(peer->lanes[lane].socket, header, payload, bytes, loan);
 }
 
 static size_t add_channel(zmq_pollitem_t *items, size_t at, const struct channel *c, short events)
 {
-    if (c->monitor != NULL) {
+    if (c->monitor != NULL)
         items[at++] = (zmq_pollitem_t){.socket = c->monitor, .events = ZMQ_POLLIN};
-    }
-    if (c->socket != NULL && events != 0) {
+    if (c->socket != NULL && events != 0)
         items[at++] = (zmq_pollitem_t){.socket = c->socket, .events = events};
-    }
     return at;
 }
 
 /* While connecting, no longer than the limit on that, which no event may announce. */
 static int bounded_timeout(const struct mr_peer *peer, int timeout_ms)
 {
-    if (peer->down || all_up(peer)) {
+    if (peer->down || all_up(peer))
         return timeout_ms;
-    }
     int64_t left_ms = (peer->connect_until_ns - mr_clock_monotonic_ns()) / MR_NS_PER_MS + 1;
     left_ms = left_ms < 0 ? 0 : left_ms;
     return timeout_ms < 0 || timeout_ms > left_ms ? (int)left_ms : timeout_ms;

@@ -51,16 +51,14 @@ int mr_publisher_bind(struct mr_link *link, const char *events, const char *repl
                       struct mr_publisher **ret, struct mr_err *err)
 {
     struct mr_publisher *p = calloc(1, sizeof(*p));
-    if (p == NULL) {
+    if (p == NULL)
         return -ENOMEM;
-    }
-    int rc = mr_link_socket_bind(link, &pub_options, events, &p->events, &p->ports[0], err);
-    if (rc == 0) {
-        rc = mr_link_socket_bind(link, &replay_options, replay, &p->replay, &p->ports[1], err);
-    }
-    if (rc < 0) {
+    int r = mr_link_socket_bind(link, &pub_options, events, &p->events, &p->ports[0], err);
+    if (r == 0)
+        r = mr_link_socket_bind(link, &replay_options, replay, &p->replay, &p->ports[1], err);
+    if (r < 0) {
         mr_publisher_close(p);
-        return rc;
+        return r;
     }
     *ret = p;
     return 0;
@@ -74,9 +72,8 @@ void mr_publisher_ports(const struct mr_publisher *p, uint16_t *ret_events, uint
 
 void mr_publisher_close(struct mr_publisher *p)
 {
-    if (p == NULL) {
+    if (p == NULL)
         return;
-    }
     mr_link_socket_close(p->events, MR_LINK_LINGER_MS);
     mr_link_socket_close(p->replay, MR_LINK_LINGER_MS);
     free(p);
@@ -84,11 +81,10 @@ void mr_publisher_close(struct mr_publisher *p)
 
 int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *json, size_t bytes)
 {
-    if (bytes > MR_EVENT_BYTES_MAX) {
+    if (bytes > MR_EVENT_BYTES_MAX)
         return -EMSGSIZE;
-    }
-    int rc = mr_link_part_send(p->events, topic, strlen(topic), true);
-    return rc < 0 ? rc : mr_link_part_send(p->events, json, bytes, false);
+    int r = mr_link_part_send(p->events, topic, strlen(topic), true);
+    return r < 0 ? r : mr_link_part_send(p->events, json, bytes, false);
 }
 
 /* A REQ's message: routing id, an empty part, the body. Anything else is dropped whole. */
@@ -97,24 +93,21 @@ int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret)
     struct mr_route client;
     struct mr_part empty;
     bool more = false;
-    int rc = mr_link_route_receive(p->replay, &client);
-    if (rc == 0) {
-        rc = mr_link_part_receive(p->replay, &empty, &more);
-    }
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_route_receive(p->replay, &client);
+    if (r == 0)
+        r = mr_link_part_receive(p->replay, &empty, &more);
+    if (r < 0)
+        return r;
     bool good = more && mr_part_bytes(&empty) == 0;
     mr_part_close(&empty);
     if (!good) {
         mr_link_drain(p->replay, more);
         return -EBADMSG;
     }
-    rc = mr_link_last_receive(p->replay, ret);
-    if (rc == 0) {
+    r = mr_link_last_receive(p->replay, ret);
+    if (r == 0)
         p->client = client;
-    }
-    return rc;
+    return r;
 }
 
 /* libzmq (4.3) hears from its I/O thread that a queue was emptied only now and then: sending looks
@@ -124,30 +117,25 @@ static int address_reply(struct mr_publisher *p)
 {
     int events;
     size_t size = sizeof(events);
-    int rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
-    if (rc == -EAGAIN && zmq_getsockopt(p->replay, ZMQ_EVENTS, &events, &size) == 0) {
-        rc = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
-    }
-    return rc;
+    int r = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    if (r == -EAGAIN && zmq_getsockopt(p->replay, ZMQ_EVENTS, &events, &size) == 0)
+        r = mr_link_part_send(p->replay, p->client.bytes, p->client.size, true);
+    return r;
 }
 
 int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes)
 {
-    if (bytes > MR_REPLAY_BYTES_MAX) {
+    if (bytes > MR_REPLAY_BYTES_MAX)
         return -EMSGSIZE;
-    }
-    if (p->client.size == 0) {
+    if (p->client.size == 0)
         return -EPROTO;
-    }
-    int rc = address_reply(p);
+    int r = address_reply(p);
     p->client.size = 0;
-    if (rc == -EHOSTUNREACH) {
+    if (r == -EHOSTUNREACH)
         return 0; /* gone: its loss alone */
-    }
-    if (rc == 0) {
-        rc = mr_link_part_send(p->replay, "", 0, true);
-    }
-    return rc < 0 ? rc : mr_link_part_send(p->replay, json, bytes, false);
+    if (r == 0)
+        r = mr_link_part_send(p->replay, "", 0, true);
+    return r < 0 ? r : mr_link_part_send(p->replay, json, bytes, false);
 }
 
 /* PUB is in the set because subscriptions are taken in only while its thread looks at it. */
@@ -162,21 +150,19 @@ static int connect_client(struct mr_link *link, const struct mr_socket_options *
                           const char *endpoint, void **ret, struct mr_err *err)
 {
     struct mr_endpoint address;
-    int rc = mr_endpoint_parse(endpoint, &address, err);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_endpoint_parse(endpoint, &address, err);
+    if (r < 0)
+        return r;
     struct mr_socket_options own = *options;
     own.ipv6 = mr_link_wants_ipv6(address.host);
     void *socket = NULL;
-    rc = mr_link_socket(link, &own, &socket);
-    if (rc == 0 && zmq_connect(socket, endpoint) != 0) {
-        rc = mr_link_errno();
+    r = mr_link_socket(link, &own, &socket);
+    if (r == 0 && zmq_connect(socket, endpoint) != 0) {
+        r = mr_link_errno();
         mr_link_socket_close(socket, 0);
     }
-    if (rc < 0) {
-        return mr_err_errno(err, rc, "%s: cannot connect", endpoint);
-    }
+    if (r < 0)
+        return mr_err_errno(err, r, "%s: cannot connect", endpoint);
     *ret = socket;
     return 0;
 }
@@ -194,24 +180,21 @@ int mr_subscriber_connect(struct mr_link *link, const char *events, const char *
         .reconnect = true,
     };
     struct mr_endpoint address;
-    int rc = mr_endpoint_parse(replay, &address, err);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_endpoint_parse(replay, &address, err);
+    if (r < 0)
+        return r;
     struct mr_subscriber *s = calloc(1, sizeof(*s));
-    if (s == NULL) {
+    if (s == NULL)
         return -ENOMEM;
-    }
     s->link = link;
     (void)snprintf(s->replay, sizeof(s->replay), "%s", replay);
-    rc = connect_client(link, &options, events, &s->events, err);
-    if (rc == 0 &&
-        zmq_setsockopt(s->events, ZMQ_SUBSCRIBE, topic_prefix, strlen(topic_prefix)) != 0) {
-        rc = mr_err_errno(err, mr_link_errno(), "%s: cannot subscribe", events);
-    }
-    if (rc < 0) {
+    r = connect_client(link, &options, events, &s->events, err);
+    if (r == 0 &&
+        zmq_setsockopt(s->events, ZMQ_SUBSCRIBE, topic_prefix, strlen(topic_prefix)) != 0)
+        r = mr_err_errno(err, mr_link_errno(), "%s: cannot subscribe", events);
+    if (r < 0) {
         mr_subscriber_close(s);
-        return rc;
+        return r;
     }
     *ret = s;
     return 0;
@@ -219,9 +202,8 @@ int mr_subscriber_connect(struct mr_link *link, const char *events, const char *
 
 void mr_subscriber_close(struct mr_subscriber *s)
 {
-    if (s == NULL) {
+    if (s == NULL)
         return;
-    }
     mr_link_socket_close(s->events, 0);
     free(s);
 }
@@ -233,9 +215,8 @@ static int wait_until(void *socket, short events, int64_t deadline_ns)
     int64_t left_ns = deadline_ns - mr_clock_monotonic_ns();
     long left_ms = left_ns <= 0 ? 0 : (long)((left_ns + MR_NS_PER_MS - 1) / MR_NS_PER_MS);
     int ready = zmq_poll(&item, 1, left_ms);
-    if (ready < 0) {
+    if (ready < 0)
         return mr_link_errno();
-    }
     return ready == 0 ? -EAGAIN : 0;
 }
 
@@ -243,10 +224,9 @@ static int take_event(void *socket, char *ret_topic, size_t topic_size, struct m
 {
     struct mr_part topic;
     bool more = false;
-    int rc = mr_link_part_receive(socket, &topic, &more);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_part_receive(socket, &topic, &more);
+    if (r < 0)
+        return r;
     size_t bytes = mr_part_bytes(&topic);
     bool good = more && bytes < topic_size;
     if (good) {
@@ -266,14 +246,13 @@ int mr_subscriber_receive(struct mr_subscriber *s, int timeout_ms, char *ret_top
 {
     int64_t deadline_ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
     for (;;) {
-        int rc = take_event(s->events, ret_topic, topic_size, ret_json);
-        if (rc == -EAGAIN) {
-            rc = wait_until(s->events, ZMQ_POLLIN, deadline_ns);
-            if (rc < 0) {
-                return rc;
-            }
-        } else if (rc != -EBADMSG) {
-            return rc;
+        int r = take_event(s->events, ret_topic, topic_size, ret_json);
+        if (r == -EAGAIN) {
+            r = wait_until(s->events, ZMQ_POLLIN, deadline_ns);
+            if (r < 0)
+                return r;
+        } else if (r != -EBADMSG) {
+            return r;
         }
     }
 }
@@ -281,17 +260,14 @@ int mr_subscriber_receive(struct mr_subscriber *s, int timeout_ms, char *ret_top
 static int ask(void *socket, const void *json, size_t bytes, int64_t deadline_ns,
                struct mr_part *ret_reply)
 {
-    int rc = wait_until(socket, ZMQ_POLLOUT, deadline_ns);
-    if (rc == 0) {
-        rc = mr_link_part_send(socket, json, bytes, false);
-    }
-    if (rc == 0) {
-        rc = wait_until(socket, ZMQ_POLLIN, deadline_ns);
-    }
-    if (rc == 0) {
-        rc = mr_link_last_receive(socket, ret_reply);
-    }
-    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+    int r = wait_until(socket, ZMQ_POLLOUT, deadline_ns);
+    if (r == 0)
+        r = mr_link_part_send(socket, json, bytes, false);
+    if (r == 0)
+        r = wait_until(socket, ZMQ_POLLIN, deadline_ns);
+    if (r == 0)
+        r = mr_link_last_receive(socket, ret_reply);
+    return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
 int mr_subscriber_request(struct mr_subscriber *s, const void *json, size_t bytes, int timeout_ms,
@@ -307,12 +283,11 @@ int mr_subscriber_request(struct mr_subscriber *s, const void *json, size_t byte
         .reconnect = true,
     };
     void *socket = NULL;
-    int rc = connect_client(s->link, &options, s->replay, &socket, NULL);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = connect_client(s->link, &options, s->replay, &socket, NULL);
+    if (r < 0)
+        return r;
     int64_t deadline_ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
-    rc = ask(socket, json, bytes, deadline_ns, ret_reply);
+    r = ask(socket, json, bytes, deadline_ns, ret_reply);
     mr_link_socket_close(socket, 0);
-    return rc;
+    return r;
 }

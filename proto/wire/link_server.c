@@ -31,13 +31,12 @@ int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router 
         .heartbeat_timeout_ms = MR_LINK_CONTROL_LIMIT_MS,
     };
     struct mr_router *router = calloc(1, sizeof(*router));
-    if (router == NULL) {
+    if (router == NULL)
         return -ENOMEM;
-    }
-    int rc = mr_link_socket_bind(link, &options, endpoint, &router->socket, ret_port, err);
-    if (rc < 0) {
+    int r = mr_link_socket_bind(link, &options, endpoint, &router->socket, ret_port, err);
+    if (r < 0) {
         free(router);
-        return rc;
+        return r;
     }
     *ret = router;
     return 0;
@@ -45,9 +44,8 @@ int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router 
 
 void mr_router_close(struct mr_router *router)
 {
-    if (router == NULL) {
+    if (router == NULL)
         return;
-    }
     mr_link_socket_close(router->socket, MR_LINK_LINGER_MS);
     free(router);
 }
@@ -55,22 +53,20 @@ void mr_router_close(struct mr_router *router)
 int mr_router_receive(struct mr_router *router, struct mr_route *ret_from, struct mr_part *ret)
 {
     struct mr_route from = {0};
-    int rc = mr_link_route_receive(router->socket, &from);
-    if (rc == 0) {
-        rc = mr_link_last_receive(router->socket, ret);
-    }
-    if (rc == 0) {
+    int r = mr_link_route_receive(router->socket, &from);
+    if (r == 0)
+        r = mr_link_last_receive(router->socket, ret);
+    if (r == 0)
         *ret_from = from;
-    }
-    return rc;
+    return r;
 }
 
 /* Only the first part can fail for the peer's sake; once it is in, libzmq takes the second. */
 int mr_router_send(struct mr_router *router, const struct mr_route *to, const void *message,
                    size_t bytes)
 {
-    int rc = mr_link_part_send(router->socket, to->bytes, to->size, true);
-    return rc < 0 ? rc : mr_link_part_send(router->socket, message, bytes, false);
+    int r = mr_link_part_send(router->socket, to->bytes, to->size, true);
+    return r < 0 ? r : mr_link_part_send(router->socket, message, bytes, false);
 }
 
 static int wait_readable(void *socket, const int *fds, size_t fd_count, int timeout_ms)
@@ -96,13 +92,12 @@ int mr_lane_bind(struct mr_link *link, const char *endpoint, struct mr_lane_sock
         .heartbeat_timeout_ms = MR_LINK_LANE_LIMIT_MS,
     };
     struct mr_lane_socket *lane = calloc(1, sizeof(*lane));
-    if (lane == NULL) {
+    if (lane == NULL)
         return -ENOMEM;
-    }
-    int rc = mr_link_socket_bind(link, &options, endpoint, &lane->socket, ret_port, err);
-    if (rc < 0) {
+    int r = mr_link_socket_bind(link, &options, endpoint, &lane->socket, ret_port, err);
+    if (r < 0) {
         free(lane);
-        return rc;
+        return r;
     }
     *ret = lane;
     return 0;
@@ -110,9 +105,8 @@ int mr_lane_bind(struct mr_link *link, const char *endpoint, struct mr_lane_sock
 
 void mr_lane_close(struct mr_lane_socket *lane)
 {
-    if (lane == NULL) {
+    if (lane == NULL)
         return;
-    }
     mr_link_socket_close(lane->socket, 0);
     free(lane);
 }
@@ -122,14 +116,12 @@ int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEAD
 {
     struct mr_part header;
     bool more = false;
-    int rc = mr_link_part_receive(lane->socket, &header, &more);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = mr_link_part_receive(lane->socket, &header, &more);
+    if (r < 0)
+        return r;
     bool good = more && mr_part_bytes(&header) == MR_SLAB_HEADER_BYTES;
-    if (good) {
+    if (good)
         memcpy(ret_header, mr_part_data(&header), MR_SLAB_HEADER_BYTES);
-    }
     mr_part_close(&header);
     if (!good) {
         mr_link_drain(lane->socket, more);

@@ -54,9 +54,8 @@ static const struct codec codecs[] = {
 
 static const struct codec *codec_of(unsigned type)
 {
-    if (type < MR_HELLO || type >= sizeof(codecs) / sizeof(codecs[0])) {
+    if (type < MR_HELLO || type >= sizeof(codecs) / sizeof(codecs[0]))
         return NULL;
-    }
     return &codecs[type];
 }
 
@@ -122,9 +121,8 @@ int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t
     mr_write_u32(&w, 0); /* body bytes, known below */
     mr_write_u64(&w, m->session);
     codec->write(&w, m);
-    if (w.failed || w.size - w.at < CRC_BYTES) {
+    if (w.failed || w.size - w.at < CRC_BYTES)
         return -ENOSPC;
-    }
     struct mr_writer length = mr_writer_init((uint8_t *)ret + BODY_BYTES_OFFSET, 4);
     mr_write_u32(&length, (uint32_t)(w.at - ENVELOPE_BYTES));
     mr_write_u64(&w, mr_crc64(0, ret, w.at));
@@ -136,9 +134,8 @@ int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t
 static int open_envelope(const uint8_t *data, size_t bytes, struct mr_message *m,
                          uint16_t *ret_type, struct mr_fields *ret_body, struct mr_err *err)
 {
-    if (bytes < ENVELOPE_BYTES + CRC_BYTES || memcmp(data, magic, sizeof(magic)) != 0) {
+    if (bytes < ENVELOPE_BYTES + CRC_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
         return mr_err_set(err, -EBADMSG, "not a Millrace control message (%zu bytes)", bytes);
-    }
     struct mr_reader r = mr_reader_init(data + sizeof(magic), bytes - sizeof(magic));
     *ret_type = mr_read_u16(&r);
     (void)mr_read_u16(&r);
@@ -150,9 +147,8 @@ static int open_envelope(const uint8_t *data, size_t bytes, struct mr_message *m
                           bytes, body_bytes);
     }
     struct mr_reader crc = mr_reader_init(data + bytes - CRC_BYTES, CRC_BYTES);
-    if (mr_read_u64(&crc) != mr_crc64(0, data, bytes - CRC_BYTES)) {
+    if (mr_read_u64(&crc) != mr_crc64(0, data, bytes - CRC_BYTES))
         return mr_err_set(err, -EBADMSG, "control message: checksum wrong");
-    }
     *ret_body = mr_fields_init(data + ENVELOPE_BYTES, body_bytes);
     return 0;
 }
@@ -160,8 +156,8 @@ static int open_envelope(const uint8_t *data, size_t bytes, struct mr_message *m
 /* Geometry judges itself, in words better than a field's name. */
 static int open_verdict(const struct mr_open *open, struct mr_err *err)
 {
-    int rc = mr_geometry_check(&open->geometry, err);
-    if (rc < 0) {
+    int r = mr_geometry_check(&open->geometry, err);
+    if (r < 0) {
         (void)mr_err_prefix(err, "OPEN: geometry");
         return -EPROTO;
     }
@@ -170,9 +166,8 @@ static int open_verdict(const struct mr_open *open, struct mr_err *err)
 
 static int body_verdict(const char *name, const struct mr_fields *f, struct mr_err *err)
 {
-    if (mr_fields_ok(f)) {
+    if (mr_fields_ok(f))
         return 0;
-    }
     return mr_err_set(err, -EPROTO, "%s: %s: %s", name, f->bad,
                       f->cut ? "cut short or too long" : "out of range");
 }
@@ -182,33 +177,28 @@ int mr_message_decode(const void *data, size_t bytes, struct mr_message *ret, st
     struct mr_message m = {0};
     struct mr_fields body;
     uint16_t type = 0;
-    int rc = open_envelope(data, bytes, &m, &type, &body, err);
-    if (rc < 0) {
-        return rc;
-    }
+    int r = open_envelope(data, bytes, &m, &type, &body, err);
+    if (r < 0)
+        return r;
     const struct codec *codec = codec_of(type);
-    if (codec == NULL) {
+    if (codec == NULL)
         return mr_err_set(err, -EPROTO, "control message of unknown type %u", type);
-    }
     m.type = (enum mr_message_type)type;
     codec->read(&body, &m);
-    rc = body_verdict(codec->name, &body, err);
-    if (rc == 0 && m.type == MR_OPEN) {
-        rc = open_verdict(&m.open, err);
-    }
-    if (rc == 0) {
+    r = body_verdict(codec->name, &body, err);
+    if (r == 0 && m.type == MR_OPEN)
+        r = open_verdict(&m.open, err);
+    if (r == 0)
         *ret = m;
-    }
-    return rc;
+    return r;
 }
 
 int mr_open_encode(const struct mr_open *open, void *ret, size_t size, size_t *ret_bytes)
 {
     struct mr_writer w = mr_writer_init(ret, size);
     mr_message_write_open_body(&w, open);
-    if (w.failed) {
+    if (w.failed)
         return -ENOSPC;
-    }
     *ret_bytes = w.at;
     return 0;
 }
@@ -218,12 +208,10 @@ int mr_open_decode(const void *data, size_t bytes, struct mr_open *ret, struct m
     struct mr_open open = {0};
     struct mr_fields f = mr_fields_init(data, bytes);
     mr_message_read_open_body(&f, &open);
-    int rc = body_verdict("OPEN", &f, err);
-    if (rc == 0) {
-        rc = open_verdict(&open, err);
-    }
-    if (rc == 0) {
+    int r = body_verdict("OPEN", &f, err);
+    if (r == 0)
+        r = open_verdict(&open, err);
+    if (r == 0)
         *ret = open;
-    }
-    return rc;
+    return r;
 }

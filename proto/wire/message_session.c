@@ -29,9 +29,8 @@ void mr_message_read_hello(struct mr_fields *f, struct mr_message *m)
     struct mr_hello *h = &m->hello;
     h->version_min = mr_field_u16(f, "version_min", 0, UINT16_MAX);
     h->version_max = mr_field_u16(f, "version_max", h->version_min, UINT16_MAX);
-    if (h->version_min > MR_PROTOCOL_VERSION_MAX || h->version_max < MR_PROTOCOL_VERSION_MIN) {
+    if (h->version_min > MR_PROTOCOL_VERSION_MAX || h->version_max < MR_PROTOCOL_VERSION_MIN)
         return;
-    }
     mr_field_raw(f, "instance", h->instance, sizeof(h->instance));
     h->epoch = mr_field_u64(f, "epoch", 0, UINT64_MAX);
     h->real_ns = mr_field_i64(f, "real_ns");
@@ -47,9 +46,8 @@ void mr_message_write_welcome(struct mr_writer *w, const struct mr_message *m)
     mr_write_u16(w, c->version);
     mr_write_u16(w, c->lanes);
     mr_write_u32(w, c->heartbeat_ms);
-    for (size_t i = 0; i < c->lanes; i++) {
+    for (size_t i = 0; i < c->lanes; i++)
         mr_write_u16(w, c->ports[i]);
-    }
     mr_write_str(w, c->server);
     mr_write_str(w, c->site);
     mr_write_str(w, c->software);
@@ -62,9 +60,8 @@ void mr_message_read_welcome(struct mr_fields *f, struct mr_message *m)
     c->version = mr_field_u16(f, "version", MR_PROTOCOL_VERSION_MIN, MR_PROTOCOL_VERSION_MAX);
     c->lanes = mr_field_u16(f, "lanes", 1, MR_LANES_MAX);
     c->heartbeat_ms = mr_field_u32(f, "heartbeat_ms", HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
-    for (size_t i = 0; i < c->lanes; i++) {
+    for (size_t i = 0; i < c->lanes; i++)
         c->ports[i] = mr_field_u16(f, "ports", 1, UINT16_MAX);
-    }
     mr_field_str(f, "server", c->server, sizeof(c->server));
     mr_field_str(f, "site", c->site, sizeof(c->site));
     mr_field_str(f, "software", c->software, sizeof(c->software));
@@ -88,17 +85,15 @@ void mr_message_read_refused(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_credit(struct mr_writer *w, const struct mr_message *m)
 {
     mr_write_u16(w, m->credit.lanes);
-    for (size_t i = 0; i < m->credit.lanes; i++) {
+    for (size_t i = 0; i < m->credit.lanes; i++)
         mr_write_u64(w, m->credit.granted[i]);
-    }
 }
 
 void mr_message_read_credit(struct mr_fields *f, struct mr_message *m)
 {
     m->credit.lanes = mr_field_u16(f, "lanes", 1, MR_LANES_MAX);
-    for (size_t i = 0; i < m->credit.lanes; i++) {
+    for (size_t i = 0; i < m->credit.lanes; i++)
         m->credit.granted[i] = mr_field_u64(f, "granted", 0, UINT64_MAX);
-    }
 }
 
 void mr_message_write_demand(struct mr_writer *w, const struct mr_message *m)

@@ -29,9 +29,8 @@
 static uint32_t get_u32(const uint8_t *header, bool big_endian, size_t at)
 {
     const uint8_t *p = header + at;
-    if (big_endian) {
+    if (big_endian)
         return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-    }
     return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
 }
 
@@ -50,9 +49,8 @@ static float get_f32(const uint8_t *header, bool big_endian, size_t at)
 
 static void put_u32(uint8_t *header, size_t at, uint32_t value)
 {
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++)
         header[at + i] = (uint8_t)(value >> (8 * i));
-    }
 }
 
 static void put_f32(uint8_t *header, size_t at, float value)
@@ -74,9 +72,8 @@ bool mr_mrc_header_unset(const uint8_t header[MR_MRC_HEADER_BYTES])
 static int find_byte_order(const uint8_t *header, bool *ret_big_endian, struct mr_err *err)
 {
     uint8_t stamp = header[AT_MACHST];
-    if (memcmp(header + AT_MAP, "MAP ", 4) != 0) {
+    if (memcmp(header + AT_MAP, "MAP ", 4) != 0)
         return mr_err_set(err, -EPROTO, "not an MRC header: no \"MAP \" at byte %d", AT_MAP);
-    }
     if (stamp != 0x44 && stamp != 0x11) {
         return mr_err_set(err, -EPROTO, "not an MRC header: unknown machine stamp %02x %02x", stamp,
                           header[AT_MACHST + 1]);
@@ -99,15 +96,12 @@ static int check_range(const char *field, int64_t value, int64_t min, int64_t ma
 static int check_sizes(const struct mr_mrc_header *h, struct mr_err *err)
 {
     int code = check_range("NX", h->nx, 1, h->imod_packed4 ? MR_WIDTH_MAX / 2 : MR_WIDTH_MAX, err);
-    if (code == 0) {
+    if (code == 0)
         code = check_range("NY", h->ny, 1, MR_HEIGHT_MAX, err);
-    }
-    if (code == 0) {
+    if (code == 0)
         code = check_range("NZ", h->nz, 0, INT32_MAX, err);
-    }
-    if (code == 0) {
+    if (code == 0)
         code = check_range("NSYMBT", h->nsymbt, 0, NSYMBT_MAX, err);
-    }
     return code;
 }
 
@@ -118,9 +112,8 @@ static void read_exttyp(const uint8_t *header, char ret[5])
         ret[i] = c == 0 ? ' ' : c >= 32 && c < 127 ? (char)c : '?';
     }
     ret[4] = '\0';
-    for (size_t i = 4; i > 0 && ret[i - 1] == ' '; i--) {
+    for (size_t i = 4; i > 0 && ret[i - 1] == ' '; i--)
         ret[i - 1] = '\0';
-    }
 }
 
 static void read_fields(const uint8_t *header, bool big, struct mr_mrc_header *h)
@@ -133,9 +126,8 @@ static void read_fields(const uint8_t *header, bool big, struct mr_mrc_header *h
     h->mx = get_i32(header, big, 28);
     h->my = get_i32(header, big, 32);
     h->mz = get_i32(header, big, 36);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 3; i++)
         h->cella[i] = get_f32(header, big, 40 + 4 * i);
-    }
     h->dmin = get_f32(header, big, AT_STATS);
     h->dmax = get_f32(header, big, AT_STATS + 4);
     h->dmean = get_f32(header, big, AT_STATS + 8);
@@ -153,9 +145,8 @@ static void read_fields(const uint8_t *header, bool big, struct mr_mrc_header *h
 static void derive(struct mr_mrc_header *h)
 {
     h->pixel = h->imod_packed4 ? MR_PIXEL_U4 : mr_pixel_from_mrc_mode(h->mode);
-    if (h->imod_packed4) {
+    if (h->imod_packed4)
         h->nx *= 2;
-    }
     double size = h->mx > 0 ? (double)h->cella[0] / h->mx : 0;
     h->pixel_size_angstrom = isfinite(size) && size > 0 ? size : 0;
 }
@@ -166,14 +157,12 @@ int mr_mrc_header_decode(const uint8_t header[MR_MRC_HEADER_BYTES], struct mr_mr
     struct mr_mrc_header h = {0};
     bool big_endian = false;
     int code = find_byte_order(header, &big_endian, err);
-    if (code != 0) {
+    if (code != 0)
         return code;
-    }
     read_fields(header, big_endian, &h);
     code = check_sizes(&h, err);
-    if (code != 0) {
+    if (code != 0)
         return code;
-    }
     derive(&h);
     uint64_t frames_max = (uint64_t)(INT64_MAX - NSYMBT_MAX - 1024) /
                           (mr_mrc_frame_bytes(&h) ? mr_mrc_frame_bytes(&h) : 1);
@@ -193,9 +182,8 @@ uint64_t mr_mrc_data_offset(const struct mr_mrc_header *h)
 
 uint64_t mr_mrc_frame_bytes(const struct mr_mrc_header *h)
 {
-    if (h->pixel == MR_PIXEL_NONE) {
+    if (h->pixel == MR_PIXEL_NONE)
         return 0;
-    }
     return mr_pixel_row_bytes(h->pixel, (uint64_t)h->nx) * (uint64_t)h->ny;
 }
 

@@ -34,9 +34,8 @@ uint32_t mr_pixel_bytes(enum mr_pixel pixel)
 
 uint64_t mr_pixel_row_bytes(enum mr_pixel pixel, uint64_t width)
 {
-    if (pixel == MR_PIXEL_U4) {
+    if (pixel == MR_PIXEL_U4)
         return width / 2 + width % 2;
-    }
     return width * mr_pixel_bytes(pixel);
 }
 
@@ -48,10 +47,8 @@ int mr_pixel_mrc_mode(enum mr_pixel pixel)
 
 enum mr_pixel mr_pixel_from_mrc_mode(int mode)
 {
-    for (unsigned i = MR_PIXEL_NONE + 1; i < MR_PIXEL_COUNT; i++) {
-        if (mode >= 0 && pixels[i].mrc_mode == mode) {
+    for (unsigned i = MR_PIXEL_NONE + 1; i < MR_PIXEL_COUNT; i++)
+        if (mode >= 0 && pixels[i].mrc_mode == mode)
             return (enum mr_pixel)i;
-        }
-    }
     return MR_PIXEL_NONE;
 }

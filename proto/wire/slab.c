@@ -47,11 +47,9 @@ void mr_geometry_opaque(struct mr_geometry *ret)
  * one exists (no padding), else slabs as equal as can be (least padding). */
 static uint64_t chunk_rows(uint64_t height, uint64_t fit)
 {
-    for (uint64_t rows = min_u64(fit, height); rows >= ceil_div(fit, 2); rows--) {
-        if (height % rows == 0) {
+    for (uint64_t rows = min_u64(fit, height); rows >= ceil_div(fit, 2); rows--)
+        if (height % rows == 0)
             return rows;
-        }
-    }
     return ceil_div(height, ceil_div(height, fit));
 }
 
@@ -100,17 +98,15 @@ static int check_pixel(enum mr_layout layout, enum mr_pixel pixel, uint64_t widt
         return mr_err_set(err, -EOPNOTSUPP, "pixel type %u is not one we take apart",
                           (unsigned)pixel);
     }
-    if (layout == MR_LAYOUT_BYTES) {
+    if (layout == MR_LAYOUT_BYTES)
         return 0;
-    }
     if (pixel == MR_PIXEL_U4 && width % 2 != 0) {
         return mr_err_set(
             err, -EOPNOTSUPP,
             "4-bit pixels with odd width %" PRIu64 ": readers disagree on row padding", width);
     }
-    if (layout == MR_LAYOUT_STREAM && mr_pixel_mrc_mode(pixel) < 0) {
+    if (layout == MR_LAYOUT_STREAM && mr_pixel_mrc_mode(pixel) < 0)
         return mr_err_set(err, -EOPNOTSUPP, "pixel type %s has no MRC mode", mr_pixel_name(pixel));
-    }
     return 0;
 }
 
@@ -122,12 +118,10 @@ int mr_geometry_frames(enum mr_layout layout, enum mr_pixel source_pixel, bool s
     /* Only a STREAM makes room for the extended header. */
     uint64_t room = layout == MR_LAYOUT_STREAM ? ext_bytes : 0;
     int code = check_sizes(width, height, source_data_offset, room, err);
-    if (code == 0) {
+    if (code == 0)
         code = check_pixel(layout, source_pixel, width, err);
-    }
-    if (code != 0) {
+    if (code != 0)
         return code;
-    }
     bool unpack = layout == MR_LAYOUT_CHUNKS && source_pixel == MR_PIXEL_U4;
     struct mr_geometry g = {
         .layout = layout,
@@ -176,9 +170,8 @@ static bool stream_offset_fits(uint64_t data_offset)
 int mr_geometry_check(const struct mr_geometry *g, struct mr_err *err)
 {
     struct mr_geometry want;
-    if ((unsigned)g->layout < MR_LAYOUT_BYTES || (unsigned)g->layout > MR_LAYOUT_CHUNKS) {
+    if ((unsigned)g->layout < MR_LAYOUT_BYTES || (unsigned)g->layout > MR_LAYOUT_CHUNKS)
         return mr_err_set(err, -EPROTO, "geometry: unknown layout %u", (unsigned)g->layout);
-    }
     if (g->layout == MR_LAYOUT_BYTES && g->source_pixel == MR_PIXEL_NONE) {
         mr_geometry_opaque(&want);
     } else {
@@ -186,18 +179,15 @@ int mr_geometry_check(const struct mr_geometry *g, struct mr_err *err)
                                       g->height, g->source_data_offset, 0, &want, err);
         if (code != 0) {
             mr_err_prefix(err, "geometry");
-            if (err) {
+            if (err)
                 err->code = -EPROTO;
-            }
             return -EPROTO;
         }
     }
-    if (g->layout == MR_LAYOUT_STREAM && stream_offset_fits(g->data_offset)) {
+    if (g->layout == MR_LAYOUT_STREAM && stream_offset_fits(g->data_offset))
         want.data_offset = g->data_offset;
-    }
-    if (!mr_geometry_equal(g, &want)) {
+    if (!mr_geometry_equal(g, &want))
         return mr_err_set(err, -EPROTO, "geometry: derived sizes do not follow from the movie's");
-    }
     return 0;
 }
 

@@ -56,19 +56,16 @@ static bool fields_agree(const struct mr_slab_header *h)
 
 int mr_slab_header_decode(const void *data, size_t bytes, struct mr_slab_header *ret)
 {
-    if (bytes != MR_SLAB_HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0) {
+    if (bytes != MR_SLAB_HEADER_BYTES || memcmp(data, magic, sizeof(magic)) != 0)
         return -EBADMSG;
-    }
     struct mr_reader r = mr_reader_init((const uint8_t *)data + CRC_OFFSET, 8);
-    if (mr_read_u64(&r) != mr_crc64(0, data, CRC_OFFSET)) {
+    if (mr_read_u64(&r) != mr_crc64(0, data, CRC_OFFSET))
         return -EBADMSG;
-    }
     struct mr_slab_header h = {0};
     r = mr_reader_init(data, CRC_OFFSET);
     (void)mr_read_view(&r, sizeof(magic));
-    if (mr_read_u16(&r) != MR_SLAB_HEADER_VERSION) {
+    if (mr_read_u16(&r) != MR_SLAB_HEADER_VERSION)
         return -EPROTO;
-    }
     h.lane = mr_read_u16(&r);
     h.session = mr_read_u64(&r);
     h.sequence = mr_read_u64(&r);
@@ -84,13 +81,11 @@ int mr_slab_header_decode(const void *data, size_t bytes, struct mr_slab_header 
     h.crc_wire = mr_read_u64(&r);
     h.crc_raw = mr_read_u64(&r);
     h.crc_pixels = mr_read_u64(&r);
-    if (mr_stats_read(&r, &h.stats) < 0 || codec >= MR_CODEC_COUNT) {
+    if (mr_stats_read(&r, &h.stats) < 0 || codec >= MR_CODEC_COUNT)
         return -EPROTO;
-    }
     h.codec = (enum mr_codec_id)codec;
-    if (!fields_agree(&h)) {
+    if (!fields_agree(&h))
         return -EPROTO;
-    }
     *ret = h;
     return 0;
 }

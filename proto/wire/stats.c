@@ -149,9 +149,8 @@ static struct mr_stats float_block(const float *v, size_t n)
     double sum[LANES] = {0}, squares[LANES] = {0};
     float min[LANES], max[LANES];
     size_t whole = n - n % LANES;
-    for (size_t k = 0; k < LANES; k++) {
+    for (size_t k = 0; k < LANES; k++)
         min[k] = max[k] = v[0];
-    }
     range_lanes(v, whole, sum, min, max);
     for (size_t i = whole; i < n; i++) {
         sum[i % LANES] += (double)v[i];
@@ -212,11 +211,10 @@ void mr_stats_of(enum mr_pixel pixel, uint64_t width, const void *data, size_t b
         stats_of_floats(pixel, data, bytes / size, &s);
         break;
     case MR_PIXEL_U4:
-        if (width % 2 == 0) {
+        if (width % 2 == 0)
             stats_of_integers(pixel, data, bytes, &s);
-        } else {
+        else
             stats_of_odd_rows(width, data, bytes, &s);
-        }
         break;
     case MR_PIXEL_NONE:
     case MR_PIXEL_COUNT:
@@ -236,9 +234,8 @@ static void merge_float(struct mr_stats *into, const struct mr_stats *next)
 
 void mr_stats_merge(struct mr_stats *into, const struct mr_stats *next)
 {
-    if (next->kind == MR_STATS_NONE) {
+    if (next->kind == MR_STATS_NONE)
         return;
-    }
     if (into->kind == MR_STATS_NONE) {
         *into = *next;
         return;
@@ -249,9 +246,8 @@ void mr_stats_merge(struct mr_stats *into, const struct mr_stats *next)
         *into = (struct mr_stats){.kind = MR_STATS_UNKNOWN, .count = count};
         return;
     }
-    if (into->kind == MR_STATS_FLOAT) {
+    if (into->kind == MR_STATS_FLOAT)
         merge_float(into, next);
-    }
     into->sum += next->sum;
     into->squares += next->squares;
     into->min = next->min < into->min ? next->min : into->min;
@@ -333,9 +329,8 @@ void mr_stats_write(struct mr_writer *w, const struct mr_stats *s)
 static bool exact_plausible(const struct mr_stats *s)
 {
     if (!(s->min >= INT16_MIN && s->max <= UINT16_MAX && s->min <= s->max) ||
-        s->min != floor(s->min) || s->max != floor(s->max)) {
+        s->min != floor(s->min) || s->max != floor(s->max))
         return false;
-    }
     int64_t min = (int64_t)s->min, max = (int64_t)s->max;
     uint64_t top = (uint64_t)(max * max > min * min ? max * max : min * min);
     return s->sum >= (__int128)s->count * min && s->sum <= (__int128)s->count * max &&
@@ -366,9 +361,8 @@ int mr_stats_read(struct mr_reader *r, struct mr_stats *ret)
         s.squares = read_128(r);
     }
     bool good = !r->failed && tail == 0 && s.count <= COUNT_MAX;
-    for (size_t i = 0; i < sizeof(zeros); i++) {
+    for (size_t i = 0; i < sizeof(zeros); i++)
         good = good && zeros[i] == 0;
-    }
     if (good && s.kind == MR_STATS_EXACT) {
         good = s.count > 0 && exact_plausible(&s);
     } else if (good && s.kind == MR_STATS_FLOAT) {
@@ -377,9 +371,8 @@ int mr_stats_read(struct mr_reader *r, struct mr_stats *ret)
         good = good && (s.kind == MR_STATS_UNKNOWN || (s.kind == MR_STATS_NONE && s.count == 0)) &&
                s.min == 0 && s.max == 0 && s.sum == 0 && s.squares == 0;
     }
-    if (!good) {
+    if (!good)
         return -EPROTO;
-    }
     *ret = s;
     return 0;
 }

@@ -228,9 +228,8 @@ TARGET static struct mr_stats_tally vector_16(const uint8_t *p, size_t bytes, in
     memcpy(sums, &l.sum, sizeof(sums));
     struct mr_stats_tally t = collect(MR_PIXEL_I16, &l);
     t.sum = 0;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         t.sum += sums[i];
-    }
     return t;
 }
 
@@ -278,9 +277,8 @@ struct mr_stats_tally mr_stats_tally(enum mr_pixel pixel, const uint8_t *p, size
 {
     size_t whole = bytes - bytes % VECTOR;
     assert(bytes <= MR_STATS_TALLY_BYTES);
-    if (whole == 0 || !__builtin_cpu_supports("avx2")) {
+    if (whole == 0 || !__builtin_cpu_supports("avx2"))
         return mr_stats_tally_plain(pixel, p, bytes);
-    }
     struct mr_stats_tally t = tally_vectors(pixel, p, whole);
     return whole == bytes ? t : merge(t, mr_stats_tally_plain(pixel, p + whole, bytes - whole));
 }
