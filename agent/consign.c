@@ -12,10 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STAGE    "tail"
-#define FILL_MAX 256                /* movies in one transaction of the journal */
-#define RETRY_NS (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
-#define PAUSE_NS (1 * MR_NS_PER_S)
+#define STAGE      "tail"
+#define FILL_MAX   256                /* movies in one transaction of the journal */
+#define RETRY_NS   (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
+#define PAUSE_NS   (1 * MR_NS_PER_S)
+#define READ_TRIES 5
 
 int mr_consign_new(const struct mr_consign_config *config, struct mr_journal *journal,
                    struct mr_consign **ret, struct mr_err *err)
@@ -137,10 +138,15 @@ static void unqueue(struct mr_consign *c, struct mr_shipment *s)
     }
 }
 
+/* An error of our own means, not of the source. */
+static bool is_ours(int code)
+{
+    return code == -EMFILE || code == -ENFILE || code == -ENOMEM;
+}
+
 /* Gone, replaced or changed: track says so next. Otherwise it may be readable later. */
 static void cannot_open(struct mr_consign *c, struct mr_shipment *s, int code, int64_t now_ns)
 {
-    bool ours = code == -EMFILE || code == -ENFILE || code == -ENOMEM;
     mr_shipment_close(s);
     if (code == -ESTALE || code == -ENOENT || code == -ELOOP) {
         unqueue(c, s);
@@ -150,7 +156,7 @@ static void cannot_open(struct mr_consign *c, struct mr_shipment *s, int code, i
     if (!s->unreadable)
         mr_error(STAGE, "%s/%s cannot be read: %s", s->root, s->path, mr_err_name(code));
     s->unreadable = true;
-    if (c->config.ends && !ours) {
+    if (c->config.ends && !is_ours(code)) {
         s->end = MR_END_FAILED;
         c->counts.failed++;
         return;
@@ -353,14 +359,36 @@ void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char 
     leave(c, s);
 }
 
-void mr_consign_unreadable(struct mr_consign *c, struct mr_shipment *s, const char *why)
+static void unreadable(struct mr_consign *c, struct mr_shipment *s, int code)
 {
     char text[MR_TEXT_MAX];
     if (s->state != MR_SHIPMENT_MOVING)
         return;
-    snprintf(text, sizeof(text), "the source cannot be read: %.450s", why);
-    mr_error(STAGE, "%s/%s: %s", s->root, s->path, text);
+    snprintf(text, sizeof(text), "the source cannot be read: %s", mr_err_name(code));
+    mr_warn(STAGE, "%s/%s: %s", s->root, s->path, text); /* the verdict is told as an error */
     mr_transfer_fail(c->transfer, s, NULL, text);
+}
+
+/* The first slab that fails is the one that is counted: others of the file may be read meanwhile,
+ * or fail with it. */
+void mr_consign_read_failed(struct mr_consign *c, struct mr_shipment *s, uint64_t slab, int code)
+{
+    if (code == -ENODATA)
+        mr_consign_changed(c, s, "it shrank while it was read");
+    if (code == -ENODATA || is_ours(code))
+        return;
+    if (s->read_failures == 0 || slab < s->failed_slab) {
+        s->failed_slab = slab;
+        s->read_failures = 0;
+    }
+    if (slab == s->failed_slab && ++s->read_failures >= READ_TRIES)
+        unreadable(c, s, code);
+}
+
+void mr_consign_was_read(struct mr_shipment *s, uint64_t slab)
+{
+    if (slab == s->failed_slab)
+        s->read_failures = 0;
 }
 
 /* Nobody would ever resume them: a push has no journal. */

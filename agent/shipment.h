@@ -58,7 +58,8 @@ struct mr_shipment {
     struct mr_shipment_said said; /* what purge may rely on; zero: no END that is known of */
     size_t room;                  /* what it takes of what may be under way, in small files */
     unsigned tries;         /* times it began again because it read as other bytes than before */
-    unsigned read_failures; /* one after the other */
+    unsigned read_failures; /* of the slab below, one after the other */
+    uint64_t failed_slab;
     uint16_t held_code;     /* of the last HOLD; 0: not held */
     uint32_t held_ms;       /* what all its HOLDs come to */
     bool held_too_long;     /* of a command that ends: abandoned for that */

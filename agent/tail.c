@@ -32,7 +32,6 @@
 #define CONNECT_ONE_NS (5 * MR_NS_PER_S)  /* of several: one that stands still takes connections */
 #define DRAIN_NS       (5 * MR_NS_PER_S)
 #define LET_GO_NS      (2 * MR_NS_PER_S)
-#define READ_TRIES     5
 #define READ_PAUSE_NS  MR_NS_PER_S
 #define BACKLOG_NS     (60 * MR_NS_PER_S) /* without a server: how often what waits is told */
 #define PATIENCE       6                  /* times unreachable_ns, once a server was there */
@@ -53,7 +52,6 @@ struct mr_tail {
     size_t refusals; /* for good, since the last session */
     int64_t drain_until_ns;
     int64_t backlog_said_ns;
-    int64_t read_after_ns; /* a read failed: not again at once */
     atomic_bool stopped;
     pthread_mutex_t lock; /* of status */
     struct mr_tail_status status;
@@ -342,21 +340,11 @@ static void take_questions(struct mr_tail *t)
 
 /* ---- slabs ---- */
 
-/* Several slabs of a file may be read at once: what fails before the next try is one failure. */
+/* Its movie waits a little, the others go on. */
 static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code, int64_t now_ns)
 {
-    struct mr_shipment *s = pick->owner;
-    if (!mr_transfer_unpick(t->transfer, pick))
-        return;
-    if (code == -ENODATA) {
-        mr_consign_changed(t->consign, s, "it shrank while it was read");
-        return;
-    }
-    if (now_ns < t->read_after_ns)
-        return;
-    t->read_after_ns = now_ns + READ_PAUSE_NS;
-    if (++s->read_failures >= READ_TRIES)
-        mr_consign_unreadable(t->consign, s, mr_err_name(code));
+    if (mr_transfer_unpick(t->transfer, pick, now_ns + READ_PAUSE_NS))
+        mr_consign_read_failed(t->consign, pick->owner, pick->slab, code);
 }
 
 static void take_note(struct mr_tail *t, const struct mr_packed *n, int64_t now_ns)
@@ -371,7 +359,7 @@ static void take_note(struct mr_tail *t, const struct mr_packed *n, int64_t now_
     int r =
         mr_transfer_packed(t->transfer, &n->pick, n->crc_raw, n->crc_pixels, n->wire_bytes, now_ns);
     if (r == 0)
-        s->read_failures = 0;
+        mr_consign_was_read(s, n->pick.slab);
     else if (r == -ESTALE)
         mr_consign_changed(t->consign, s, "it reads back with another checksum");
 }
@@ -393,8 +381,6 @@ static void drop(struct mr_parcel *parcel)
 static bool pick_one(struct mr_tail *t, int64_t now_ns)
 {
     struct mr_parcel parcel = {.fd = -1};
-    if (now_ns < t->read_after_ns)
-        return false;
     parcel.buffer = mr_pool_try_get(t->config.pool);
     t->starved = parcel.buffer == NULL;
     if (parcel.buffer == NULL)

@@ -115,8 +115,9 @@ bool mr_transfer_lacks_credit(const struct mr_transfer *t);
  * that is to be sent is on its way by now, unless its session is over. */
 int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64_t crc_raw,
                        uint64_t crc_pixels, uint32_t wire_bytes, int64_t now_ns) MR_MUST_USE;
-/* It could not be read. False: its movie has left, or was opened anew, since. */
-bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick);
+/* It could not be read; no slab of its movie is picked before not_before_ns. False: the movie has
+ * left, or was opened anew, since. */
+bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick, int64_t not_before_ns);
 
 /* ---- for status ---- */
 struct mr_transfer_flow {

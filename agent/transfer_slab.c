@@ -174,7 +174,7 @@ static void claim(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct
  * asked. */
 static bool pick_of(struct mr_transfer *t, struct movie *m, int64_t now_ns, struct mr_pick *ret)
 {
-    if (m->state != LIVE || m->unreadable || m->send_abandon)
+    if (m->state != LIVE || m->unreadable || m->send_abandon || now_ns < m->not_before_ns)
         return false;
     const uint64_t all_lanes = (UINT64_C(2) << (t->welcome.lanes - 1)) - 1;
     uint64_t no_credit = 0;
@@ -274,11 +274,13 @@ int mr_transfer_packed(struct mr_transfer *t, const struct mr_pick *pick, uint64
     return r;
 }
 
-bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick)
+bool mr_transfer_unpick(struct mr_transfer *t, const struct mr_pick *pick, int64_t not_before_ns)
 {
     struct movie *m = movie_of_pick(t, pick);
     give_back(t, pick);
-    if (m != NULL)
-        mr_transfer_slab_unpick(t, m, pick->slab);
-    return m != NULL;
+    if (m == NULL)
+        return false;
+    m->not_before_ns = not_before_ns;
+    mr_transfer_slab_unpick(t, m, pick->slab);
+    return true;
 }

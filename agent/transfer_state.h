@@ -31,6 +31,7 @@ struct movie {
     uint32_t generation;
     uint64_t opening; /* which OPENED this is: picks of an earlier one are void */
     int64_t held_until_ns;
+    int64_t not_before_ns; /* LIVE: it could not be read */
     uint64_t settled_from, settled_to;
     bool complete, send_fail, unreadable, send_abandon;
     bool packed;       /* the slab that was picked last: of a whole one, its only one */

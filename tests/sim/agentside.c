@@ -128,7 +128,7 @@ static void packed(void *ctx, uint64_t unused, void *payload)
     agentside_soon(a);
     struct reel *r = work.pick.owner;
     if (world_mishap(a->world, 60)) {
-        mr_transfer_unpick(a->transfer, &work.pick);
+        mr_transfer_unpick(a->transfer, &work.pick, 0);
         return;
     }
     struct mr_parcel parcel = {

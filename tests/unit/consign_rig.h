@@ -188,14 +188,20 @@ static inline void open_it(void)
     hear(&m);
 }
 
+static inline void grant_credit(void)
+{
+    static struct mr_message m;
+    m = (struct mr_message){.type = MR_CREDIT, .credit = {.lanes = 1}};
+    m.credit.granted[0] = UINT64_C(1) << 40;
+    hear(&m);
+}
+
 /* Grants credit, has the one slab read and durable. */
 static inline void take_slab(void)
 {
     static struct mr_message m;
     struct mr_pick pick;
-    m = (struct mr_message){.type = MR_CREDIT, .credit = {.lanes = 1}};
-    m.credit.granted[0] = UINT64_C(1) << 40;
-    hear(&m);
+    grant_credit();
     ck_assert(mr_transfer_pick(transfer, ++now_ns, &pick));
     ck_assert_int_eq(mr_transfer_packed(transfer, &pick, 1, 0, 100, ++now_ns), 0);
     uint8_t range[16];

@@ -122,6 +122,49 @@ START_TEST(source_outlives_the_agent_where_it_is_to_be_freed)
 }
 END_TEST
 
-MR_SUITE("consign_source", T(committed_source_is_known), T(touched_while_read_is_not_known),
+/* What the tail does with a slab that could not be read. */
+static struct mr_shipment *fail_to_read(int code)
+{
+    struct mr_pick pick;
+    ck_assert(mr_transfer_pick(transfer, now_ns, &pick));
+    ck_assert(mr_transfer_unpick(transfer, &pick, now_ns + MR_NS_PER_S));
+    mr_consign_read_failed(consign, pick.owner, pick.slab, code);
+    return pick.owner;
+}
+
+/* One bad sector held up all other movies, a second at a time, and where others read well it was
+ * never counted to the end. */
+START_TEST(slab_that_cannot_be_read_fails_its_movie_alone)
+{
+    struct mr_pick pick;
+    begin(false, false);
+    write_file("a.log", "one", O_TRUNC);
+    write_file("b.txt", "two", O_TRUNC);
+    tell(1, "a.log", MR_GROWTH_COMPLETE);
+    tell(2, "b.txt", MR_GROWTH_COMPLETE);
+    open_it();
+    open_it();
+    grant_credit();
+    struct mr_shipment *bad = fail_to_read(-EIO);
+    ck_assert(mr_transfer_pick(transfer, now_ns, &pick)); /* the other one's, at once */
+    ck_assert_ptr_ne(pick.owner, bad);
+    ck_assert_int_eq(mr_transfer_packed(transfer, &pick, 1, 0, 3, now_ns), 0);
+    ck_assert(!mr_transfer_pick(transfer, now_ns, &pick));
+    expect(MR_END); /* that took longer than the pause */
+    for (int i = 1; i < 5; i++) {
+        mr_consign_was_read(bad, 1); /* another slab of it */
+        ck_assert_ptr_eq(fail_to_read(-EMFILE), bad); /* our own trouble does not count */
+        silence();
+        ck_assert_ptr_eq(fail_to_read(-EIO), bad);
+        now_ns += MR_NS_PER_S;
+    }
+    expect(MR_FAIL);
+    ck_assert_str_eq(said.fail.text, "the source cannot be read: Input/output error");
+    end();
+}
+END_TEST
+
+MR_SUITE("consign_source", T(slab_that_cannot_be_read_fails_its_movie_alone),
+         T(committed_source_is_known), T(touched_while_read_is_not_known),
          T(verdict_about_another_time_is_not_taken),
          T(source_outlives_the_agent_where_it_is_to_be_freed))

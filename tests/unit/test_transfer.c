@@ -177,7 +177,7 @@ START_TEST(test_whole_movie_ends_without_an_ack)
     credit(2, 2);
     ck_assert(mr_transfer_pick(t, now, &pick));
     silent(); /* that it was read once does not say that it can be read again */
-    ck_assert(mr_transfer_unpick(t, &pick));
+    ck_assert(mr_transfer_unpick(t, &pick, 0));
     silent();
     ck_assert(mr_transfer_pick(t, now, &pick));
     ck_assert_int_eq(mr_transfer_packed(t, &pick, 100, 0, MR_SLAB_BYTES, now), 0);
@@ -332,7 +332,7 @@ START_TEST(test_pick_of_before_hold_is_void)
     ck_assert_int_eq(mr_transfer_packed(t, &before, 1, 0, MR_SLAB_BYTES, now), -ENOENT);
     ck_assert(mr_transfer_pick(t, now, &after));
     ck_assert_uint_eq(after.slab, before.slab);
-    mr_transfer_unpick(t, &before); /* takes nothing from the pick that counts */
+    mr_transfer_unpick(t, &before, 0); /* takes nothing from the pick that counts */
     ck_assert_uint_eq(mr_transfer_in_flight(t), 1);
     mr_transfer_free(t);
 }
