@@ -185,20 +185,15 @@ static void follow_space(struct mr_control *c, int64_t now_ns)
 
 /* ---- what the others answer ---- */
 
-/* Who opened a movie, found in intake's list */
-struct started {
-    struct mr_control *c;
-    const struct mr_movie *movie;
-};
-
-static void say_started(void *ctx, const struct mr_intake_movie_view *view)
+static void say_started(struct mr_control *c, const struct mr_ulid *id)
 {
-    struct started *s = ctx;
+    struct mr_intake_movie_view view;
     char *event;
-    if (view->movie == s->movie && view->open->kind == MR_KIND_MOVIE &&
-        mr_announce_started(s->c->config.store, view->open, view->agent, mr_clock_real_ns(),
-                            &event) == 0)
-        log_event(s->c, event);
+    if (mr_intake_view(c->intake, id, &view) && view.movie != NULL &&
+        view.open->kind == MR_KIND_MOVIE &&
+        mr_announce_started(c->config.store, view.open, view.agent, mr_clock_real_ns(), &event) ==
+            0)
+        log_event(c, event);
 }
 
 static void take_berth_answers(struct mr_control *c, int64_t now_ns)
@@ -210,10 +205,9 @@ static void take_berth_answers(struct mr_control *c, int64_t now_ns)
         } else if (a.movie == NULL) {
             mr_intake_unberthed(c->intake, &a.id, a.message);
         } else {
-            struct mr_movie *movie = a.movie;
-            mr_intake_berthed(c->intake, movie, a.resumed, a.durable, a.durable_count, now_ns);
+            mr_intake_berthed(c->intake, a.movie, a.resumed, a.durable, a.durable_count, now_ns);
             if (!a.resumed)
-                mr_intake_each_movie(c->intake, say_started, &(struct started){c, movie});
+                say_started(c, &a.id);
         }
         free(a.durable);
         free(a.message);
@@ -242,16 +236,11 @@ static void take_detached(struct mr_control *c, struct mr_movie *movie)
     mr_intake_detached(c->intake, movie);
 }
 
-static void say_stuck(void *ctx, const struct mr_intake_movie_view *view)
-{
-    const struct mr_lane_news *n = ctx;
-    if (view->movie == n->movie)
-        mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", view->open->path, view->agent, n->text);
-}
-
 static void take_stuck(struct mr_control *c, struct mr_lane_news *n)
 {
-    mr_intake_each_movie(c->intake, say_stuck, n);
+    struct mr_intake_movie_view view;
+    if (mr_intake_view(c->intake, &n->movie->id, &view) && view.movie == n->movie)
+        mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", view.open->path, view.agent, n->text);
     bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
     if (n->code == -EDQUOT && !tainted) {
         mr_intake_no_quota(c->intake, n->movie, n->text);

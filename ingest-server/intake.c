@@ -262,9 +262,12 @@ void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted,
     if (e == NULL || e->movie != movie || (e->state != LIVE && e->state != LEAVING))
         return;
     e->tainted |= tainted;
-    e->hold = (struct mr_message){
-        .type = MR_HOLD, .hold = {.movie = movie->id, .code = code, .retry_ms = 5 * BUSY_RETRY_MS}};
-    snprintf(e->hold.hold.text, sizeof(e->hold.hold.text), "%s", text);
+    if (e->hold.type != MR_HOLD) { /* what else fails follows from the first */
+        e->hold = (struct mr_message){
+            .type = MR_HOLD,
+            .hold = {.movie = movie->id, .code = code, .retry_ms = 5 * BUSY_RETRY_MS}};
+        snprintf(e->hold.hold.text, sizeof(e->hold.hold.text), "%s", text);
+    }
     if (e->state == LIVE)
         mr_intake_leave(in, e, NEXT_RELEASE);
     else if (e->after == NEXT_COMMIT)
@@ -279,18 +282,32 @@ void mr_intake_stop(struct mr_intake *in)
             mr_intake_dismiss(in, &in->sessions[i], MR_REASON_STOPPING, "the server is stopping");
 }
 
+static struct mr_intake_movie_view view_of(const struct entry *e)
+{
+    static const char *const names[] = {"berthing", "receiving", "draining", "sealing"};
+    return (struct mr_intake_movie_view){.movie = e->movie,
+                                         .open = &e->open,
+                                         .agent = e->from.name,
+                                         .durable = e->small ? 0 : e->durable_count,
+                                         .slabs = e->complete ? e->end.slabs : 0,
+                                         .opened_ns = e->opened_ns,
+                                         .state = names[e->state]};
+}
+
+bool mr_intake_view(const struct mr_intake *in, const struct mr_ulid *id,
+                    struct mr_intake_movie_view *ret)
+{
+    const struct entry *e = mr_intake_find_movie(in, id);
+    if (e != NULL)
+        *ret = view_of(e);
+    return e != NULL;
+}
+
 void mr_intake_each_movie(const struct mr_intake *in,
                           void (*visit)(void *ctx, const struct mr_intake_movie_view *v), void *ctx)
 {
-    static const char *const names[] = {"berthing", "receiving", "draining", "sealing"};
     for (const struct entry *e = in->entries; e != NULL; e = e->next) {
-        struct mr_intake_movie_view view = {.movie = e->movie,
-                                            .open = &e->open,
-                                            .agent = e->from.name,
-                                            .durable = e->small ? 0 : e->durable_count,
-                                            .slabs = e->complete ? e->end.slabs : 0,
-                                            .opened_ns = e->opened_ns,
-                                            .state = names[e->state]};
+        struct mr_intake_movie_view view = view_of(e);
         visit(ctx, &view);
     }
 }

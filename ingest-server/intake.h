@@ -136,6 +136,9 @@ struct mr_intake_session_view {
     struct mr_backlog backlog; /* at the agent, as it last told */
     struct mr_packing packing; /* likewise */
 };
+/* False: it is not known. What the view points to is borrowed until the next call. */
+bool mr_intake_view(const struct mr_intake *in, const struct mr_ulid *id,
+                    struct mr_intake_movie_view *ret);
 void mr_intake_each_movie(const struct mr_intake *in,
                           void (*visit)(void *ctx, const struct mr_intake_movie_view *v),
                           void *ctx);

@@ -276,6 +276,13 @@ static void describe(const struct mr_movie *movie, const struct mr_slab_header *
                                  .stats = h->stats};
 }
 
+static void could_not_write(struct mr_lane *lane, struct mr_movie *movie, int code)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s: writing the part: %s", movie->part_name, mr_err_name(code));
+    on_failed(lane, movie, code, MR_LANDING_WRITE, text);
+}
+
 /* A small one's, into the page cache: what makes it durable is its group's affair (flotilla.h). */
 static void take_aboard(struct mr_lane *lane, struct mr_movie *movie, const struct mr_placement *p,
                         struct mr_buffer *buffer)
@@ -290,7 +297,7 @@ static void take_aboard(struct mr_lane *lane, struct mr_movie *movie, const stru
         return;
     if (r < 0) {
         mr_movie_taint(movie);
-        on_failed(lane, movie, r, MR_LANDING_WRITE, movie->part_name);
+        could_not_write(lane, movie, r);
         return;
     }
     movie->slab = *p;
@@ -317,7 +324,7 @@ static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_s
     int r = mr_landing_put(lane->landing, movie, &placement, buffer);
     if (r < 0) { /* not attached after a failed attach, or nonsense that passed the checks above */
         mr_pool_put(buffer);
-        on_failed(lane, movie, r, MR_LANDING_WRITE, "the slab was refused");
+        could_not_write(lane, movie, r);
     }
 }
 
