@@ -36,14 +36,8 @@ static void reap(struct mr_landing *l, int64_t now_ns)
     size_t count;
     do {
         count = mr_uring_reap(l->shared.engine, done, capacity);
-        for (size_t i = 0; i < count; i++) {
-            uintptr_t token = (uintptr_t)done[i].token;
-            if ((token & 1u) != 0)
-                mr_strip_sync_done(&l->shared, (struct mr_strip *)(token & ~(uintptr_t)1),
-                                   done[i].result);
-            else
-                mr_strip_write_done(&l->shared, (struct mr_item *)token, done[i].result, now_ns);
-        }
+        for (size_t i = 0; i < count; i++)
+            mr_strip_done(&l->shared, &done[i], now_ns);
     } while (count == capacity);
 }
 
@@ -53,19 +47,17 @@ static int start_writes(struct mr_landing *l)
     while ((item = STAILQ_FIRST(&l->waiting)) != NULL) {
         struct mr_strip *strip = item->strip;
         struct mr_uring_write w = {.fd = strip->part_fd,
-                                   .alignment = strip->movie->direct ? strip->movie->alignment : 1,
+                                   .alignment = strip->movie->alignment,
                                    .data = item->buffer->data,
                                    .bytes = item->padded_bytes,
                                    .offset = item->placement.offset};
         bool dropped = mr_strip_is_dropped(strip);
-        int r = dropped ? 0 : mr_uring_write(l->shared.engine, &w, (uint64_t)(uintptr_t)item);
+        int r = dropped ? 0 : mr_uring_write(l->shared.engine, &w, mr_strip_token(item));
         if (r != 0)
             return r == -EAGAIN ? 0 : r;
         STAILQ_REMOVE_HEAD(&l->waiting, link);
-        if (dropped) {
-            strip->writing--;
-            mr_strip_spare_item(&l->shared, item);
-        }
+        if (dropped)
+            mr_strip_drop_item(&l->shared, item);
     }
     return 0;
 }
@@ -90,9 +82,7 @@ static int64_t earliest_deadline(const struct mr_landing *l)
     const struct mr_strip *strip;
     TAILQ_FOREACH(strip, &l->strips, link)
     {
-        if (strip->state != MR_STRIP_IDLE || strip->filling.count == 0)
-            continue; /* a completion will move it */
-        int64_t at = strip->filling_since_ns + (int64_t)l->shared.config.group_ms * MR_NS_PER_MS;
+        int64_t at = mr_strip_deadline_ns(&l->shared, strip);
         earliest = at < earliest ? at : earliest;
     }
     return earliest;
@@ -179,11 +169,9 @@ int mr_landing_put(struct mr_landing *l, struct mr_movie *movie, const struct mr
     size_t padded = mr_movie_padded(movie, placed.stored_bytes);
     if (!fits(movie, &placed, padded, buffer))
         return -EINVAL;
-    struct mr_item *item = STAILQ_FIRST(&l->shared.spare);
+    struct mr_item *item = mr_strip_take_item(&l->shared);
     if (item == NULL)
         return -EAGAIN;
-    STAILQ_REMOVE_HEAD(&l->shared.spare, link);
-    l->shared.spare_count--;
     item->strip = strip;
     if (claims)
         placed.offset = mr_movie_claim(movie, placed.stored_bytes);
@@ -221,11 +209,11 @@ const char *mr_landing_engine(const struct mr_landing *l)
 
 static void take_defaults(struct mr_landing_config *c)
 {
-    c->uring.depth = c->uring.depth > 0 ? c->uring.depth : 64;
-    c->group_bytes = c->group_bytes > 0 ? c->group_bytes : 64ull << 20;
-    c->group_ms = c->group_ms > 0 ? c->group_ms : 50;
-    c->group_slabs = c->group_slabs > 0 ? c->group_slabs : 256;
-    c->slabs = c->slabs > 0 ? c->slabs : 4096;
+    c->uring.depth = c->uring.depth > 0 ? c->uring.depth : MR_LANDING_DEPTH;
+    c->group_bytes = c->group_bytes > 0 ? c->group_bytes : MR_LANDING_GROUP_BYTES;
+    c->group_ms = c->group_ms > 0 ? c->group_ms : MR_LANDING_GROUP_MS;
+    c->group_slabs = c->group_slabs > 0 ? c->group_slabs : MR_LANDING_GROUP_SLABS;
+    c->slabs = c->slabs > 0 ? c->slabs : MR_LANDING_SLABS;
     c->append = c->append != NULL ? c->append : mr_recordlog_append;
 }
 

@@ -46,13 +46,19 @@ struct mr_landing_callbacks {
     void (*detached)(void *ctx, struct mr_movie *movie); /* landing's reference goes right after */
 };
 
-/* A zero takes the default */
+#define MR_LANDING_DEPTH       64u
+#define MR_LANDING_GROUP_BYTES (UINT64_C(64) << 20)
+#define MR_LANDING_GROUP_MS    50u
+#define MR_LANDING_GROUP_SLABS 256u
+#define MR_LANDING_SLABS       4096u
+
+/* A zero takes the default above */
 struct mr_landing_config {
-    struct mr_uring_config uring; /* depth: 64 */
-    uint64_t group_bytes;         /* of slabs in one sync group; 64 MiB */
-    uint32_t group_ms;            /* longest a completed write waits for its fdatasync; 50 */
-    uint32_t group_slabs;         /* most records of one journal append; 256 */
-    uint32_t slabs;               /* most slabs between _put and durable; 4096 */
+    struct mr_uring_config uring; /* its depth */
+    uint64_t group_bytes;         /* of slabs in one sync group */
+    uint32_t group_ms;            /* longest a completed write waits for its fdatasync */
+    uint32_t group_slabs;         /* most records of one journal append */
+    uint32_t slabs;               /* most slabs between _put and durable */
     struct mr_uring *engine;      /* taken, also on failure; NULL: opens its own */
     int (*append)(int fd, const char *lines, size_t bytes); /* NULL: mr_recordlog_append */
 };

@@ -410,7 +410,7 @@ static void run(void *stage)
             more = receive_one(lane, &starved);
         int r = mr_landing_step(lane->landing, mr_clock_monotonic_ns());
         tell_used(lane);
-        if (r < 0 && r != -EAGAIN) {
+        if (r < 0) {
             tell(lane, &(struct mr_lane_news){.kind = MR_LANE_BROKEN, .code = r});
             return;
         }

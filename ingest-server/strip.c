@@ -72,13 +72,38 @@ bool mr_strip_is_dropped(const struct mr_strip *strip)
     return mr_movie_is_tainted(strip->movie);
 }
 
+/* ---- items ---- */
+
+struct mr_item *mr_strip_take_item(struct mr_strip_shared *s)
+{
+    struct mr_item *item = STAILQ_FIRST(&s->spare);
+    if (item == NULL)
+        return NULL;
+    STAILQ_REMOVE_HEAD(&s->spare, link);
+    s->spare_count--;
+    return item;
+}
+
 void mr_strip_spare_item(struct mr_strip_shared *s, struct mr_item *item)
 {
+    assert(s->spare_count < s->config.slabs);
     if (item->buffer != NULL)
         mr_pool_put(item->buffer);
     item->buffer = NULL;
     STAILQ_INSERT_HEAD(&s->spare, item, link);
     s->spare_count++;
+}
+
+static void no_longer_writing(struct mr_strip *strip)
+{
+    assert(strip->writing > 0);
+    strip->writing--;
+}
+
+void mr_strip_drop_item(struct mr_strip_shared *s, struct mr_item *item)
+{
+    no_longer_writing(item->strip);
+    mr_strip_spare_item(s, item);
 }
 
 static void join(struct mr_strip_group *group, struct mr_item *item)
@@ -128,17 +153,24 @@ static void fail(struct mr_strip_shared *s, struct mr_strip *strip, int code,
 
 /* ---- the group in sync ---- */
 
+int64_t mr_strip_deadline_ns(const struct mr_strip_shared *s, const struct mr_strip *strip)
+{
+    if (strip->state != MR_STRIP_IDLE || strip->filling.count == 0)
+        return INT64_MAX;
+    return strip->filling_since_ns + (int64_t)s->config.group_ms * MR_NS_PER_MS;
+}
+
 static bool is_due(const struct mr_strip_shared *s, const struct mr_strip *strip, int64_t now_ns)
 {
     const struct mr_strip_group *g = &strip->filling;
     return g->count > 0 &&
            (strip->writing == 0 || g->bytes >= s->config.group_bytes ||
-            g->count >= s->config.group_slabs ||
-            now_ns - strip->filling_since_ns >= (int64_t)s->config.group_ms * MR_NS_PER_MS);
+            g->count >= s->config.group_slabs || now_ns >= mr_strip_deadline_ns(s, strip));
 }
 
 static void close_group(const struct mr_strip_shared *s, struct mr_strip *strip)
 {
+    assert(strip->syncing.count == 0); /* one that failed was dropped with its movie */
     while (strip->filling.count > 0 && strip->syncing.count < s->config.group_slabs)
         join(&strip->syncing, leave(&strip->filling));
     strip->state = MR_STRIP_PART_WANTED;
@@ -219,7 +251,17 @@ static void journal_synced(struct mr_strip_shared *s, struct mr_strip *strip, in
 
 /* ---- completions ---- */
 
-void mr_strip_sync_done(struct mr_strip_shared *s, struct mr_strip *strip, int64_t result)
+/* An item's pointer, or a strip's with its lowest bit set, for its fdatasync. */
+#define SYNC UINT64_C(1)
+_Static_assert(_Alignof(struct mr_item) > SYNC && _Alignof(struct mr_strip) > SYNC,
+               "the lowest bit of a pointer is free");
+
+uint64_t mr_strip_token(const struct mr_item *item)
+{
+    return (uint64_t)(uintptr_t)item;
+}
+
+static void sync_done(struct mr_strip_shared *s, struct mr_strip *strip, int64_t result)
 {
     int code = result > 0 ? -EIO : (int)result;
     assert(strip->state == MR_STRIP_PART || strip->state == MR_STRIP_JOURNAL);
@@ -229,11 +271,11 @@ void mr_strip_sync_done(struct mr_strip_shared *s, struct mr_strip *strip, int64
         journal_synced(s, strip, code);
 }
 
-void mr_strip_write_done(struct mr_strip_shared *s, struct mr_item *item, int64_t result,
-                         int64_t now_ns)
+static void write_done(struct mr_strip_shared *s, struct mr_item *item, int64_t result,
+                       int64_t now_ns)
 {
     struct mr_strip *strip = item->strip;
-    strip->writing--;
+    no_longer_writing(strip);
     mr_pool_put(item->buffer);
     item->buffer = NULL;
     if (result != (int64_t)item->padded_bytes)
@@ -249,6 +291,14 @@ void mr_strip_write_done(struct mr_strip_shared *s, struct mr_item *item, int64_
         s->callbacks.landed(s->callbacks.ctx, strip->movie, &item->placement);
 }
 
+void mr_strip_done(struct mr_strip_shared *s, const struct mr_uring_done *done, int64_t now_ns)
+{
+    if ((done->token & SYNC) != 0)
+        sync_done(s, (struct mr_strip *)(uintptr_t)(done->token & ~SYNC), done->result);
+    else
+        write_done(s, (struct mr_item *)(uintptr_t)done->token, done->result, now_ns);
+}
+
 /* ---- moving on ---- */
 
 /* Starts the sync that is wanted. -EAGAIN: the engine is full and will complete something. */
@@ -258,7 +308,7 @@ static int start_sync(struct mr_strip_shared *s, struct mr_strip *strip)
         return 0;
     bool part = strip->state == MR_STRIP_PART_WANTED;
     int fd = part ? strip->part_fd : strip->journal_fd;
-    int r = mr_uring_fdatasync(s->engine, fd, (uint64_t)(uintptr_t)strip | 1u);
+    int r = mr_uring_fdatasync(s->engine, fd, (uint64_t)(uintptr_t)strip | SYNC);
     if (r == 0)
         strip->state = part ? MR_STRIP_PART : MR_STRIP_JOURNAL;
     return r == -EAGAIN ? 0 : r;

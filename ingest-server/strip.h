@@ -24,6 +24,13 @@ struct mr_item {
 };
 STAILQ_HEAD(mr_item_list, mr_item);
 
+/* Of its group that is being synced; each step is taken by who is named:
+ *
+ *   IDLE -- advance: a group is due --> PART_WANTED -- advance: the engine takes it --> PART
+ *   PART -- done --> JOURNAL_WANTED, its lines appended -- advance --> JOURNAL -- done --> IDLE
+ *
+ * and durable is said. From PART and JOURNAL a failure, from any other state a tainted movie, leads
+ * to IDLE, and the groups are dropped. */
 enum mr_strip_state {
     MR_STRIP_IDLE,
     MR_STRIP_PART_WANTED,    /* a group is closed, the engine had no room for its fdatasync yet */
@@ -54,11 +61,14 @@ struct mr_strip {
 
 /* What the strips of a lane share. */
 struct mr_strip_shared {
+    /* set once */
     struct mr_landing_config config; /* defaults filled in */
     struct mr_landing_callbacks callbacks;
     struct mr_uring *engine;
+    /* items that hold no slab */
     struct mr_item_list spare;
     uint32_t spare_count;
+    /* scratch of one call */
     struct mr_placement *durable; /* group_slabs of them, for the callback */
     char *lines;                  /* group_slabs x MR_STRIP_LINE_BYTES, for the append */
 };
@@ -72,14 +82,21 @@ bool mr_strip_is_dropped(const struct mr_strip *strip);
 /* Nothing in flight, waiting or to be synced. */
 bool mr_strip_is_idle(const struct mr_strip *strip);
 
-/* Returns the item to the spare ones and its buffer, if it has one, to the pool. */
+/* Out of the spare ones; NULL: none. */
+struct mr_item *mr_strip_take_item(struct mr_strip_shared *s);
+/* Back to the spare ones, and its buffer, if it has one, to the pool. */
 void mr_strip_spare_item(struct mr_strip_shared *s, struct mr_item *item);
+/* It was put, and its movie is tainted: it is not written any more. */
+void mr_strip_drop_item(struct mr_strip_shared *s, struct mr_item *item);
 
-/* Completions: of an item's write, of the strip's fdatasync (the engine's token is the strip's
- * pointer with its lowest bit set; an item's is its pointer). They call back. */
-void mr_strip_write_done(struct mr_strip_shared *s, struct mr_item *item, int64_t result,
-                         int64_t now_ns);
-void mr_strip_sync_done(struct mr_strip_shared *s, struct mr_strip *strip, int64_t result);
+/* What the engine is to say when the item's write is done. */
+uint64_t mr_strip_token(const struct mr_item *item);
+/* A write or an fdatasync is done. Calls back. */
+void mr_strip_done(struct mr_strip_shared *s, const struct mr_uring_done *done, int64_t now_ns);
+
+/* When a group is due for its age alone (monotonic); INT64_MAX: none is, or a completion moves it
+ * before. */
+int64_t mr_strip_deadline_ns(const struct mr_strip_shared *s, const struct mr_strip *strip);
 
 /* Closes a group that is due and starts the fdatasync that is wanted; an engine that is full is
  * asked again at the next step. */

@@ -20,6 +20,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define ATTEMPTS 100u /* fruitless ones at one write, before it fails */
+
 struct request {
     bool sync;
     unsigned attempts;           /* fruitless ones in a row */
@@ -38,13 +40,25 @@ struct ring {
     unsigned unsubmitted;
 };
 
-bool mr_uring_advance(struct mr_uring_write *w, size_t written)
+/* True: progress. */
+static bool advance(struct mr_uring_write *w, size_t written)
 {
     size_t keep = written >= w->bytes ? w->bytes : written - written % w->alignment;
     w->data = (const uint8_t *)w->data + keep;
     w->offset += keep;
     w->bytes -= keep;
     return keep > 0;
+}
+
+int mr_uring_carry_on(struct mr_uring_write *w, unsigned *attempts, int64_t result)
+{
+    if (result < 0 && result != -EINTR && result != -EAGAIN)
+        return (int)result;
+    if (result > 0 && advance(w, (size_t)result))
+        *attempts = 0;
+    else if (++*attempts >= ATTEMPTS)
+        return result < 0 ? (int)result : -EIO;
+    return w->bytes > 0;
 }
 
 static void queue_request(struct ring *ring, uint32_t index)
@@ -96,6 +110,7 @@ static int ring_submit(struct mr_uring *u)
             return -EAGAIN;
         if (n < 0)
             return n;
+        assert((unsigned)n <= ring->unsubmitted);
         ring->unsubmitted -= (unsigned)n;
     }
     return 0;
@@ -109,16 +124,9 @@ static bool finish(struct ring *ring, uint32_t index, int res, int64_t *ret)
     *ret = res;
     if (request->sync)
         return true; /* whatever it says: an fsync is never tried again */
-    if (res < 0 && res != -EINTR && res != -EAGAIN)
-        return true;
-    if (res > 0 && mr_uring_advance(&request->write, (size_t)res))
-        request->attempts = 0;
-    else if (++request->attempts >= MR_URING_ATTEMPTS) {
-        *ret = res < 0 ? res : -EIO;
-        return true;
-    }
-    *ret = (int64_t)request->total;
-    if (request->write.bytes == 0)
+    int more = mr_uring_carry_on(&request->write, &request->attempts, res);
+    *ret = more < 0 ? more : (int64_t)request->total;
+    if (more <= 0)
         return true;
     queue_request(ring, index);
     return false;
@@ -142,6 +150,7 @@ static size_t ring_reap(struct mr_uring *u, struct mr_uring_done *ret, size_t ca
     while (count < capacity && io_uring_peek_cqe(&ring->ring, &cqe) == 0) {
         uint32_t index = (uint32_t)io_uring_cqe_get_data64(cqe);
         int res = cqe->res;
+        assert(index < ring->depth && ring->free_count < ring->depth);
         io_uring_cqe_seen(&ring->ring, cqe);
         if (!finish(ring, index, res, &ret[count].result))
             continue;
@@ -304,7 +313,9 @@ void mr_uring_close(struct mr_uring *u)
 
 int mr_uring_write(struct mr_uring *u, const struct mr_uring_write *w, uint64_t token)
 {
-    assert(w->bytes > 0 && w->bytes <= INT32_MAX && w->alignment > 0);
+    assert(w->bytes > 0 && w->bytes <= INT32_MAX);
+    assert(w->alignment > 0 && w->offset % w->alignment == 0 && w->bytes % w->alignment == 0);
+    assert((uintptr_t)w->data % w->alignment == 0);
     return u->ops->write(u, w, token);
 }
 

@@ -19,7 +19,7 @@ struct mr_uring_write {
     int fd;             /* borrowed until the completion */
     uint32_t alignment; /* of offset, bytes and data where fd is O_DIRECT; 1 elsewhere */
     const void *data;   /* borrowed until the completion */
-    size_t bytes;       /* > 0 */
+    size_t bytes; /* 1 .. INT32_MAX; Linux writes 0x7ffff000 at once, the rest is carried on */
     uint64_t offset;
 };
 
@@ -68,19 +68,20 @@ int mr_uring_fdatasync(struct mr_uring *u, int fd, uint64_t token) MR_MUST_USE;
  * (nothing is lost); any other error is the ring's end. */
 int mr_uring_submit(struct mr_uring *u) MR_MUST_USE;
 
-/* Up to `capacity` completions, without waiting. Fewer than capacity: none were left. */
+/* Up to `capacity` completions, without waiting. Fewer than capacity: none were left. As many:
+ * call again before waiting, for the event is taken already. */
 size_t mr_uring_reap(struct mr_uring *u, struct mr_uring_done *ret, size_t capacity);
 
 int mr_uring_fd(const struct mr_uring *u);
 int mr_uring_wait(const struct mr_uring *u, int timeout_ms) MR_MUST_USE; /* -ETIME; -1 for ever */
 const char *mr_uring_name(const struct mr_uring *u);
 
-/* For engines: moves w past what a short write wrote, down to the last alignment boundary, so that
- * a direct write goes on aligned (the piece behind the boundary is written twice). True: progress.
- */
-bool mr_uring_advance(struct mr_uring_write *w, size_t written);
-/* For engines: fruitless attempts (EINTR, EAGAIN, no progress) at one write before it fails. */
-#define MR_URING_ATTEMPTS 100u
+/* For engines: what comes of one write's result (bytes, or -errno). 1: it is to go on with w, which
+ * was moved past what a short write wrote, down to the last alignment boundary, so that a direct
+ * write goes on aligned (the piece behind the boundary is written twice); 0: all is written;
+ * -errno: it failed, also after too many fruitless attempts in a row (EINTR, EAGAIN, no progress).
+ * *attempts: 0 at first. */
+int mr_uring_carry_on(struct mr_uring_write *w, unsigned *attempts, int64_t result);
 
 const char *mr_uring_library(void); /* "liburing 2.3" */
 

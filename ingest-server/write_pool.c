@@ -32,17 +32,12 @@ static int64_t write_whole(struct mr_uring_write w)
 {
     int64_t total = (int64_t)w.bytes;
     unsigned attempts = 0;
-    while (w.bytes > 0) {
+    int more = 1;
+    while (more > 0) {
         ssize_t n = pwrite(w.fd, w.data, w.bytes, (off_t)w.offset);
-        int code = n < 0 ? -errno : -EIO;
-        if (n < 0 && code != -EINTR && code != -EAGAIN)
-            return code;
-        if (n > 0 && mr_uring_advance(&w, (size_t)n))
-            attempts = 0;
-        else if (++attempts >= MR_URING_ATTEMPTS)
-            return code;
+        more = mr_uring_carry_on(&w, &attempts, n < 0 ? -errno : n);
     }
-    return total;
+    return more < 0 ? more : total;
 }
 
 static void run(void *stage)
@@ -94,6 +89,7 @@ static size_t pool_reap(struct mr_uring *u, struct mr_uring_done *ret, size_t ca
     size_t count = 0;
     while (count < capacity && mr_queue_pop(pool->done, 0, &ret[count]) == 0)
         count++;
+    assert(count <= pool->in_flight);
     pool->in_flight -= (uint32_t)count;
     return count;
 }

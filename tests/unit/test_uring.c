@@ -337,21 +337,25 @@ START_TEST(the_third_step_of_the_setup_may_fail)
 }
 END_TEST
 
-START_TEST(advance_keeps_to_the_alignment)
+START_TEST(short_write_goes_on_aligned)
 {
+    unsigned attempts = 0;
     static const uint8_t data[4 * BLOCK];
     struct mr_uring_write w = {
         .alignment = BLOCK, .data = data, .bytes = 3 * BLOCK, .offset = BLOCK};
-    ck_assert(!mr_uring_advance(&w, BLOCK - 1));
+    ck_assert_int_eq(mr_uring_carry_on(&w, &attempts, BLOCK - 1), 1);
+    ck_assert_uint_eq(attempts, 1); /* no progress */
     ck_assert_uint_eq(w.bytes, 3 * BLOCK);
-    ck_assert(mr_uring_advance(&w, BLOCK + 1));
+    ck_assert_int_eq(mr_uring_carry_on(&w, &attempts, BLOCK + 1), 1);
+    ck_assert_uint_eq(attempts, 0);
     ck_assert_uint_eq(w.bytes, 2 * BLOCK);
     ck_assert_uint_eq(w.offset, 2 * BLOCK);
     ck_assert_ptr_eq(w.data, data + BLOCK);
     w.alignment = 1;
-    ck_assert(mr_uring_advance(&w, 1));
+    ck_assert_int_eq(mr_uring_carry_on(&w, &attempts, 1), 1);
     ck_assert_uint_eq(w.bytes, 2 * BLOCK - 1);
-    ck_assert(mr_uring_advance(&w, 2 * BLOCK - 1));
+    ck_assert_int_eq(mr_uring_carry_on(&w, &attempts, -ENOSPC), -ENOSPC);
+    ck_assert_int_eq(mr_uring_carry_on(&w, &attempts, 2 * BLOCK - 1), 0);
     ck_assert_uint_eq(w.bytes, 0);
 }
 END_TEST
@@ -468,6 +472,6 @@ MR_SUITE("uring", T(both_engines_write_on_disk_and_tmpfs), T(names_and_forcing),
          T(a_submission_refused_for_now_is_said_and_nothing_lost),
          T(a_ring_that_takes_nothing_can_be_closed), T(the_first_step_of_the_setup_may_fail),
          T(the_second_step_of_the_setup_may_fail), T(the_third_step_of_the_setup_may_fail),
-         T(advance_keeps_to_the_alignment), T(full_disk_is_enospc),
+         T(short_write_goes_on_aligned), T(full_disk_is_enospc),
          T(close_waits_for_what_is_in_flight), T(forbidden_says_seccomp_or_sysctl),
          T(missing_says_kernel), T(memlock_says_limit))
