@@ -9,6 +9,7 @@
 
 #include "base/crc64.h"
 #include "base/failpoint.h"
+#include "base/text.h"
 #include "peek.h"
 #include "watch.h"
 
@@ -47,12 +48,6 @@ static int open_parent(int root, const char *path)
         return mr_fs_open_straight(root, ".", O_RDONLY | O_DIRECTORY);
     snprintf(folder, sizeof(folder), "%.*s", length, path);
     return mr_fs_open_straight(root, folder, O_RDONLY | O_DIRECTORY);
-}
-
-static const char *name_in(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
 }
 
 static bool same_file(const struct mr_fs_facts *a, const struct mr_fs_facts *b)
@@ -109,7 +104,7 @@ int mr_purge_file_open(int root, const struct mr_journal_movie *m, struct mr_pur
                                    .size = m->size,
                                    .mtime_ns = m->mtime_ns,
                                    .ctime_ns = m->source.ctime_ns};
-    const char *name = name_in(m->path);
+    const char *name = mr_text_last(m->path);
     if (strlen(name) >= sizeof(f.name))
         return say_errno(why, "it cannot be opened", -ENAMETOOLONG);
     strcpy(f.name, name);
@@ -281,5 +276,5 @@ int mr_purge_file_restore(int root, const char *path, const struct mr_ulid *id)
     char text[MR_ULID_TEXT], hidden[64];
     snprintf(hidden, sizeof(hidden), MR_WATCH_HIDDEN "%s", mr_ulid_text(id, text));
     MR_CLEANUP(mr_fs_close) int parent = open_parent(root, path);
-    return parent < 0 ? parent : give_name(parent, hidden, name_in(path));
+    return parent < 0 ? parent : give_name(parent, hidden, mr_text_last(path));
 }

@@ -128,9 +128,8 @@ static int check_namesakes(const struct mr_purge_case *c, const struct mr_journa
 static int check_record(const struct mr_purge_case *c, const struct mr_journal_movie *m, char *why)
 {
     const struct mr_agent_purge *p = &c->watch->purge;
-    const char *slash = strrchr(m->path, '/');
     const struct mr_watch_config shown = shown_by(c->watch);
-    if (mr_purge_is_reference(slash == NULL ? m->path : slash + 1))
+    if (mr_purge_is_reference(mr_text_last(m->path)))
         return say(why, -EPERM, "it is a gain reference or a list of defects");
     for (size_t i = 0; i < p->exclude.count; i++)
         if (mr_text_glob_path(p->exclude.items[i], m->path))

@@ -136,12 +136,6 @@ struct target {
     char full[PATH_MAX], folder[PATH_MAX], name[PATH_MAX];
 };
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 /* 0; -errno; -EINVAL: nothing that can be pushed. */
 static int find_target(const char *path, struct target *ret)
 {
@@ -150,7 +144,7 @@ static int find_target(const char *path, struct target *ret)
         return -errno;
     if ((!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) || strcmp(ret->full, "/") == 0)
         return -EINVAL;
-    const char *name = last_name(ret->full);
+    const char *name = mr_text_last(ret->full);
     int folder = name - ret->full > 1 ? (int)(name - ret->full - 1) : 1;
     snprintf(ret->name, sizeof(ret->name), "%s", name);
     snprintf(ret->folder, sizeof(ret->folder), "%.*s", folder, ret->full);

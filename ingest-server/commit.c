@@ -10,6 +10,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/recordlog.h"
+#include "base/text.h"
 #include "discard.h"
 #include "flotilla.h"
 #include "stand_in.h"
@@ -79,8 +80,7 @@ int mr_commit_free_name(const struct mr_store *store, const char *path, char *re
         int r = mr_naming_candidate(path, n, ret);
         if (r < 0)
             return r;
-        const char *slash = strrchr(ret, '/');
-        r = mr_fs_stat(dir, slash == NULL ? ret : slash + 1, &facts);
+        r = mr_fs_stat(dir, mr_text_last(ret), &facts);
         if (r == -ENOENT)
             return 0;
         if (r < 0)
@@ -114,14 +114,10 @@ static int places_open(const struct mr_store *store, const struct mr_dossier *d,
     return ret->part_dir == -ENOENT ? 0 : ret->part_dir < 0 ? ret->part_dir : 0;
 }
 
-/* 1: it is; 0: it is another, or none; -errno: that could not be seen. */
+/* No directory: the file is not there. As mr_fs_is_inode. */
 static int is_inode(int dir, const char *name, uint64_t inode)
 {
-    struct mr_fs_facts facts;
-    int r = dir < 0 ? -ENOENT : mr_fs_stat(dir, name, &facts);
-    if (r == -ENOENT)
-        return 0;
-    return r < 0 ? r : facts.identity.inode == inode;
+    return dir < 0 ? 0 : mr_fs_is_inode(dir, name, inode);
 }
 
 /* The revision whose name this one takes; NULL: there is none. */
@@ -388,10 +384,9 @@ static void remove_journals(const struct mr_commit *c, struct mr_dossier *const 
 int mr_commit_place_small(const struct mr_commit *c, const struct mr_dossier *d,
                           const struct mr_movie *movie, int final_dir)
 {
-    const char *slash = strrchr(d->sealed.path, '/');
     mr_lease_prove(c->store->lease);
     int r = mr_fs_rename_new(movie->part_dir_fd, movie->part_name, final_dir,
-                             slash == NULL ? d->sealed.path : slash + 1);
+                             mr_text_last(d->sealed.path));
     mr_failpoint("renamed");
     return r;
 }

@@ -107,8 +107,7 @@ struct words {
 static void take_notes(const struct mr_dossier *d, const struct mr_end *end, uint64_t crc_pixels,
                        struct words *words, struct mr_movie_notes *ret)
 {
-    const char *slash = strrchr(d->open.path, '/');
-    const char *name = slash == NULL ? d->open.path : slash + 1;
+    const char *name = mr_text_last(d->open.path);
     const char *dot = strrchr(name, '.');
     size_t stem = dot == NULL || dot == name ? strlen(name) : (size_t)(dot - name);
     char plain[MR_PATH_MAX + 1];

@@ -6,6 +6,7 @@
 #include "flotilla.h"
 
 #include "base/recordlog.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -180,13 +181,11 @@ static int visit(void *ctx, const char *text, size_t bytes, uint64_t offset)
  * Nobody was told of it. */
 static int drop_final_name(const struct mr_store *store, const struct mr_dossier *d)
 {
-    struct mr_fs_facts facts;
-    const char *slash = strrchr(d->sealed.path, '/');
-    const char *name = slash == NULL ? d->sealed.path : slash + 1;
+    const char *name = mr_text_last(d->sealed.path);
     MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(store, d->sealed.path);
-    int r = dir < 0 ? dir : mr_fs_stat(dir, name, &facts);
-    if (r < 0 || facts.identity.inode != d->sealed.inode)
-        return r == -ENOENT ? 0 : r;
+    int r = dir == -ENOENT ? 0 : dir < 0 ? dir : mr_fs_is_inode(dir, name, d->sealed.inode);
+    if (r <= 0)
+        return r;
     mr_lease_prove_by_sight(store->lease);
     return unlinkat(dir, name, 0) < 0 ? -errno : mr_fs_sync_dir(dir);
 }

@@ -268,12 +268,6 @@ void mr_naming_free(struct mr_naming *naming)
 
 /* ---- expansion ---- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static int check_movie(const struct mr_naming_movie *m, struct mr_err *err)
 {
     size_t bytes = strlen(m->agent);
@@ -299,7 +293,7 @@ static const char *piece_value(const struct mr_naming *n, const struct mr_naming
     case SESSION:
         return m->session;
     case NAME:
-        return base_name(m->path);
+        return mr_text_last(m->path);
     case DATE:
         return m->day;
     case PATH:
@@ -348,7 +342,7 @@ static int tidy(char *path, struct mr_err *err)
 /* Offset of the extension's dot in the path's last component, or the path's length. */
 static size_t extension_at(const char *path)
 {
-    const char *name = base_name(path);
+    const char *name = mr_text_last(path);
     const char *dot = strrchr(name, '.');
     size_t length = strlen(path);
     if (!dot || dot == name || dot[1] == '\0' || strlen(dot) > EXTENSION_MAX)
@@ -360,7 +354,8 @@ static size_t extension_at(const char *path)
  * pass 255 bytes. */
 static int compose(const char *path, size_t stem, const char *tail, char *ret)
 {
-    size_t name = (size_t)(base_name(path) - path), room = MR_NAMING_COMPONENT_MAX - strlen(tail);
+    size_t name = (size_t)(mr_text_last(path) - path),
+           room = MR_NAMING_COMPONENT_MAX - strlen(tail);
     if (stem - name > room) {
         stem = name + room;
         while (stem > name + 1 && ((unsigned char)path[stem] & 0xc0) == 0x80)

@@ -384,11 +384,9 @@ void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
 static int is_its_own(const struct mr_seal *s, const struct mr_dossier *d,
                       const struct mr_catalogue_entry *entry)
 {
-    struct mr_fs_facts facts;
     MR_CLEANUP(mr_fs_close)
     int fd = mr_fs_open_beneath(s->commit->store->root_fd, entry->path, O_PATH | O_NOFOLLOW, 0);
-    int r = fd < 0 ? fd : mr_fs_stat(fd, "", &facts);
-    return r < 0 ? r : facts.identity.inode == d->sealed.inode;
+    return fd < 0 ? fd : mr_fs_is_inode(fd, "", d->sealed.inode);
 }
 
 static int find_another(const struct mr_seal *s, const struct mr_dossier *d,

@@ -2,6 +2,7 @@
 /* The store's directories and how files in it look. Knows no movie. */
 #include "store.h"
 
+#include "base/text.h"
 #include "dirset.h"
 #include "space.h"
 
@@ -125,7 +126,7 @@ void mr_store_close(struct mr_store *s)
 void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name)
 {
     const char *slash = strrchr(path, '/');
-    *ret_name = slash == NULL ? path : slash + 1;
+    *ret_name = mr_text_last(path);
     snprintf(ret_dir, dir_size, "%.*s", slash == NULL ? 1 : (int)(slash - path),
              slash == NULL ? "." : path);
 }

@@ -98,11 +98,9 @@ static int rename_in(int dir, const struct mr_ulid *id, uint32_t from, uint32_t 
 static bool may_be_part(int dir, const struct entry *e, const struct mr_dossier *d)
 {
     char name[MR_NAMING_PART];
-    struct mr_fs_facts facts;
     mr_dossier_name(&e->id, e->generation, "part", name);
     return mr_ulid_equal(&e->id, &d->open.movie) &&
-           (!d->is_sealed ||
-            (mr_fs_stat(dir, name, &facts) == 0 && facts.identity.inode == d->sealed.inode));
+           (!d->is_sealed || mr_fs_is_inode(dir, name, d->sealed.inode) > 0);
 }
 
 /* A take-over that was cut off leaves journal and part under names that do not agree. */

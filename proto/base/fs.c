@@ -67,6 +67,15 @@ int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret)
     return stat_with(dirfd, path, AT_STATX_SYNC_AS_STAT, ret);
 }
 
+int mr_fs_is_inode(int dirfd, const char *name, uint64_t inode)
+{
+    struct mr_fs_facts facts;
+    int r = mr_fs_stat(dirfd, name, &facts);
+    if (r == -ENOENT)
+        return 0;
+    return r < 0 ? r : facts.identity.inode == inode;
+}
+
 int mr_fs_stat_fresh(int dirfd, const char *path, struct mr_fs_facts *ret)
 {
     return stat_with(dirfd, path, AT_STATX_FORCE_SYNC, ret);

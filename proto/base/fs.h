@@ -36,6 +36,8 @@ void mr_fs_close(int *fd);
 /* statx; path relative to dirfd (AT_FDCWD allowed), or "" for dirfd itself. Symlinks not
  * followed. */
 int mr_fs_stat(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
+/* 1: what has that name there is that inode; 0: it is another, or there is none; -errno. */
+int mr_fs_is_inode(int dirfd, const char *name, uint64_t inode) MR_MUST_USE;
 /* The same, asked of the file server where a network file system would answer from its cache. */
 int mr_fs_stat_fresh(int dirfd, const char *path, struct mr_fs_facts *ret) MR_MUST_USE;
 

@@ -280,6 +280,12 @@ static unsigned distance(const char *a, size_t a_bytes, const char *b, size_t b_
     return rows[a_bytes % 3][b_bytes];
 }
 
+const char *mr_text_last(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
 const char *mr_text_nearest(const char *word, const char *const *names, size_t count)
 {
     size_t bytes = strlen(word);

@@ -56,6 +56,9 @@ const char *mr_text_duration_about(int64_t ns, char *ret);
 /* Nothing but letters and digits of ASCII, '.', '_' and '-'; so also where s is empty. */
 bool mr_text_is_plain(const char *s);
 
+/* The last component of a path without a trailing slash; points into it. */
+const char *mr_text_last(const char *path);
+
 /* The one of names (count of them) that word is most likely a slip of, or NULL where none is near;
  * wrong case counts as a quarter of a slip. Borrowed from names. */
 const char *mr_text_nearest(const char *word, const char *const *names, size_t count);
