@@ -126,8 +126,7 @@ static void let_go(struct mr_seal *s, struct work *w)
 {
     if (!w->d->sealed.failed || !mr_discard_is_left(s->commit->store, &w->job.id))
         return;
-    w->undo = UNDO_DISCARD;
-    mr_seal_undo(s, w);
+    mr_seal_undo(s, w, TO_DISCARD);
 }
 
 void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
@@ -137,7 +136,7 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
     size_t n = 0;
     struct mr_err err = {0};
     for (size_t i = 0; i < count; i++)
-        if (works[i].placed)
+        if (works[i].need == TO_RECORD)
             placed[n++] = works[i].d;
     if (n == 0)
         return;
@@ -147,8 +146,6 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
     if (mr_recordlog_is_whole(r)) { /* there may be room later */
         mr_log_seldom(MR_LOG_ERROR, STAGE, "%zu finished movies cannot be recorded yet: %s", n,
                       err.text);
-        for (size_t i = 0; i < count; i++)
-            works[i].stuck |= works[i].placed;
         mr_seal_dissolve(s, works, count);
         return;
     }
@@ -158,9 +155,9 @@ void mr_seal_record(struct mr_seal *s, struct work *works, size_t count)
     }
     n = 0;
     for (size_t i = 0; i < count; i++)
-        if (works[i].placed) {
+        if (works[i].need == TO_RECORD) {
             answer_recorded(s, &works[i], sequences[n++]);
-            works[i].placed = works[i].stuck = false;
+            works[i].need = NOTHING;
             let_go(s, &works[i]);
         }
 }
@@ -192,11 +189,11 @@ static void deliver(struct mr_seal *s, struct work *w)
     bool recovered = w->job.kind == MR_SEAL_RECOVERED;
     bool room = s->stuck_count < STUCK_MAX;
     assert(room || recovered); /* control lets no more movies in */
-    if (w->stuck && room && !atomic_load(&s->stopping)) {
+    if (w->need != NOTHING && room && !atomic_load(&s->stopping)) {
         s->stuck[s->stuck_count++] = *w;
         return;
     }
-    if (w->stuck && !recovered) { /* it is sealed: the next start finishes or undoes it */
+    if (w->need != NOTHING && !recovered) { /* it is sealed: the next start finishes or undoes it */
         free(w->message);
         w->message = mr_seal_answer_new(MR_HOLD, &w->job.id);
         w->message->hold.code = MR_REASON_STOPPING;
@@ -229,16 +226,12 @@ static void retry_stuck(struct mr_seal *s)
     memmove(s->stuck, s->stuck + count, s->stuck_count * sizeof(*works));
     s->batch = works;
     s->batch_count = count;
-    for (size_t i = 0; i < count; i++)
-        works[i].stuck = !works[i].placed;
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
-        if (!w->stuck || w->placed)
-            continue;
-        if (w->undo != UNDO_NOTHING)
-            mr_seal_undo(s, w);
-        else
+        if (w->need == TO_PLACE)
             mr_seal_place(s, w);
+        else if (w->need == TO_DISCARD || w->need == TO_TAKE_BACK)
+            mr_seal_undo(s, w, w->need);
     }
     finish(s, works, count);
 }

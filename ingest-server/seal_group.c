@@ -65,12 +65,12 @@ void mr_seal_dissolve(struct mr_seal *s, struct work *works, size_t count)
 {
     struct group g = {.count = 0};
     for (size_t i = 0; i < count && !s->dead; i++) {
-        if (!works[i].placed || works[i].d->group[0] == '\0')
+        if (works[i].need != TO_RECORD || works[i].d->group[0] == '\0')
             continue;
         memcpy(g.name, works[i].d->group, sizeof(g.name));
         g.count = 0;
         for (size_t k = i; k < count; k++)
-            if (works[k].placed && strcmp(works[k].d->group, g.name) == 0) {
+            if (works[k].need == TO_RECORD && strcmp(works[k].d->group, g.name) == 0) {
                 g.works[g.count] = &works[k];
                 g.members[g.count++] = works[k].d;
             }
@@ -86,9 +86,9 @@ static void gather(const struct mr_seal *s, struct work *works, size_t count, st
     ret->count = 0;
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
-        if (!w->boarded)
+        if (w->need != TO_GROUP)
             continue;
-        w->boarded = false;
+        w->need = NOTHING;
         if (!mr_skiff_is_sound(s->commit->store, w->job.movie)) {
             mr_err_set(&err, -EIO, "%s: a sync has failed since it was begun", w->d->open.path);
             refuse_one(s, w, &err);
@@ -159,7 +159,7 @@ static void finish(struct mr_seal *s, struct group *g)
         return;
     for (size_t i = 0; i < g->count; i++) {
         struct work *w = g->works[i];
-        w->placed = r == 0;
+        w->need = r == 0 ? TO_RECORD : NOTHING;
         bool lost = r < 0 && !taken && !has_journal(s, w->d);
         struct mr_err why = err;
         if (lost)

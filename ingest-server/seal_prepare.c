@@ -37,40 +37,39 @@ void mr_seal_hold(struct work *w, const struct mr_err *err)
  * committed" for ever where its journal says SEALED; its slabs would be told as durable after an
  * fsync that failed; and of a movie that is over it would stay for good, for nobody resumes it.
  * Where the folder of journals does not sync, no commit can be told either. */
-void mr_seal_undo(struct mr_seal *s, struct work *w)
+void mr_seal_undo(struct mr_seal *s, struct work *w, enum need how)
 {
     const struct mr_store *store = s->commit->store;
     struct mr_err err = {0};
     int r;
-    if (w->undo == UNDO_TAKE_BACK) {
+    bool left;
+    if (how == TO_TAKE_BACK) {
         r = mr_commit_take_back(s->commit, w->d);
-        w->stuck = r < 0 && r != -EUCLEAN;
+        left = r < 0 && r != -EUCLEAN;
     } else {
         r = mr_discard_all(store, &w->job.id);
-        w->stuck = r < 0 || mr_discard_is_left(store, &w->job.id);
+        left = r < 0 || mr_discard_is_left(store, &w->job.id);
         if (r == -EUCLEAN) {
             mr_err_set(&err, r, "directory of journals: it does not sync");
             mr_seal_die(s, &err);
         }
     }
-    if (!w->stuck)
-        w->undo = UNDO_NOTHING;
+    w->need = left ? how : NOTHING;
 }
 
-/* A small one: it has no journal, and nothing of it was promised. */
-static bool is_afloat(const struct work *w)
+/* It has no journal, and nothing of it was promised. */
+static bool is_small(const struct work *w)
 {
     return w->job.movie != NULL && w->job.movie->small;
 }
 
 static void discard(struct mr_seal *s, struct work *w)
 {
-    if (is_afloat(w)) {
+    if (is_small(w)) {
         const struct mr_dossier *d = w->d != NULL ? w->d : w->job.movie->dossier;
         mr_skiff_remove(s->commit->store, w->job.movie, d->path);
     } else {
-        w->undo = UNDO_DISCARD;
-        mr_seal_undo(s, w);
+        mr_seal_undo(s, w, TO_DISCARD);
     }
     mr_counter_add(&s->counters[DISCARDED], 1);
     w->message = mr_seal_answer_new(MR_ABANDONED, &w->job.id);
@@ -125,12 +124,12 @@ static bool is_same_source(const struct mr_dossier *a, const struct mr_dossier *
     return strcmp(a->agent, b->agent) == 0 && strcmp(a->open.path, b->open.path) == 0;
 }
 
-/* Is there a movie of the same source that is placed, but waits for the batch to be recorded? */
+/* Is there a movie of the same source that waits for the end of the batch? */
 static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d)
 {
     for (size_t i = 0; i < s->batch_count; i++) {
         const struct work *w = &s->batch[i];
-        if ((w->placed || w->boarded) && w->d != d && is_same_source(w->d, d))
+        if ((w->need == TO_RECORD || w->need == TO_GROUP) && w->d != d && is_same_source(w->d, d))
             return true;
     }
     return false;
@@ -138,14 +137,16 @@ static bool sibling_in_batch(const struct mr_seal *s, const struct mr_dossier *d
 
 static bool waits_for_its_name(const struct work *w, const struct mr_dossier *d)
 {
-    return w->stuck && w->undo == UNDO_NOTHING && !w->d->sealed.failed && is_same_source(w->d, d);
+    return (w->need == TO_PLACE || w->need == TO_RECORD) && !w->d->sealed.failed &&
+           is_same_source(w->d, d);
 }
 
 /* One that an earlier life sealed waits for others: for those of this life, and for one that is
  * placed. Two of an earlier life would wait for each other. */
 static bool goes_first(const struct work *w, const struct mr_dossier *d)
 {
-    return waits_for_its_name(w, d) && w->d != d && (w->placed || w->job.kind != MR_SEAL_RECOVERED);
+    return waits_for_its_name(w, d) && w->d != d &&
+           (w->need == TO_RECORD || w->job.kind != MR_SEAL_RECOVERED);
 }
 
 /* Of the batch, or of those that are stuck */
@@ -240,8 +241,9 @@ static int announce(struct mr_seal *s, struct work *w, const struct mr_announcem
     int r = mr_announce_movie(s->commit->store, w->d, &a, &w->d->sealed.event);
     if (r < 0)
         return mr_err_errno(err, r, "%s: its event", w->d->open.path);
-    if (is_afloat(w)) {
-        w->d->is_sealed = w->boarded = true;
+    if (is_small(w)) {
+        w->d->is_sealed = true;
+        w->need = TO_GROUP;
         return 0;
     }
     mr_failpoint("before-sealed");
@@ -343,7 +345,7 @@ static int take_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
 static int open_dossier(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     char name[MR_NAMING_PART];
-    if (is_afloat(w))
+    if (is_small(w))
         return take_dossier(s, w, err);
     w->d = calloc(1, sizeof(*w->d));
     if (w->d == NULL)
@@ -372,8 +374,7 @@ static void distrust(struct mr_seal *s, struct work *w)
 void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err)
 {
     mr_error(STAGE, "%s: it begins again", err->text);
-    w->undo = UNDO_TAKE_BACK;
-    mr_seal_undo(s, w);
+    mr_seal_undo(s, w, TO_TAKE_BACK);
     err->code = -EIO;
     if (w->job.kind != MR_SEAL_RECOVERED)
         mr_seal_hold(w, err);
@@ -415,8 +416,7 @@ static int withdraw_known(struct mr_seal *s, struct work *w, struct mr_err *err)
         return r;
     mr_info(STAGE, "%s of %s was sealed as %s and is in the store as %s: not kept twice",
             w->d->open.path, w->d->agent, w->d->sealed.path, entry->path);
-    w->undo = UNDO_TAKE_BACK;
-    mr_seal_undo(s, w);
+    mr_seal_undo(s, w, TO_TAKE_BACK);
     return 0;
 }
 
@@ -435,13 +435,11 @@ void mr_seal_place(struct mr_seal *s, struct work *w)
         if (r == 0)
             r = mr_commit_place(s->commit, w->d, &err);
     }
-    w->placed = r == 0;
-    w->stuck = r < 0 && r != -EUCLEAN;
+    w->need = r == 0 ? TO_RECORD : TO_PLACE;
     if (r == -EUCLEAN)
         mr_seal_begin_again(s, w, &err);
     else if (r == -ENOENT && w->job.kind == MR_SEAL_RECOVERED) {
-        w->stuck = mr_commit_vanished(s->commit, w->d) < 0;
-        w->undo = w->stuck ? UNDO_TAKE_BACK : UNDO_NOTHING;
+        w->need = mr_commit_vanished(s->commit, w->d) < 0 ? TO_TAKE_BACK : NOTHING;
     } else if (r < 0)
         mr_log_seldom(MR_LOG_ERROR, STAGE, "a finished movie cannot be given its name yet: %s",
                       err.text);
@@ -453,7 +451,7 @@ static void prepare_recovered(struct mr_seal *s, struct work *w)
     w->d = w->job.dossier;
     w->job.dossier = NULL;
     if (w->job.state == MR_COMMIT_TOLD) { /* where it is, others may read it by now */
-        w->placed = true;
+        w->need = TO_RECORD;
         int r = mr_commit_drop_part(s->commit->store, w->d);
         if (r < 0)
             mr_log_seldom(MR_LOG_WARN, STAGE, "%s keeps its part's name: %s", w->d->sealed.path,
@@ -467,8 +465,7 @@ static void prepare_recovered(struct mr_seal *s, struct work *w)
     if (w->job.bad)
         mr_error(STAGE, "%s was sealed, but does not read back as written: it begins again",
                  w->d->sealed.path);
-    w->undo = UNDO_TAKE_BACK;
-    mr_seal_undo(s, w);
+    mr_seal_undo(s, w, TO_TAKE_BACK);
 }
 
 static void conclude(struct mr_seal *s, struct work *w, int r, const struct mr_err *err)
@@ -478,10 +475,10 @@ static void conclude(struct mr_seal *s, struct work *w, int r, const struct mr_e
     if (r == -EUCLEAN)
         give_up(s, w, err);
     else if (r < 0) {
-        if (is_afloat(w) || mr_movie_is_tainted(w->job.movie))
+        if (is_small(w) || mr_movie_is_tainted(w->job.movie))
             distrust(s, w); /* a small one is kept by nobody: it begins again */
         mr_seal_hold(w, err);
-    } else if (w->message == NULL && !w->boarded)
+    } else if (w->message == NULL && w->need != TO_GROUP)
         mr_seal_place(s, w);
 }
 

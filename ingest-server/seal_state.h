@@ -19,19 +19,23 @@
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 
-/* What a movie that is given up still needs: its journal says SEALED, so that nobody resumes it */
-enum undo { UNDO_NOTHING, UNDO_DISCARD, UNDO_TAKE_BACK };
+/* What a movie still needs. What the batch does not come to is tried again every RETRY_MS, and its
+ * message waits. */
+enum need {
+    NOTHING,      /* but that its message is said, where it has one */
+    TO_GROUP,     /* small: sealed together with others, by the end of the batch */
+    TO_PLACE,     /* sealed: its final name */
+    TO_RECORD,    /* it has that: event and catalogue */
+    TO_DISCARD,   /* given up: parts and journals go, of which one may say SEALED */
+    TO_TAKE_BACK, /* given up, and may have its final name already */
+};
 
-/* One movie on its way through the batch. It is one of: answered (message alone); boarded, a small
- * one that waits for its group; placed, with its final name, to be recorded; stuck, to be tried
- * again: to be undone where undo says so, to be recorded where it is placed, else to be placed. */
+/* One movie on its way through the batch */
 struct work {
     struct mr_seal_job job;
     struct mr_dossier *d; /* owned; NULL: nothing to record */
     struct mr_message *message;
-    bool placed, stuck;
-    enum undo undo; /* its message waits */
-    bool boarded;
+    enum need need;
     int64_t began_ns;
 };
 
@@ -44,7 +48,7 @@ struct mr_seal {
     bool dead;
     struct work *batch; /* prepared, not yet recorded; of the loop's turn */
     size_t batch_count;
-    struct work stuck[STUCK_MAX]; /* sealed, but not to be placed or undone yet: tried again */
+    struct work stuck[STUCK_MAX]; /* they need something that could not be done yet */
     size_t stuck_count;
     int64_t stuck_ns; /* when they were last tried */
     struct mr_unlogged unlogged;
@@ -56,11 +60,12 @@ struct mr_seal {
 
 /* Up to the final name, or to an answer (seal_prepare.c). */
 void mr_seal_prepare(struct mr_seal *s, struct work *w);
-/* Gives a sealed movie its name: placed, stuck, or answered. */
+/* Gives a sealed movie its name: TO_RECORD, or TO_PLACE again, or it begins again. */
 void mr_seal_place(struct mr_seal *s, struct work *w);
-/* Tries again to undo what could not be undone. */
-void mr_seal_undo(struct mr_seal *s, struct work *w);
-/* Commits those of works that are boarded, together: placed, stuck, or answered (seal_group.c). */
+/* TO_DISCARD or TO_TAKE_BACK: tries it, at first or again. */
+void mr_seal_undo(struct mr_seal *s, struct work *w, enum need how);
+/* Seals those of works that are TO_GROUP, and places them: TO_RECORD, TO_PLACE or answered
+ * (seal_group.c). */
 void mr_seal_group(struct mr_seal *s, struct work *works, size_t count);
 /* Those of a group that cannot be recorded for now get journals of their own. */
 void mr_seal_dissolve(struct mr_seal *s, struct work *works, size_t count);
@@ -70,7 +75,7 @@ void mr_seal_die(struct mr_seal *s, const struct mr_err *err);
 void mr_seal_hold(struct work *w, const struct mr_err *err);
 /* It is sealed and not to be relied on; nobody was told of it (seal_prepare.c). */
 void mr_seal_begin_again(struct mr_seal *s, struct work *w, struct mr_err *err);
-/* Logs and answers those of works that are placed (seal.c). */
+/* Logs and answers those of works that are TO_RECORD (seal.c). */
 void mr_seal_record(struct mr_seal *s, struct work *works, size_t count);
 
 #endif
