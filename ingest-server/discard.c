@@ -17,21 +17,15 @@
 typedef bool (*visit_journal)(const struct mr_store *store, const struct mr_dossier *d,
                               const struct mr_ulid *id, void *ctx);
 
-/* 1: no more; 0: go on, also where it is not a journal of that movie, or has none of one. -errno:
- * what it has cannot be read now. */
-static int visit(const struct mr_store *store, const char *journal, const struct mr_ulid *wanted,
+/* 1: no more; 0: go on, also where it says nothing of a movie. -errno: it cannot be read now. */
+static int visit(const struct mr_store *store, const struct mr_dossier_file *journal,
                  visit_journal what, void *ctx)
 {
     struct mr_dossier d;
-    struct mr_ulid id;
-    uint32_t generation;
-    if (mr_dossier_parse_name(journal, "journal", &id, &generation) < 0 ||
-        !mr_ulid_equal(&id, wanted))
-        return 0;
-    int r = mr_dossier_read(store->journal_fd, journal, &d, NULL);
+    int r = mr_dossier_read(store->journal_fd, journal->name, &d, NULL);
     if (r < 0)
         return r == -ENODATA || r == -EUCLEAN || r == -ENOENT ? 0 : r;
-    bool end = what(store, &d, &id, ctx);
+    bool end = what(store, &d, &journal->id, ctx);
     mr_dossier_fini(&d);
     return end;
 }
@@ -39,15 +33,15 @@ static int visit(const struct mr_store *store, const char *journal, const struct
 static int each_journal(const struct mr_store *store, const struct mr_ulid *id, visit_journal what,
                         void *ctx)
 {
-    const char *name = "";
+    struct mr_dossier_file f;
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
-    int r = mr_fs_list(store->journal_fd, &dir);
-    while (r == 0 && name != NULL) {
-        r = mr_fs_next_name(dir, &name);
-        if (r == 0 && name != NULL)
-            r = visit(store, name, id, what, ctx);
+    int r = mr_fs_list(store->journal_fd, &dir), more = 1;
+    while (r == 0 && more > 0) {
+        more = mr_dossier_next(dir, "journal", &f);
+        if (more > 0 && mr_ulid_equal(&f.id, id))
+            r = visit(store, &f, what, ctx);
     }
-    return r;
+    return more < 0 ? more : r;
 }
 
 static bool make_empty(int dir, const char *name)
@@ -115,16 +109,13 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
 {
     MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, path, false);
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
-    const char *name = "";
-    int r = mr_fs_list(fd, &dir);
-    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
-        struct mr_ulid its;
-        uint32_t stray;
-        if (mr_dossier_parse_name(name, "part", &its, &stray) == 0 && mr_ulid_equal(&its, id) &&
-            stray != generation &&
-            (mr_dossier_epoch(stray) < store->epoch || mr_dossier_is_foreign(stray)))
-            unlinkat(fd, name, 0);
-    }
+    struct mr_dossier_file f;
+    if (mr_fs_list(fd, &dir) < 0)
+        return;
+    while (mr_dossier_next(dir, "part", &f) > 0)
+        if (mr_ulid_equal(&f.id, id) && f.generation != generation &&
+            (mr_dossier_epoch(f.generation) < store->epoch || mr_dossier_is_foreign(f.generation)))
+            unlinkat(fd, f.name, 0);
 }
 
 /* Journals that were removed */

@@ -352,6 +352,15 @@ int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *
     return 0;
 }
 
+int mr_dossier_next(DIR *dir, const char *suffix, struct mr_dossier_file *ret)
+{
+    int r;
+    while ((r = mr_fs_next_name(dir, &ret->name)) == 0 && ret->name != NULL)
+        if (mr_dossier_parse_name(ret->name, suffix, &ret->id, &ret->generation) == 0)
+            return 1;
+    return r;
+}
+
 uint32_t mr_dossier_epoch(uint32_t generation)
 {
     return generation / MR_EPOCH_PARTS;
@@ -370,21 +379,18 @@ struct found {
 static int look_through(int journal_dir, uint32_t epoch, const struct mr_ulid *id,
                         struct found *ret)
 {
-    const char *name = "";
+    struct mr_dossier_file f;
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
-    int r = mr_fs_list(journal_dir, &dir);
-    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
-        struct mr_ulid other;
-        uint32_t generation;
-        if (mr_dossier_parse_name(name, "journal", &other, &generation) < 0 ||
-            !mr_ulid_equal(&other, id) || mr_dossier_epoch(generation) != epoch)
+    int r = mr_fs_list(journal_dir, &dir), more = 0;
+    while (r == 0 && (more = mr_dossier_next(dir, "journal", &f)) > 0) {
+        if (!mr_ulid_equal(&f.id, id) || mr_dossier_epoch(f.generation) != epoch)
             continue;
-        if (mr_dossier_is_foreign(generation))
-            ret->foreign = generation;
-        if (generation > ret->newest)
-            ret->newest = generation;
+        if (mr_dossier_is_foreign(f.generation))
+            ret->foreign = f.generation;
+        if (f.generation > ret->newest)
+            ret->newest = f.generation;
     }
-    return r;
+    return r < 0 ? r : more;
 }
 
 int mr_dossier_find(int journal_dir, uint32_t epoch, const struct mr_ulid *id, uint32_t *ret,

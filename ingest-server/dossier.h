@@ -11,6 +11,8 @@
 #include "naming.h"
 #include "placement.h"
 
+#include <dirent.h>
+
 /* From here the commit is only repeated */
 struct mr_sealed {
     bool failed;    /* kept as failed, not committed */
@@ -86,5 +88,14 @@ void mr_dossier_name(const struct mr_ulid *id, uint32_t generation, const char *
 /* Takes such a name apart. -EINVAL. */
 int mr_dossier_parse_name(const char *name, const char *suffix, struct mr_ulid *ret_id,
                           uint32_t *ret_generation) MR_MUST_USE;
+
+/* A file of that name in a directory */
+struct mr_dossier_file {
+    struct mr_ulid id;
+    uint32_t generation;
+    const char *name; /* borrowed until the next one */
+};
+/* The next such file of a directory; others are passed over. 1; 0: there are no more; -errno. */
+int mr_dossier_next(DIR *dir, const char *suffix, struct mr_dossier_file *ret) MR_MUST_USE;
 
 #endif

@@ -289,20 +289,18 @@ int mr_flotilla_leave(const struct mr_store *store, const struct mr_dossier *d, 
 
 /* ---- what an earlier life left ---- */
 
-static int next_group(const struct mr_store *store, uint32_t *ret_generation, char *ret)
+static int next_group(const struct mr_store *store, uint32_t *ret_generation,
+                      char ret[MR_NAMING_PART])
 {
-    const char *name = "";
+    struct mr_dossier_file f;
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
-    int r = mr_fs_list(store->journal_fd, &dir), found = 0;
-    while (r == 0 && name != NULL && !found) {
-        struct mr_ulid id;
-        r = mr_fs_next_name(dir, &name);
-        found = r == 0 && name != NULL &&
-                mr_dossier_parse_name(name, "group", &id, ret_generation) == 0;
-        if (found)
-            snprintf(ret, 64, "%.63s", name);
+    int r = mr_fs_list(store->journal_fd, &dir);
+    int found = r < 0 ? r : mr_dossier_next(dir, "group", &f);
+    if (found > 0) {
+        *ret_generation = f.generation;
+        mr_dossier_name(&f.id, f.generation, "group", ret);
     }
-    return r < 0 ? r : found;
+    return found;
 }
 
 int mr_flotilla_dissolve_all(const struct mr_store *store, uint32_t epoch, struct mr_err *err)

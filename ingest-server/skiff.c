@@ -44,17 +44,13 @@ struct mr_skiffs {
 /* 1: it has; 0: not; -errno: that is not to be told. */
 static int has_journal(DIR *journals, const struct mr_ulid *id)
 {
-    const char *name;
-    struct mr_ulid other;
-    uint32_t generation;
-    int r;
+    struct mr_dossier_file f;
+    int more;
     rewinddir(journals);
-    while ((r = mr_fs_next_name(journals, &name)) == 0 && name != NULL) {
-        if (mr_dossier_parse_name(name, "journal", &other, &generation) == 0 &&
-            mr_ulid_equal(&other, id))
+    while ((more = mr_dossier_next(journals, "journal", &f)) > 0)
+        if (mr_ulid_equal(&f.id, id))
             return 1;
-    }
-    return r;
+    return more;
 }
 
 struct sweeping {
@@ -65,24 +61,20 @@ struct sweeping {
 
 static int sweep_parts(struct sweeping *s, int dir)
 {
-    const char *name = "";
+    struct mr_dossier_file f;
     MR_CLEANUP(mr_fs_list_close) DIR *list = NULL;
-    int r = mr_fs_list(dir, &list);
-    while (r == 0 && (r = mr_fs_next_name(list, &name)) == 0 && name != NULL) {
-        struct mr_ulid id;
-        uint32_t generation;
-        if (mr_dossier_parse_name(name, "part", &id, &generation) < 0)
-            continue;
-        int has = has_journal(s->journals, &id);
+    int r = mr_fs_list(dir, &list), more = 0;
+    while (r == 0 && (more = mr_dossier_next(list, "part", &f)) > 0) {
+        int has = has_journal(s->journals, &f.id);
         if (has < 0)
             return has; /* the notes stay, for the next start */
         if (has)
             continue;
-        if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+        if (unlinkat(dir, f.name, 0) < 0 && errno != ENOENT)
             return -errno;
         s->removed++;
     }
-    return r;
+    return r < 0 ? r : more;
 }
 
 /* A record of the notes: "DIR <path below the root>" */

@@ -37,20 +37,17 @@ static void entries_fini(struct entries *e)
 /* Names "<ULID>.g<generation>.<suffix>" in a directory. */
 static int list_entries(int dir_fd, const char *suffix, struct entries *ret)
 {
-    struct entry e;
-    const char *name = "";
+    struct mr_dossier_file f;
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
-    int r = mr_fs_list(dir_fd, &dir);
-    while (r == 0 && (r = mr_fs_next_name(dir, &name)) == 0 && name != NULL) {
-        if (mr_dossier_parse_name(name, suffix, &e.id, &e.generation) < 0)
-            continue;
+    int r = mr_fs_list(dir_fd, &dir), next = 0;
+    while (r == 0 && (next = mr_dossier_next(dir, suffix, &f)) > 0) {
         struct entry *more = realloc(ret->list, (ret->count + 1) * sizeof(*more));
         if (more == NULL)
             return -ENOMEM;
         ret->list = more;
-        more[ret->count++] = e;
+        more[ret->count++] = (struct entry){.id = f.id, .generation = f.generation};
     }
-    return r;
+    return r < 0 ? r : next;
 }
 
 /* a's counts, and b's, of the same movie, does not: a newer epoch; then a foreign one, which is
