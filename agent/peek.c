@@ -49,7 +49,7 @@ char *mr_peek_mdoc(int root, const char *path)
 }
 
 /* Magic numbers of statfs(2): ext4, XFS, Btrfs, tmpfs, F2FS, ZFS. */
-bool mr_peek_local(int fd)
+static bool is_local(int fd)
 {
     static const unsigned long magics[] = {0xEF53,     0x58465342, 0x9123683E,
                                            0x01021994, 0xF2F52010, 0x2FC12FC1};
@@ -62,17 +62,27 @@ bool mr_peek_local(int fd)
     return false;
 }
 
+/* The signal about a writer that waits is one that is ignored by default: SIGIO would kill. */
+int mr_peek_lease(int fd)
+{
+    if (!is_local(fd))
+        return -EOPNOTSUPP;
+    bool leased = fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_RDLCK) == 0;
+    return leased ? 0 : -errno;
+}
+
+void mr_peek_unlease(int fd)
+{
+    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
 bool mr_peek_unwritten(int root, const char *path)
 {
     struct stat st;
     MR_CLEANUP(mr_fs_close)
     int fd = mr_fs_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !mr_peek_local(fd))
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || mr_peek_lease(fd) < 0)
         return false;
-    /* A writer that comes in between is let in when we give the lease back, microseconds later; the
-     * signal about it is one that is ignored by default, for the usual SIGIO would kill. */
-    if (fcntl(fd, F_SETSIG, SIGURG) != 0 || fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
-        return false;
-    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+    mr_peek_unlease(fd); /* a writer that came in between is let in, microseconds later */
     return true;
 }

@@ -20,13 +20,15 @@ int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, si
 /* Text of `<path>.mdoc`, NULL where there is none that can be read. Returns owned. */
 char *mr_peek_mdoc(int root, const char *path);
 
-/* True where a lease speaks for all writers. FUSE and network mounts would grant one while another
- * host writes. */
-bool mr_peek_local(int fd);
+/* A read lease of fcntl(2), which is granted only where nobody has the file open for writing, and
+ * makes who comes to write wait until it is given back, or its descriptor closed. -EAGAIN: somebody
+ * has; -EOPNOTSUPP: it would not speak for all writers (FUSE, network mounts); -errno: none is to
+ * be had (-EACCES: another user's file). */
+int mr_peek_lease(int fd) MR_MUST_USE;
+void mr_peek_unlease(int fd);
 
-/* True where nobody has the file open for writing, as far as this host knows: a read lease, given
- * back at once, is granted only then. False where that cannot be known (not a local file system,
- * not our file), so it may only ever replace a close that was missed. */
+/* True where nobody has the file open for writing, as far as this host knows. False where that
+ * cannot be known, so it may only ever replace a close that was missed. */
 bool mr_peek_unwritten(int root, const char *path);
 
 #endif

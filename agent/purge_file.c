@@ -161,21 +161,15 @@ int mr_purge_file_check(const struct mr_purge_file *f, uint64_t crc, const atomi
  * to have (the file is another user's), there is none. */
 static int take_lease(const struct mr_purge_file *f, bool *ret_leased, char why[MR_PURGE_WHY])
 {
-    *ret_leased = false;
-    if (!mr_peek_local(f->fd))
-        return 0;
-    /* the signal about a writer that waits is one that is ignored: SIGIO would kill */
-    if (fcntl(f->fd, F_SETSIG, SIGURG) == 0 && fcntl(f->fd, F_SETLEASE, F_RDLCK) == 0)
-        *ret_leased = true;
-    else if (errno == EAGAIN)
-        return say(why, -EBUSY, "somebody has it open for writing");
-    return 0;
+    int r = mr_peek_lease(f->fd);
+    *ret_leased = r == 0;
+    return r == -EAGAIN ? say(why, -EBUSY, "somebody has it open for writing") : 0;
 }
 
 static void drop_lease(const struct mr_purge_file *f, bool leased)
 {
     if (leased)
-        (void)fcntl(f->fd, F_SETLEASE, F_UNLCK);
+        mr_peek_unlease(f->fd);
 }
 
 int mr_purge_file_probe(const struct mr_purge_file *f, char why[MR_PURGE_WHY])
