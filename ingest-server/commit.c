@@ -23,9 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE       "seal"
-#define DUP_MAX     10000
-#define PLACE_TRIES 16
+#define STAGE   "seal"
+#define DUP_MAX 10000
 
 /* ---- sealing ---- */
 
@@ -155,7 +154,7 @@ static int put_old_away(const struct mr_store *store, const struct mr_catalogue_
 static int take_part_name(const struct mr_commit *c, const struct mr_dossier *d, struct places *p)
 {
     int r = -ENOENT, placed = 1;
-    for (int tries = 0; r == -ENOENT && placed > 0 && tries < PLACE_TRIES; tries++) {
+    for (int tries = 0; r == -ENOENT && placed > 0 && tries < MR_STORE_DIR_TRIES; tries++) {
         if (tries > 0)
             mr_fs_close(&p->part_dir);
         if (p->part_dir < 0)

@@ -19,10 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE        "berth"
-#define NOTES        "skiffs.log"
-#define CREATE_TRIES 16
-#define EXPECTED     64 /* directories that are noted with one sync */
+#define STAGE    "berth"
+#define NOTES    "skiffs.log"
+#define EXPECTED 64 /* directories that are noted with one sync */
 
 struct mr_skiffs {
     int sync_fd; /* an open file of its own: what errors it was told of is its own affair */
@@ -230,13 +229,11 @@ int mr_skiff_note(const struct mr_store *store)
 
 static int create_part(const struct mr_store *store, struct mr_movie *movie)
 {
-    /* under a default ACL the mode given here would become the mask and take rights away */
-    int by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
-    if (by_acl < 0)
-        return by_acl;
+    int mode = mr_store_create_mode(store, movie->part_dir_fd);
+    if (mode < 0)
+        return mode;
     movie->part_fd = openat(movie->part_dir_fd, movie->part_name,
-                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                            by_acl ? 0666 : store->file_mode & 0777);
+                            O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
     return movie->part_fd < 0 ? -errno : 0;
 }
 
@@ -244,7 +241,7 @@ static int create_part(const struct mr_store *store, struct mr_movie *movie)
 static int make_part(const struct mr_store *store, struct mr_movie *movie, const char *path)
 {
     int r = -ENOENT;
-    for (int tries = 0; r == -ENOENT && tries < CREATE_TRIES; tries++) {
+    for (int tries = 0; r == -ENOENT && tries < MR_STORE_DIR_TRIES; tries++) {
         mr_fs_close(&movie->part_dir_fd);
         movie->part_dir_fd = mr_store_lazy_part_dir(store, path);
         r = movie->part_dir_fd < 0 ? movie->part_dir_fd : create_part(store, movie);

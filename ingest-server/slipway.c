@@ -18,20 +18,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STAGE        "berth"
-#define CREATE_TRIES 16
+#define STAGE "berth"
 
 static int open_part_file(const struct mr_store *store, struct mr_movie *movie, int flags)
 {
     movie->direct = store->direct_io != MR_DIRECT_OFF;
     int fd = -EINVAL;
-    /* under a default ACL the mode given here would become the mask and take rights away */
-    int by_acl = mr_fs_has_default_acl(movie->part_dir_fd);
-    if (by_acl < 0)
-        return by_acl;
-    mode_t mode = by_acl ? 0666 : store->file_mode & 0777;
+    int mode = mr_store_create_mode(store, movie->part_dir_fd);
+    if (mode < 0)
+        return mode;
     if (movie->direct)
-        fd = openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, mode);
+        fd = openat(movie->part_dir_fd, movie->part_name, flags | O_DIRECT, (mode_t)mode);
     if (movie->direct && fd < 0 && errno != EINVAL)
         return -errno;
     if (fd >= 0)
@@ -39,7 +36,7 @@ static int open_part_file(const struct mr_store *store, struct mr_movie *movie, 
     if (movie->direct && store->direct_io == MR_DIRECT_ON)
         return -EINVAL;
     movie->direct = false; /* tmpfs and some network file systems refuse O_DIRECT */
-    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, mode);
+    fd = openat(movie->part_dir_fd, movie->part_name, flags & ~O_EXCL, (mode_t)mode);
     return fd < 0 ? -errno : fd;
 }
 
@@ -142,7 +139,7 @@ static int create_part(const struct mr_store *store, struct mr_movie *movie,
                        const struct mr_dossier *d, struct mr_err *err)
 {
     int r = open_part(store, movie, O_CREAT | O_EXCL, err);
-    for (int tries = 1; r == -ENOENT && tries < CREATE_TRIES; tries++) {
+    for (int tries = 1; r == -ENOENT && tries < MR_STORE_DIR_TRIES; tries++) {
         mr_fs_close(&movie->part_dir_fd);
         *err = (struct mr_err){0};
         movie->part_dir_fd = mr_store_part_dir(store, d->path, true);

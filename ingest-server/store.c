@@ -221,6 +221,13 @@ void mr_store_tidy(const struct mr_store *s, const char *path)
     }
 }
 
+/* Under a default ACL the mode would become the mask and take rights away. */
+int mr_store_create_mode(const struct mr_store *s, int dir_fd)
+{
+    int by_acl = mr_fs_has_default_acl(dir_fd);
+    return by_acl < 0 ? by_acl : by_acl ? 0666 : (int)(s->file_mode & 0777);
+}
+
 int mr_store_dress(const struct mr_store *s, int dir_fd, int fd, struct mr_err *err)
 {
     struct stat dir, file;

@@ -56,6 +56,10 @@ void mr_store_close(struct mr_store *store);
 /* Directory part and last component of a path below the root; dir is "." at the top. */
 void mr_store_split(const char *path, char *ret_dir, size_t dir_size, const char **ret_name);
 
+/* A folder of parts goes when it is empty, also before something could be put into one that was
+ * just made: how often it is made again. */
+#define MR_STORE_DIR_TRIES 16
+
 /* Opens <dir>/.millrace, dir being that of `path`; an fd or -errno. make: directories that are
  * missing are made with the store's mode and group, and the whole path is durable. */
 int mr_store_part_dir(const struct mr_store *store, const char *path, bool make) MR_MUST_USE;
@@ -70,6 +74,8 @@ void mr_store_tidy(const struct mr_store *store, const char *path);
 /* The same, as durable as the next syncfs makes it. */
 void mr_store_lazy_tidy(const struct mr_store *store, const char *path);
 
+/* What a new file in that directory is made with, before it is dressed; -errno. */
+int mr_store_create_mode(const struct mr_store *s, int dir_fd) MR_MUST_USE;
 /* Gives a new file its mode and group, as the store's configuration and the directory's ACL say. */
 int mr_store_dress(const struct mr_store *store, int dir_fd, int fd,
                    struct mr_err *err) MR_MUST_USE;
