@@ -60,7 +60,7 @@ void mr_berth_free(struct mr_berth *b)
     free(b);
 }
 
-int mr_berth_doubt(struct mr_berth *b, const struct mr_ulid *id)
+int mr_berth_note_left(struct mr_berth *b, const struct mr_ulid *id)
 {
     int r = mr_roster_add(&b->doubts, id, 0);
     return r < 0 ? r : mr_roster_add(&b->strays, id, mr_clock_monotonic_ns() + STRAY_NS);
@@ -410,7 +410,7 @@ static void release(struct mr_berth *b, const struct mr_berth_job *job)
         mr_movie_release(job->movie);
         return;
     }
-    if (job->tainted) {
+    if (job->distrusted) {
         const struct mr_movie *m = job->movie;
         int r = unlinkat(m->part_dir_fd, m->part_name, 0) < 0 && errno != ENOENT
                     ? -errno

@@ -29,7 +29,7 @@ struct mr_berth_job {
     bool push; /* OPEN: nobody resumes it once that push has ended */
     int64_t clock_offset_ms;
     struct mr_movie *movie; /* RELEASE; a reference */
-    bool tainted;           /* RELEASE: nothing of it may be trusted again */
+    bool distrusted;        /* RELEASE: part and journal go */
     struct mr_confirm confirm;
     uint64_t session;               /* CONFIRM: whose; the answer carries it */
     struct mr_recheck_job *recheck; /* RECHECKED, from recheck; owned */
@@ -63,7 +63,7 @@ void mr_berth_free(struct mr_berth *berth);
 /* A journal that was there when the server started: its slabs are read back (by recheck) before
  * they are called durable again, and its OPEN is answered after that. A push's that does not come
  * back is discarded. Before the thread starts. */
-int mr_berth_doubt(struct mr_berth *berth, const struct mr_ulid *id) MR_MUST_USE;
+int mr_berth_note_left(struct mr_berth *berth, const struct mr_ulid *id) MR_MUST_USE;
 
 extern const struct mr_stage mr_berth_stage;
 

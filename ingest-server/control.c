@@ -123,11 +123,12 @@ static void op_finish(void *ctx, enum mr_finish how, const struct mr_sender *fro
     push(c->config.seal_jobs, &job);
 }
 
-static void op_release(void *ctx, struct mr_movie *movie, bool tainted)
+static void op_release(void *ctx, struct mr_movie *movie, bool distrusted)
 {
     struct mr_control *c = ctx;
-    push(c->config.berth_jobs,
-         &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = movie, .tainted = tainted});
+    push(
+        c->config.berth_jobs,
+        &(struct mr_berth_job){.kind = MR_BERTH_RELEASE, .movie = movie, .distrusted = distrusted});
 }
 
 /* Movies come first: a question that finds much to do is asked again later. */
@@ -241,12 +242,12 @@ static void take_stuck(struct mr_control *c, struct mr_lane_news *n)
     struct mr_intake_movie_view view;
     if (mr_intake_view(c->intake, &n->movie->id, &view) && view.movie == n->movie)
         mr_log_seldom(MR_LOG_ERROR, STAGE, "%s of %s: %s", view.open->path, view.agent, n->text);
-    bool tainted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
-    if (n->code == -EDQUOT && !tainted) {
+    bool distrusted = n->failure == MR_LANDING_FSYNC || n->failure == MR_LANDING_JOURNAL;
+    if (n->code == -EDQUOT && !distrusted) {
         mr_intake_no_quota(c->intake, n->movie, n->text);
         return;
     }
-    mr_intake_stuck(c->intake, n->movie, tainted, mr_reason_of_error(n->code), n->text);
+    mr_intake_stuck(c->intake, n->movie, distrusted, mr_reason_of_error(n->code), n->text);
 }
 
 static void take_news(struct mr_control *c, struct mr_lane_news *n)

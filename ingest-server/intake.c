@@ -172,17 +172,14 @@ void mr_intake_confirmed(struct mr_intake *in, uint64_t session, const struct mr
 
 void mr_intake_detached(struct mr_intake *in, struct mr_movie *movie)
 {
-    static const enum mr_finish finish[] = {[NEXT_COMMIT] = MR_FINISH_COMMIT,
-                                            [NEXT_FAIL] = MR_FINISH_FAIL,
-                                            [NEXT_DISCARD] = MR_FINISH_DISCARD};
     struct entry *e = mr_intake_find_movie(in, &movie->id);
     assert(e != NULL && e->state == LEAVING && e->movie == movie);
-    if (e->after != NEXT_RELEASE) {
-        mr_intake_finish(in, e, finish[e->after]);
+    if (e->after != MR_FINISH_RELEASE) {
+        mr_intake_finish(in, e, e->after);
         return;
     }
     struct session *s = mr_intake_owner_of(in, e);
-    in->ops.release(in->ops.ctx, movie, e->tainted);
+    in->ops.release(in->ops.ctx, movie, e->distrusted);
     if (s != NULL && e->hold.type == MR_HOLD)
         mr_intake_say(in, s, &e->hold);
     mr_intake_forget(in, e);
@@ -255,13 +252,13 @@ void mr_intake_no_quota(struct mr_intake *in, const struct mr_movie *movie, cons
         mr_intake_condemn(in, e, MR_REASON_PERMISSION, &(struct mr_extent){0}, text);
 }
 
-void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted, uint16_t code,
+void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool distrusted, uint16_t code,
                      const char *text)
 {
     struct entry *e = mr_intake_find_movie(in, &movie->id);
     if (e == NULL || e->movie != movie || (e->state != LIVE && e->state != LEAVING))
         return;
-    e->tainted |= tainted;
+    e->distrusted |= distrusted;
     if (e->hold.type != MR_HOLD) { /* what else fails follows from the first */
         e->hold = (struct mr_message){
             .type = MR_HOLD,
@@ -269,9 +266,9 @@ void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted,
         snprintf(e->hold.hold.text, sizeof(e->hold.hold.text), "%s", text);
     }
     if (e->state == LIVE)
-        mr_intake_leave(in, e, NEXT_RELEASE);
-    else if (e->after == NEXT_COMMIT)
-        e->after = NEXT_RELEASE;
+        mr_intake_leave(in, e, MR_FINISH_RELEASE);
+    else if (e->after == MR_FINISH_COMMIT)
+        e->after = MR_FINISH_RELEASE;
 }
 
 void mr_intake_stop(struct mr_intake *in)

@@ -29,7 +29,13 @@ struct mr_intake_config {
 };
 
 /* How a movie is to be finished. */
-enum mr_finish { MR_FINISH_COMMIT, MR_FINISH_FAIL, MR_FINISH_DISCARD };
+/* What follows once no lane has a movie any more */
+enum mr_finish {
+    MR_FINISH_COMMIT,
+    MR_FINISH_FAIL,
+    MR_FINISH_DISCARD,
+    MR_FINISH_RELEASE, /* nothing: op release instead of finish */
+};
 
 /* Who sent a movie; borrowed for the call. */
 struct mr_sender {
@@ -57,8 +63,8 @@ struct mr_intake_ops {
                    const struct mr_ulid *id, struct mr_movie *movie, const struct mr_end *end,
                    const struct mr_fail *fail);
     /* A movie is let go of, unfinished: its part and journal stay for the next OPEN, unless
-     * tainted: after a failed fsync nothing of them is trusted again. */
-    void (*release)(void *ctx, struct mr_movie *movie, bool tainted);
+     * distrusted: after a failed fsync, or a journal cut short, nothing of them is. */
+    void (*release)(void *ctx, struct mr_movie *movie, bool distrusted);
     /* What does the store have of it? Answer with mr_intake_confirmed, or not at all where there is
      * too much to do. NULL: never answered. */
     void (*confirm)(void *ctx, uint64_t session, const struct mr_confirm *confirm);
@@ -112,7 +118,7 @@ void mr_intake_lane_gap(struct mr_intake *in, uint64_t session, uint16_t lane);
 /* Its owner's or its project's quota is exceeded: the movie fails, its neighbours do not. */
 void mr_intake_no_quota(struct mr_intake *in, const struct mr_movie *movie, const char *text);
 /* Slabs of this movie can't land (code and text for the operator at the other end): HOLD. */
-void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool tainted, uint16_t code,
+void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool distrusted, uint16_t code,
                      const char *text);
 
 /* ---- end ---- */

@@ -117,7 +117,7 @@ static void receive_fail(struct mr_intake *in, struct entry *e, const struct mr_
     if (e->state != LIVE || fail->generation != e->generation)
         return;
     e->fail = *fail;
-    mr_intake_leave(in, e, NEXT_FAIL);
+    mr_intake_leave(in, e, MR_FINISH_FAIL);
 }
 
 static void abandon_unknown(struct mr_intake *in, struct session *s, const struct mr_ulid *id)
@@ -143,7 +143,7 @@ static void receive_abandon(struct mr_intake *in, struct session *s, const struc
     else if (e->state == BERTHING)
         e->discard = true;
     else if (e->state != FINISHING) /* then its verdict is on the way */
-        mr_intake_leave(in, e, NEXT_DISCARD);
+        mr_intake_leave(in, e, MR_FINISH_DISCARD);
 }
 
 static void receive_demand(struct mr_intake *in, struct session *s, const struct mr_demand *demand)
@@ -166,7 +166,7 @@ static void discard_unfinished(struct mr_intake *in, const struct session *s)
 {
     for (struct entry *e = in->entries; e != NULL; e = e->next)
         if (e->session == mr_intake_slot_of(in, s) && e->state == LIVE)
-            mr_intake_leave(in, e, NEXT_DISCARD);
+            mr_intake_leave(in, e, MR_FINISH_DISCARD);
 }
 
 static void receive_of_movie(struct mr_intake *in, struct session *s, const struct mr_message *m)

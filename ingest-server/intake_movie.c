@@ -69,10 +69,10 @@ void mr_intake_forget(struct mr_intake *in, struct entry *e)
     mr_intake_entry_free(e);
 }
 
-void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next after)
+void mr_intake_leave(struct mr_intake *in, struct entry *e, enum mr_finish after)
 {
     if (e->state == LEAVING) { /* letting go already: the stronger wish wins */
-        if (e->after == NEXT_RELEASE || after == NEXT_DISCARD)
+        if (e->after == MR_FINISH_RELEASE || after == MR_FINISH_DISCARD)
             e->after = after;
         return;
     }
@@ -100,7 +100,7 @@ static bool whole(const struct entry *e)
 void mr_intake_seal_if_whole(struct mr_intake *in, struct entry *e)
 {
     if (e->state == LIVE && e->complete && whole(e))
-        mr_intake_leave(in, e, NEXT_COMMIT);
+        mr_intake_leave(in, e, MR_FINISH_COMMIT);
 }
 
 struct entry *mr_intake_new_entry(struct mr_intake *in, struct session *s, const struct mr_ulid *id,
@@ -146,7 +146,7 @@ void mr_intake_condemn(struct mr_intake *in, struct entry *e, uint16_t code,
     e->fail = (struct mr_fail){
         .movie = e->open.movie, .generation = e->generation, .extent = *extent, .code = code};
     snprintf(e->fail.text, sizeof(e->fail.text), "%s", text);
-    mr_intake_leave(in, e, NEXT_FAIL);
+    mr_intake_leave(in, e, MR_FINISH_FAIL);
 }
 
 static int grow_bitmap(struct entry *e, uint64_t slab)

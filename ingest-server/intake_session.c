@@ -81,7 +81,7 @@ void mr_intake_end_session(struct mr_intake *in, struct session *s)
             continue;
         e->session = NO_SESSION;
         if (e->state == LIVE)
-            mr_intake_leave(in, e, NEXT_RELEASE);
+            mr_intake_leave(in, e, MR_FINISH_RELEASE);
     }
     for (uint16_t i = 0; talked && i < in->config.lanes; i++)
         mr_credit_leave(&in->credit[i], slot);

@@ -20,15 +20,13 @@ enum movie_state {
     FINISHING, /* being committed, failed or discarded */
 };
 
-enum movie_next { NEXT_COMMIT, NEXT_FAIL, NEXT_DISCARD, NEXT_RELEASE };
-
 struct entry {
     struct entry *next, *before;
     struct entry *next_id; /* of the same bucket */
     enum movie_state state;
-    enum movie_next after; /* what follows LEAVING */
-    uint32_t session;      /* slot of its owner, or NO_SESSION */
-    struct mr_hello from;  /* who opened it */
+    enum mr_finish after; /* what follows LEAVING */
+    uint32_t session;     /* slot of its owner, or NO_SESSION */
+    struct mr_hello from; /* who opened it */
     int64_t clock_offset_ms, opened_ns;
     struct mr_open open;
     struct mr_movie *movie; /* NULL while BERTHING and FINISHING: then it is another stage's */
@@ -37,12 +35,12 @@ struct entry {
     uint64_t durable_bytes, durable_count;
     uint64_t *unsaid; /* durable slabs not yet acked */
     size_t unsaid_count, unsaid_capacity;
-    bool complete, tainted;
+    bool complete, distrusted;
     bool small;   /* its slab counts where it is aboard, and is not durable before its commit */
     bool discard; /* ABANDON came while BERTHING */
     struct mr_end end; /* once complete; blobs owned */
     struct mr_fail fail;
-    struct mr_message hold; /* what to say after NEXT_RELEASE, where type is set */
+    struct mr_message hold; /* what to say after MR_FINISH_RELEASE, where type is set */
 };
 
 enum session_state { FREE, WAITING, TALKING };
@@ -99,7 +97,7 @@ void mr_intake_end_session(struct mr_intake *in, struct session *s);
 /* ---- movies (intake_movie.c) ---- */
 struct entry *mr_intake_find_movie(const struct mr_intake *in, const struct mr_ulid *id);
 struct mr_sender mr_intake_sender_of(const struct entry *e);
-void mr_intake_leave(struct mr_intake *in, struct entry *e, enum movie_next after);
+void mr_intake_leave(struct mr_intake *in, struct entry *e, enum mr_finish after);
 void mr_intake_forget(struct mr_intake *in, struct entry *e); /* takes it out and frees it */
 void mr_intake_entry_free(struct entry *e);
 /* NULL: there are as many as may be. */

@@ -258,7 +258,7 @@ static void doubt(void *ctx, const struct mr_ulid *id)
 {
     struct mr_server *s = ctx;
     char text[MR_ULID_TEXT];
-    if (mr_berth_doubt(s->berth, id) < 0)
+    if (mr_berth_note_left(s->berth, id) < 0)
         abort();
     mr_info(STAGE, "movie %s is unfinished; its agent will resume it", mr_ulid_text(id, text));
 }

@@ -20,7 +20,7 @@ static inline void nth_make(struct rig *rig)
 static inline void nth_unfinished(void *ctx, const struct mr_ulid *id)
 {
     struct rig *rig = ctx;
-    int r = mr_berth_doubt(rig->berth, id);
+    int r = mr_berth_note_left(rig->berth, id);
     (void)r; /* without memory that server ends, and so does this life */
 }
 

@@ -104,7 +104,7 @@ START_TEST(doubted_slabs_that_do_not_read_back_are_dropped)
         scratch_cut(&rig.scratch, part, d.slabs[count - 1].offset + 10);
         uint64_t last_offset = d.slabs[count - 1].offset;
         rig_restart(&rig);
-        ck_assert_int_eq(mr_berth_doubt(rig.berth, &open.movie), 0);
+        ck_assert_int_eq(mr_berth_note_left(rig.berth, &open.movie), 0);
         struct mr_berth_answer answer = rig_ask(&rig, &open);
         ck_assert_ptr_nonnull(answer.movie);
         for (uint64_t i = 0; i < count; i++)
@@ -269,7 +269,7 @@ START_TEST(tainted_movie_leaves_nothing)
     struct mr_movie *movie = rig_begin(&rig, &open);
     part_path(movie, "k3", part);
     snprintf(journal, sizeof(journal), ".millrace/journal/%s", movie->journal_name);
-    struct mr_berth_job job = {.kind = MR_BERTH_RELEASE, .movie = movie, .tainted = true};
+    struct mr_berth_job job = {.kind = MR_BERTH_RELEASE, .movie = movie, .distrusted = true};
     mr_berth_do(rig.berth, &job);
     ck_assert(!rig_has(&rig, part));
     ck_assert(!rig_has(&rig, journal));
@@ -534,7 +534,7 @@ START_TEST(tainted_movie_that_stays_is_read_back)
         part_path(movie, "k3", part);
         sick_disk.no_unlinks = EIO;
         struct mr_berth_job job = {
-            .kind = MR_BERTH_RELEASE, .movie = movie, .tainted = journal == 0};
+            .kind = MR_BERTH_RELEASE, .movie = movie, .distrusted = journal == 0};
         mr_berth_do(rig.berth, &job);
         if (journal) {
             sick_disk.fail_fdatasync = 1;
@@ -570,7 +570,7 @@ START_TEST(size_of_a_part_of_an_earlier_life_is_set_anew)
     mr_movie_release(movie);
     ck_assert_int_eq(utimensat(rig.store.root_fd, part, long_ago, 0), 0);
     rig_restart(&rig);
-    ck_assert_int_eq(mr_berth_doubt(rig.berth, &open.movie), 0);
+    ck_assert_int_eq(mr_berth_note_left(rig.berth, &open.movie), 0);
     struct mr_berth_answer answer = rig_ask(&rig, &open);
     ck_assert(answer.resumed);
     ck_assert_uint_eq(answer.durable_count, 1);

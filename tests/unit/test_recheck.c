@@ -56,7 +56,7 @@ static bool durable_has(const struct mr_berth_answer *answer, uint64_t slab)
 
 static void doubt(struct rig *rig, const struct mr_open *open)
 {
-    ck_assert_int_eq(mr_berth_doubt(rig->berth, &open->movie), 0);
+    ck_assert_int_eq(mr_berth_note_left(rig->berth, &open->movie), 0);
 }
 
 START_TEST(others_do_not_wait_for_a_huge_movie)
