@@ -11,6 +11,7 @@ mr_dependency(lz4 liblz4)
 mr_dependency(isal libisal)
 mr_dependency(hdf5 hdf5)
 mr_dependency(yaml yaml-0.1)
+# No file includes it yet: the list of libraries is fixed beforehand, and webhooks will need this one.
 mr_dependency(curl libcurl)
 mr_dependency(jansson jansson)
 mr_dependency(sqlite sqlite3)
