@@ -152,7 +152,7 @@ START_TEST(slab_that_cannot_be_read_fails_its_movie_alone)
     ck_assert(!mr_transfer_pick(transfer, now_ns, &pick));
     expect(MR_END); /* that took longer than the pause */
     for (int i = 1; i < 5; i++) {
-        mr_consign_was_read(bad, 1); /* another slab of it */
+        mr_consign_was_read(bad, 1);                  /* another slab of it */
         ck_assert_ptr_eq(fail_to_read(-EMFILE), bad); /* our own trouble does not count */
         silence();
         ck_assert_ptr_eq(fail_to_read(-EIO), bad);
