@@ -244,6 +244,7 @@ static int make_part(const struct mr_store *store, struct mr_movie *movie, const
     for (int tries = 0; r == -ENOENT && tries < MR_STORE_DIR_TRIES; tries++) {
         mr_fs_close(&movie->part_dir_fd);
         movie->part_dir_fd = mr_store_lazy_part_dir(store, path);
+        mr_lease_prove(store->lease); /* who takes over would not look for a part made later */
         r = movie->part_dir_fd < 0 ? movie->part_dir_fd : create_part(store, movie);
     }
     return r;
@@ -260,7 +261,6 @@ int mr_skiff_make(const struct mr_store *store, struct mr_movie *movie, const st
         r = mr_skiff_note(store);
     if (r < 0)
         return mr_err_errno(err, r, NOTES);
-    mr_lease_prove(store->lease); /* who takes over would not look for a part made later */
     r = make_part(store, movie, d->path);
     if (r == 0 && fstat(movie->part_fd, &st) < 0)
         r = -errno;

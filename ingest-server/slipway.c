@@ -134,18 +134,26 @@ static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
     return r < 0 ? mr_err_errno(err, r, "journal %s", movie->journal_name) : 0;
 }
 
-/* The seal stage takes an empty directory away, and it is empty until the part is in it. */
-static int create_part(const struct mr_store *store, struct mr_movie *movie,
-                       const struct mr_dossier *d, struct mr_err *err)
+static int open_part_dir(const struct mr_store *store, struct mr_movie *movie, const char *path,
+                         struct mr_err *err)
 {
-    int r = open_part(store, movie, O_CREAT | O_EXCL, err);
-    for (int tries = 1; r == -ENOENT && tries < MR_STORE_DIR_TRIES; tries++) {
-        mr_fs_close(&movie->part_dir_fd);
+    mr_fs_close(&movie->part_dir_fd);
+    movie->part_dir_fd = mr_store_part_dir(store, path, true);
+    return movie->part_dir_fd < 0 ? mr_err_errno(err, movie->part_dir_fd, "directory of %s", path)
+                                  : 0;
+}
+
+/* The seal stage takes an empty directory away, and it is empty until the part is in it. */
+static int create_part(const struct mr_store *store, struct mr_movie *movie, const char *path,
+                       struct mr_err *err)
+{
+    int r = -ENOENT;
+    for (int tries = 0; r == -ENOENT && tries < MR_STORE_DIR_TRIES; tries++) {
         *err = (struct mr_err){0};
-        movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
-        r = movie->part_dir_fd >= 0
-                ? open_part(store, movie, O_CREAT | O_EXCL, err)
-                : mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
+        r = tries > 0 ? open_part_dir(store, movie, path, err) : 0;
+        mr_lease_prove(store->lease); /* who takes over would not look for a part made later */
+        if (r == 0)
+            r = open_part(store, movie, O_CREAT | O_EXCL, err);
     }
     return r;
 }
@@ -153,14 +161,13 @@ static int create_part(const struct mr_store *store, struct mr_movie *movie,
 int mr_slipway_make(const struct mr_store *store, struct mr_movie *movie,
                     const struct mr_dossier *d, struct mr_err *err)
 {
-    movie->part_dir_fd = mr_store_part_dir(store, d->path, true);
-    if (movie->part_dir_fd < 0)
-        return mr_err_errno(err, movie->part_dir_fd, "directory of %s", d->path);
-    int r = begin_journal(store, movie, d, err);
+    int r = open_part_dir(store, movie, d->path, err);
+    if (r < 0)
+        return r;
+    r = begin_journal(store, movie, d, err);
     mr_failpoint("journal-made");
-    mr_lease_prove(store->lease); /* who takes over would not look for a part made later */
     if (r == 0)
-        r = create_part(store, movie, d, err);
+        r = create_part(store, movie, d->path, err);
     if (r == 0)
         r = mr_store_dress(store, movie->part_dir_fd, movie->part_fd, err);
     if (r == 0)
