@@ -25,7 +25,7 @@
 #define SOURCE_MAX (3 * MR_PATH_MAX + 1) /* escaped */
 #define ROOM_BYTES (UINT64_C(1) << 20)   /* kept on the disk for lines of a full disk */
 
-enum table { BY_ID, BY_SOURCE, BY_PATH, TABLES };
+enum table { BY_ID, BY_SOURCE, TABLES };
 
 struct node {
     struct mr_catalogue_entry entry; /* texts point behind the node */
@@ -44,7 +44,6 @@ struct mr_catalogue {
     size_t count, room, expired;
     struct node **buckets[TABLES];
     size_t bucket_count; /* power of two, or 0 */
-    uint64_t last_sequence;
 };
 
 /* ---- tables ---- */
@@ -131,7 +130,6 @@ static struct node *make_node(const struct mr_catalogue_entry *e)
     n->entry.event = keep_text(&at, e->event);
     n->hash[BY_ID] = hash_bytes(HASH_START, e->id.bytes, sizeof(e->id.bytes));
     n->hash[BY_SOURCE] = hash_source(e->agent, e->source);
-    n->hash[BY_PATH] = hash_text(HASH_START, e->path);
     return n;
 }
 
@@ -144,8 +142,6 @@ static int insert(struct mr_catalogue *c, struct node *n)
         return r;
     c->nodes[c->count++] = n;
     chain(c, n);
-    if (n->entry.sequence > c->last_sequence)
-        c->last_sequence = n->entry.sequence;
     return 0;
 }
 
@@ -434,30 +430,6 @@ const struct mr_catalogue_entry *mr_catalogue_find_revision(struct mr_catalogue 
     return entry_of(n);
 }
 
-const struct mr_catalogue_entry *mr_catalogue_find_source(struct mr_catalogue *c, const char *agent,
-                                                          const char *source)
-{
-    char escaped[SOURCE_MAX];
-    escape_source(source, escaped);
-    uint64_t hash = hash_source(agent, escaped);
-    pthread_mutex_lock(&c->lock);
-    struct node *n = c->bucket_count > 0 ? *bucket(c, BY_SOURCE, hash) : NULL;
-    n = next_of_source(n, hash, agent, escaped);
-    pthread_mutex_unlock(&c->lock);
-    return entry_of(n);
-}
-
-const struct mr_catalogue_entry *mr_catalogue_find_path(struct mr_catalogue *c, const char *path)
-{
-    uint64_t hash = hash_text(HASH_START, path);
-    pthread_mutex_lock(&c->lock);
-    struct node *n = c->bucket_count > 0 ? *bucket(c, BY_PATH, hash) : NULL;
-    while (n && (n->expired || strcmp(n->entry.path, path) != 0))
-        n = n->next[BY_PATH];
-    pthread_mutex_unlock(&c->lock);
-    return entry_of(n);
-}
-
 static bool same_content(const struct mr_catalogue_entry *e, const struct mr_catalogue_content *w)
 {
     if (e->output != w->output || e->geometry != w->geometry)
@@ -541,14 +513,6 @@ size_t mr_catalogue_count(struct mr_catalogue *c)
     size_t count = c->count - c->expired;
     pthread_mutex_unlock(&c->lock);
     return count;
-}
-
-uint64_t mr_catalogue_last_sequence(struct mr_catalogue *c)
-{
-    pthread_mutex_lock(&c->lock);
-    uint64_t sequence = c->last_sequence;
-    pthread_mutex_unlock(&c->lock);
-    return sequence;
 }
 
 uint64_t mr_catalogue_geometry_key(const struct mr_geometry *g)

@@ -72,12 +72,6 @@ const struct mr_catalogue_entry *mr_catalogue_find(struct mr_catalogue *catalogu
 const struct mr_catalogue_entry *mr_catalogue_find_revision(struct mr_catalogue *catalogue,
                                                             const struct mr_ulid *id,
                                                             uint32_t revision);
-/* The newest entry of a source, whatever its id. */
-const struct mr_catalogue_entry *mr_catalogue_find_source(struct mr_catalogue *catalogue,
-                                                          const char *agent, const char *source);
-/* The entry that lies at a final path now. */
-const struct mr_catalogue_entry *mr_catalogue_find_path(struct mr_catalogue *catalogue,
-                                                        const char *path);
 
 /* What has just arrived; texts borrowed */
 struct mr_catalogue_content {
@@ -110,7 +104,5 @@ int mr_catalogue_superseded(struct mr_catalogue *catalogue, int64_t before_real_
                             mr_catalogue_visit visit, void *ctx) MR_MUST_USE;
 
 size_t mr_catalogue_count(struct mr_catalogue *catalogue); /* entries not expired */
-/* highest; must be in the event log */
-uint64_t mr_catalogue_last_sequence(struct mr_catalogue *catalogue);
 
 #endif

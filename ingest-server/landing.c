@@ -24,11 +24,6 @@ struct mr_landing {
     int64_t deadline_ns;
 };
 
-const char *mr_landing_failure_name(enum mr_landing_failure what)
-{
-    return what == MR_LANDING_WRITE ? "write" : what == MR_LANDING_JOURNAL ? "journal" : "fsync";
-}
-
 static void reap(struct mr_landing *l, int64_t now_ns)
 {
     struct mr_uring_done done[32];

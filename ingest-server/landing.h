@@ -29,7 +29,6 @@ enum mr_landing_failure {
     MR_LANDING_JOURNAL,   /* the journal's append or fdatasync failed: append no more to it */
     MR_LANDING_FSYNC,     /* the part's fdatasync failed: what it holds is not to be trusted */
 };
-const char *mr_landing_failure_name(enum mr_landing_failure what); /* "write", "journal", "fsync" */
 
 /* Movie and list are borrowed for the call */
 struct mr_landing_callbacks {

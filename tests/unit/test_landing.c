@@ -76,8 +76,11 @@ static void on_durable(void *ctx, struct mr_movie *movie, const struct mr_placem
 static void on_failed(void *ctx, struct mr_movie *movie, int code, enum mr_landing_failure what,
                       const char *text)
 {
+    static const char *const names[] = {[MR_LANDING_WRITE] = "write",
+                                        [MR_LANDING_JOURNAL] = "journal",
+                                        [MR_LANDING_FSYNC] = "fsync"};
     (void)ctx;
-    note("F%s%d%s ", mr_landing_failure_name(what), -code, whose(movie));
+    note("F%s%d%s ", names[what], -code, whose(movie));
     (void)snprintf(lane.text, sizeof(lane.text), "%s", text);
 }
 
