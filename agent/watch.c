@@ -125,26 +125,16 @@ static bool any_matches(const char *const *globs, size_t count, const char *path
     return false;
 }
 
-static bool excluded_by(const struct mr_watch_config *c, const char *path)
+static bool is_excluded(const struct mr_watch_config *c, const char *path)
 {
     return any_matches(c->exclude, c->exclude_count, path) ||
            mr_text_glob_path(MR_WATCH_HIDDEN "*", path);
 }
 
-static bool excluded(const struct mr_watch *w, const char *path)
-{
-    return excluded_by(&w->config, path);
-}
-
 bool mr_watch_wants(const struct mr_watch_config *c, const char *path)
 {
-    return !excluded_by(c, path) &&
+    return !is_excluded(c, path) &&
            (c->include_count == 0 || any_matches(c->include, c->include_count, path));
-}
-
-static bool wanted_file(const struct mr_watch *w, const char *path)
-{
-    return mr_watch_wants(&w->config, path);
 }
 
 /* folder/name into ret (MR_PATH_MAX + 1 bytes); false, said aloud, where that is too long. */
@@ -259,9 +249,9 @@ static void list_one(struct mr_watch *w, const char *path, unsigned char type)
         }
         type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_LNK;
     }
-    if (type == DT_DIR && !excluded(w, path))
+    if (type == DT_DIR && !is_excluded(&w->config, path))
         push_dir(w, path);
-    else if (type == DT_REG && wanted_file(w, path))
+    else if (type == DT_REG && mr_watch_wants(&w->config, path))
         w->config.hint(w->config.ctx, MR_HINT_LISTED, path);
 }
 
@@ -356,7 +346,7 @@ static void take_dir_event(struct mr_watch *w, uint32_t mask, const char *path)
         drop_watches(w, path);
     if (mask & IN_MOVED_FROM)
         w->wanted = true; /* what lay in it is gone, and no event says so file by file */
-    if (mask & (IN_CREATE | IN_MOVED_TO) && !excluded(w, path))
+    if (mask & (IN_CREATE | IN_MOVED_TO) && !is_excluded(&w->config, path))
         push_dir(w, path);
 }
 
@@ -366,7 +356,7 @@ static void take_file_event(struct mr_watch *w, uint32_t mask, const char *path)
                         : mask & IN_MOVED_TO               ? MR_HINT_MOVED_IN
                         : mask & IN_CLOSE_WRITE            ? MR_HINT_CLOSED
                                                            : MR_HINT_CHANGED;
-    if (wanted_file(w, path))
+    if (mr_watch_wants(&w->config, path))
         w->config.hint(w->config.ctx, hint, path);
 }
 

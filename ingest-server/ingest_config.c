@@ -146,7 +146,6 @@ const struct mr_config_key mr_ingest_config_table[] = {
      .offset = F(keep_revisions_ns),
      .default_text = "7d",
      .max = INT64_C(3650) * 86400 * SECOND,
-     .reloads = false,
      .help = "how long a replaced revision stays in .millrace/old"},
     {.path = "store.lease",
      .type = MR_CONFIG_DURATION,
