@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RETRY_MS 5000
-#define BUSY_MS  500 /* being committed takes no longer, mostly */
+#define COMMIT_MS 500u /* being committed takes no longer, mostly */
 
 static struct mr_message *message_of(const struct mr_ulid *id, int error,
                                      const struct mr_berth_why *why)
@@ -21,8 +20,9 @@ static struct mr_message *message_of(const struct mr_ulid *id, int error,
         snprintf(m->failed.text, sizeof(m->failed.text), "%.500s", why->err.text);
     } else {
         m->type = MR_HOLD;
-        m->hold = (struct mr_hold){
-            .movie = *id, .code = why->code, .retry_ms = error == -EBUSY ? BUSY_MS : RETRY_MS};
+        m->hold = (struct mr_hold){.movie = *id,
+                                   .code = why->code,
+                                   .retry_ms = error == -EBUSY ? COMMIT_MS : MR_INTAKE_HOLD_MS};
         snprintf(m->hold.text, sizeof(m->hold.text), "%.500s", why->err.text);
     }
     return m;

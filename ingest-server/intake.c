@@ -262,7 +262,7 @@ void mr_intake_stuck(struct mr_intake *in, struct mr_movie *movie, bool distrust
     if (e->hold.type != MR_HOLD) { /* what else fails follows from the first */
         e->hold = (struct mr_message){
             .type = MR_HOLD,
-            .hold = {.movie = movie->id, .code = code, .retry_ms = 5 * BUSY_RETRY_MS}};
+            .hold = {.movie = movie->id, .code = code, .retry_ms = MR_INTAKE_HOLD_MS}};
         snprintf(e->hold.hold.text, sizeof(e->hold.hold.text), "%s", text);
     }
     if (e->state == LIVE)

@@ -29,6 +29,10 @@ struct mr_intake_config {
 };
 
 /* How a movie is to be finished. */
+/* What HOLD says: when an agent is to ask again. Busy: another is done with the movie soon. */
+#define MR_INTAKE_HOLD_MS 5000u
+#define MR_INTAKE_BUSY_MS 1000u
+
 /* What follows once no lane has a movie any more */
 enum mr_finish {
     MR_FINISH_COMMIT,

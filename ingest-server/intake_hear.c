@@ -36,12 +36,13 @@ static void receive_open(struct mr_intake *in, struct session *s, const struct m
         return;
     }
     if (e != NULL) {
-        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS, "the movie is busy");
+        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, MR_INTAKE_BUSY_MS,
+                           "the movie is busy");
         return;
     }
     e = has_room(in, open) ? mr_intake_new_entry(in, s, &open->movie, BERTHING) : NULL;
     if (e == NULL) {
-        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, BUSY_RETRY_MS,
+        mr_intake_say_hold(in, s, &open->movie, MR_REASON_BUSY, MR_INTAKE_BUSY_MS,
                            "too many movies in flight");
         return;
     }
@@ -124,7 +125,8 @@ static void abandon_unknown(struct mr_intake *in, struct session *s, const struc
 {
     struct entry *e = mr_intake_new_entry(in, s, id, FINISHING);
     if (e == NULL)
-        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, BUSY_RETRY_MS, "too many movies in flight");
+        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, MR_INTAKE_BUSY_MS,
+                           "too many movies in flight");
     else
         mr_intake_finish(in, e, MR_FINISH_DISCARD);
 }
@@ -139,7 +141,7 @@ static void receive_abandon(struct mr_intake *in, struct session *s, const struc
     if (e->session == NO_SESSION && is_its(e, s))
         mr_intake_take_over(in, e, s);
     if (e->session != mr_intake_slot_of(in, s))
-        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, BUSY_RETRY_MS, "the movie is busy");
+        mr_intake_say_hold(in, s, id, MR_REASON_BUSY, MR_INTAKE_BUSY_MS, "the movie is busy");
     else if (e->state == BERTHING)
         e->discard = true;
     else if (e->state != FINISHING) /* then its verdict is on the way */

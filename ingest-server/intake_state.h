@@ -10,8 +10,7 @@
 #include "credit.h"
 #include "intake.h"
 
-#define NO_SESSION    UINT32_MAX
-#define BUSY_RETRY_MS 1000
+#define NO_SESSION UINT32_MAX
 
 enum movie_state {
     BERTHING,  /* being looked for or made */

@@ -15,7 +15,7 @@
 #define STAGE     "seal"
 #define BATCH     256
 #define STUCK_MAX (2 * MR_MOVIES_MAX) /* of this life and of the one before */
-#define RETRY_MS  5000
+#define RETRY_MS  MR_INTAKE_HOLD_MS
 
 enum counter { COMMITTED, FAILED, DISCARDED, KNOWN, COUNTERS };
 
