@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of event segments, which of them count, and their copies, whole records of them. */
+/* Names of event segments, which of them count, and the copy with which an epoch begins. */
 #include "segments.h"
 
 #include "base/fs.h"
-#include "base/recordlog.h"
+#include "mend.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define STEP_BYTES (1u << 20)
 
 void mr_segment_name(const struct mr_segment *s, char ret[MR_SEGMENT_NAME])
 {
@@ -88,43 +86,6 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
 
 /* ---- copying ---- */
 
-static int copy_bytes(int from, int to, uint64_t bytes)
-{
-    char *buffer = malloc(STEP_BYTES);
-    int r = buffer == NULL ? -ENOMEM : 0;
-    for (uint64_t at = 0; r == 0 && at < bytes;) {
-        size_t step = bytes - at < STEP_BYTES ? (size_t)(bytes - at) : STEP_BYTES;
-        r = mr_fs_pread_full(from, buffer, step, at);
-        if (r == 0)
-            r = mr_fs_pwrite_full(to, buffer, step, at);
-        at += step;
-    }
-    free(buffer);
-    return r == 0 && fsync(to) < 0 ? -errno : r;
-}
-
-int mr_segments_copy(int dir, const char *from, const char *to, bool whole, struct mr_err *err)
-{
-    struct mr_recordlog_scan scan;
-    MR_CLEANUP(mr_fs_close) int source = openat(dir, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (source < 0)
-        return mr_err_errno(err, -errno, "%s", from);
-    /* as mend does: what a failed write-back left in memory is not on the disk */
-    posix_fadvise(source, 0, 0, POSIX_FADV_DONTNEED);
-    int r = mr_recordlog_scan(source, 0, NULL, NULL, &scan);
-    if (r < 0)
-        return mr_err_errno(err, r, "%s", from);
-    if (whole && mr_recordlog_is_damaged(source, &scan))
-        return mr_err_set(err, -EUCLEAN, "%s: damaged record at offset %" PRIu64, from,
-                          scan.first_bad);
-    bool torn = scan.bad_records > 0 || scan.torn_tail;
-    uint64_t good_bytes = whole && torn ? scan.first_bad : scan.good_bytes;
-    MR_CLEANUP(mr_fs_close)
-    int copy = openat(dir, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
-    r = copy < 0 ? -errno : copy_bytes(source, copy, good_bytes);
-    return r < 0 ? mr_err_errno(err, r, "%s: copying it as %s", from, to) : 0;
-}
-
 int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint32_t epoch,
                           uint64_t *ret_first, struct mr_err *err)
 {
@@ -144,7 +105,7 @@ int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint
     mr_segment_name(&last, from);
     last.epoch = epoch;
     mr_segment_name(&last, to);
-    r = mr_segments_copy(dir, from, to, true, err);
+    r = mr_mend_copy(dir, from, to, true, err);
     if (r == 0 && (r = mr_fs_sync_dir(dir)) < 0)
         mr_err_errno(err, r, MR_SEGMENTS_DIR);
     return r < 0 ? mr_err_prefix(err, MR_SEGMENTS_DIR) : 0;

@@ -3,7 +3,7 @@
  * The files of the event log: which there are below <root>/.millrace/events and which of them
  * count.
  * "<sequence of the first record>.log", and with a later epoch (lease_file.h) than the first,
- * "<sequence>.e<epoch>.log". Reads directories, and file contents where it copies; any thread.
+ * "<sequence>.e<epoch>.log". Any thread.
  */
 #ifndef MR_SEGMENTS_H
 #define MR_SEGMENTS_H
@@ -32,11 +32,5 @@ int mr_segments_list(int events_dir, const struct mr_epochs *epochs, bool void_t
  * be, and its number given again. err names the file. */
 int mr_segments_copy_last(int millrace_dir, const struct mr_epochs *epochs, uint32_t epoch,
                           uint64_t *ret_first, struct mr_err *err) MR_MUST_USE;
-
-/* Copies a file of records as far as its last good one, durably but for the directory. whole: as
- * far as its first damaged one, where that was cut short before it was synced; else -EUCLEAN.
- * -EEXIST. */
-int mr_segments_copy(int dir, const char *from, const char *to, bool whole,
-                     struct mr_err *err) MR_MUST_USE;
 
 #endif

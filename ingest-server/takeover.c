@@ -6,6 +6,7 @@
 #include "catalogue.h"
 #include "dossier.h"
 #include "flotilla.h"
+#include "mend.h"
 #include "segments.h"
 
 #include <dirent.h>
@@ -133,7 +134,7 @@ static int replace_journal(const struct taking *t, const char *name)
     (void)snprintf(copy, sizeof(copy), ".%s", name);
     if (unlinkat(t->store->journal_fd, copy, 0) < 0 && errno != ENOENT)
         return -errno;
-    int r = mr_segments_copy(t->store->journal_fd, name, copy, false, t->err);
+    int r = mr_mend_copy(t->store->journal_fd, name, copy, false, t->err);
     if (r == 0 && renameat(t->store->journal_fd, copy, t->store->journal_fd, name) < 0)
         r = -errno;
     return r;
@@ -209,7 +210,7 @@ static int copy_catalogue(const struct mr_store *s, uint32_t from, uint32_t to, 
     int r = mr_fs_stat(s->millrace_fd, old, &facts);
     if (r == -ENOENT) /* there was none yet */
         return 0;
-    r = mr_segments_copy(s->millrace_fd, old, new, true, err);
+    r = mr_mend_copy(s->millrace_fd, old, new, true, err);
     if (r == 0 && (r = mr_fs_sync_dir(s->millrace_fd)) < 0)
         mr_err_errno(err, r, "%s", new);
     return r;

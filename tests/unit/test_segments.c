@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Copies for a new epoch: of whole files, of some that were cut short, of damaged ones. */
+#include "mend.h"
 #include "segments.h"
 
 #include "base/recordlog.h"
@@ -24,9 +25,9 @@ START_TEST(what_was_cut_short_is_left_out)
     add_record(&s, "a", "two");
     uint64_t bytes = scratch_size(&s, "a");
     scratch_append(&s, "a", "0123456789ABCDEF th");
-    ck_assert_int_eq(mr_segments_copy(s.fd, "a", "b", true, NULL), 0);
+    ck_assert_int_eq(mr_mend_copy(s.fd, "a", "b", true, NULL), 0);
     ck_assert_uint_eq(scratch_size(&s, "b"), bytes);
-    ck_assert_int_eq(mr_segments_copy(s.fd, "a", "b", true, NULL), -EEXIST);
+    ck_assert_int_eq(mr_mend_copy(s.fd, "a", "b", true, NULL), -EEXIST);
     scratch_remove(&s);
 }
 END_TEST
@@ -41,12 +42,12 @@ START_TEST(what_is_damaged_is_not_left_out)
     for (uint64_t at = first; at < scratch_size(&s, "a"); at++) {
         struct mr_err err = {0};
         scratch_flip(&s, "a", at);
-        ck_assert_int_eq(mr_segments_copy(s.fd, "a", "b", true, &err), -EUCLEAN);
+        ck_assert_int_eq(mr_mend_copy(s.fd, "a", "b", true, &err), -EUCLEAN);
         ck_assert_msg(strstr(err.text, "a: damaged record at offset") != NULL, "%s", err.text);
         scratch_flip(&s, "a", at);
     }
     scratch_flip(&s, "a", first + 18);
-    ck_assert_int_eq(mr_segments_copy(s.fd, "a", "b", false, NULL), 0);
+    ck_assert_int_eq(mr_mend_copy(s.fd, "a", "b", false, NULL), 0);
     ck_assert_uint_eq(scratch_size(&s, "b"), first);
     scratch_remove(&s);
 }
