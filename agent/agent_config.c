@@ -431,6 +431,14 @@ int mr_agent_config_apply(const struct mr_agent_config *c, const struct mr_agent
     return 0;
 }
 
+bool mr_agent_frees(const struct mr_agent_watch *watches, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (watches[i].source_after_commit == MR_AFTER_DELETE)
+            return true;
+    return false;
+}
+
 void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agent_plan *p,
                            FILE *out)
 {
@@ -440,9 +448,10 @@ void mr_agent_config_print(const struct mr_agent_config *c, const struct mr_agen
     fprintf(out, "\n# memory: %u slabs x %s = %s of memory.pool %s\n", p->buffers,
             mr_text_size(p->buffer_bytes, a), mr_text_size(p->pool_used, b),
             mr_text_size(c->pool_bytes, d));
-    fprintf(out, "# threads: watch, tail, uplink, %u x pack%s, on %zu CPUs: %s\n", p->packers,
-            c->host.uncache ? ", uncache" : "", mr_guest_cpus_count(&p->cpus),
-            mr_guest_cpus_text(&p->cpus, cpus));
+    fprintf(out, "# threads: watch, tail, uplink, %u x pack%s%s, on %zu CPUs: %s\n", p->packers,
+            c->host.uncache ? ", uncache" : "",
+            mr_agent_frees(c->watches.items, c->watches.count) ? ", purge" : "",
+            mr_guest_cpus_count(&p->cpus), mr_guest_cpus_text(&p->cpus, cpus));
     fprintf(out, "# limits: %u movies under way, or %u small files; %s a slab\n",
             MR_AGENT_MOVIES_MAX, MR_AGENT_MOVIES_MAX * MR_CONSIGN_SMALL,
             mr_text_size(p->buffer_bytes, a));

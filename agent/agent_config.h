@@ -48,6 +48,9 @@ struct mr_agent_config {
     struct mr_config_maps watches; /* of struct mr_agent_watch */
 };
 
+/* Does one of them free its sources? */
+bool mr_agent_frees(const struct mr_agent_watch *watches, size_t count);
+
 extern const struct mr_config_key mr_agent_config_table[];
 
 struct mr_agent_plan {

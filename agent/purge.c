@@ -47,12 +47,8 @@ struct mr_purge {
 
 bool mr_purge_wanted(const char *state_dir, const struct mr_agent_watch *watches, size_t count)
 {
-    if (mr_ledger_exists(state_dir))
-        return true; /* what a crash left is mended, also where nothing is to go any more */
-    for (size_t i = 0; i < count; i++)
-        if (watches[i].source_after_commit == MR_AFTER_DELETE)
-            return true;
-    return false;
+    /* what a crash left is mended, also where nothing is to go any more */
+    return mr_ledger_exists(state_dir) || mr_agent_frees(watches, count);
 }
 
 /* ---- what a crash left ---- */
