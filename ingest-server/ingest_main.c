@@ -33,8 +33,6 @@
 
 #define STAGE   "main"
 #define PROGRAM "millrace-ingest"
-/* hundredths of a percent: store.keep_free's default, where no file says otherwise */
-#define KEEP_FREE 200
 
 struct options {
     const char *file, *check_store;
@@ -214,17 +212,15 @@ static int check_config(const struct setting *setting)
     return mr_options_printed();
 }
 
-/* With --config, as that file says. */
 static int check_store(const struct options *o, struct setting *setting)
 {
     struct mr_err err = {0};
-    struct mr_probe_config config = {.dir = o->check_store, .keep_free_hundredths = KEEP_FREE};
-    if (o->file != NULL && load(o, setting, &err) < 0) {
+    if (load(o, setting, &err) < 0) {
         mr_error(STAGE, "%s", err.text);
         return EX_CONFIG;
     }
-    if (o->file != NULL)
-        config.keep_free_hundredths = setting->config.keep_free_hundredths;
+    const struct mr_probe_config config = {
+        .dir = o->check_store, .keep_free_hundredths = setting->config.keep_free_hundredths};
     int r = mr_probe_store(&config, stdout, &err);
     mr_ingest_config_free(&setting->config);
     if (fflush(stdout) != 0)
