@@ -10,9 +10,8 @@ import sys
 import time
 
 from aftermath import is_long
-from millrace import Server, run
+from millrace import Server, binary, run
 
-FILLER = sys.argv.pop(1)
 MOVIES = 1_000_000 if is_long() else 100_000
 
 
@@ -27,7 +26,7 @@ def start(server):
 
 def test_a_store_with_a_long_past(work):
     first = Server(work, {"store": {"lease": "2s"}})
-    subprocess.run([FILLER, first.store, str(MOVIES)], check=True, timeout=600)
+    subprocess.run([binary("shelf_filler"), first.store, str(MOVIES)], check=True, timeout=600)
     took = {"the first start": start(first)}
     assert first.stop() == 0
     took["after a clean stop"] = start(first)
