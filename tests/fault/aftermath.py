@@ -20,23 +20,30 @@ READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 FAILED = "millrace.movie.failed.v1"
 
 
-def is_long():
-    """--long on the command line: more rounds. Taken out, so that run() sees names only."""
+def take_options():
+    """--long and --count N, of every script that imports this: taken off the command line, so that
+    run() sees names only."""
     if "--long" in sys.argv:
         sys.argv.remove("--long")
         os.environ["MILLRACE_TEST_LONG"] = "1"
-    return "MILLRACE_TEST_LONG" in os.environ
-
-
-def how_many(quick, long):
-    """--count N on the command line (taken out), else by --long; of the quick ones a build that is
-    slow makes its share."""
     if "--count" in sys.argv:
         at = sys.argv.index("--count")
         os.environ["MILLRACE_TEST_COUNT"] = sys.argv[at + 1]
         del sys.argv[at:at + 2]
+
+
+take_options()
+
+
+def is_long():
+    """--long: more rounds."""
+    return "MILLRACE_TEST_LONG" in os.environ
+
+
+def how_many(quick, long):
+    """--count N, else by --long; of the quick ones a build that is slow makes its share."""
     share = float(os.environ.get("MILLRACE_TEST_SHARE", 1))
-    few = max(1, round(quick * share)) if quick else 0
+    few = max(1, round(quick * share))
     return int(os.environ.get("MILLRACE_TEST_COUNT", long if is_long() else few))
 
 

@@ -17,7 +17,6 @@ from millrace import crc64, files_below, run, wait_for
 MIB = 1 << 20
 SIZE = 48 * MIB
 WAIT = 60.0
-how_many(0, 0)  # takes its words off the command line
 
 
 def change_in_place(path, at):

@@ -15,7 +15,6 @@ from millrace import binary, need_programs, run, wait_for
 from transfer import proxied, suffer
 
 HOUR = 3600 * 10**9  # ns
-how_many(0, 0)  # takes its words off the command line
 LIBRARY = binary("libshift_clock.so")
 
 

@@ -12,7 +12,6 @@ import sys
 from aftermath import check_store, is_long
 from millrace import Server, Skipped, binary, run, wait_for
 
-is_long()
 SLAB = 4 << 20
 CALLS = "openat,openat2,open,creat,write,writev,pwrite64,pwritev,pwritev2,io_uring_setup," \
         "io_uring_enter,mmap,copy_file_range,sendfile,splice,close,dup,dup2,dup3,fcntl"

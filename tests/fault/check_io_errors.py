@@ -14,7 +14,6 @@ from aftermath import check_store, committed, events, is_long, make_movies, tota
 from loopdisk import MIB, Disk
 from millrace import run, wait_for
 
-is_long()
 
 
 def disk_dies(work, kind):

@@ -10,7 +10,6 @@ from chaosproxy import TO_AGENT, TO_SERVER, ChaosProxy
 from millrace import Program, run, wait_for
 from transfer import MOVIE, SLOW, WAIT, proxied, suffer
 
-how_many(0, 0)  # takes its words off the command line
 WAYS = (TO_SERVER, TO_AGENT)
 
 

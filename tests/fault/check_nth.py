@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 
+from aftermath import is_long
 from nth import FILE_FAULTS, RING_FAULTS, Again, Case
 from nth_scenes import SCENES, Scene
 from millrace import LIBC, PR_SET_PDEATHSIG, Skipped, Workspace
@@ -166,7 +167,8 @@ def jobs_of(args, pool):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--long", action="store_true", help="all of them")
+    parser.add_argument("--long", action="store_true", default=is_long(), help="all of them")
+    parser.add_argument("--list", action="store_true", help="for a campaign: it is one test")
     parser.add_argument("--jobs", type=int, default=2, help="at a time (2)")
     parser.add_argument("--patient", action="store_true",
                         help="wait for what was put off, where else the server is started again")
@@ -174,6 +176,8 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="say how each case ended")
     parser.add_argument("case", nargs="*", metavar="CASE")
     args = parser.parse_args()
+    if args.list:
+        return 0
     for name in args.case:
         take_apart(name)
     tally = Tally(args)

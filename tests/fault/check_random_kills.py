@@ -10,7 +10,6 @@ from aftermath import how_many
 from millrace import run
 from transfer import proxied, suffer
 
-how_many(0, 0)  # takes its words off the command line
 
 
 def victims(t, rng):

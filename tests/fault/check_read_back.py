@@ -12,7 +12,6 @@ from aftermath import (check_events, check_file, check_store, committed, events,
                        make_movies, parts, resumed, total)
 from millrace import Program, run, wait_for
 
-is_long()
 
 
 def half_shipped(work, output):

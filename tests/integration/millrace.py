@@ -471,11 +471,21 @@ class Workspace:
         return program
 
 
-def run(names):
-    """Runs names' test_ functions (those on the command line); the process's exit status."""
+def run(names, begin=None):
+    """Runs names' test_ functions (those on the command line), begin() before them all; the
+    process's exit status. --list: says their names only."""
     tests = {k: v for k, v in names.items() if k.startswith("test_") and callable(v)}
+    if sys.argv[1:] == ["--list"]:
+        print(*tests, sep="\n")
+        return 0
     chosen = sys.argv[1:] or list(tests)
     failed, skipped = [], []
+    if begin is not None:
+        try:
+            begin()
+        except Skipped as reason:
+            print(f"skipped: {reason}")
+            return SKIP
     for name in chosen:
         begun = time.monotonic()
         try:
