@@ -6,7 +6,6 @@ import subprocess
 import sys
 import zlib
 
-import bench_rig
 from bench_report import Beside
 
 # In a process of its own: reads the pixels whole, prints seconds, bytes and their CRC-32

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 
-from aftermath import check_store, is_long
-from millrace import Server, Skipped, binary, run, wait_for
+from aftermath import check_store
+from millrace import Server, Skipped, binary, run
 
 SLAB = 4 << 20
 CALLS = "openat,openat2,open,creat,write,writev,pwrite64,pwritev,pwritev2,io_uring_setup," \

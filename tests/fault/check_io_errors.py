@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 
-from aftermath import check_store, committed, events, is_long, make_movies, total
+from aftermath import check_store, committed, events, make_movies, total
 from loopdisk import MIB, Disk
 from millrace import run, wait_for
-
 
 
 def disk_dies(work, kind):

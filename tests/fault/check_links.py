@@ -5,7 +5,7 @@ flips bits, in the midst of a transfer: it goes on soon after the link is back, 
 is as if nothing had happened. MILLRACE_TEST_SEED repeats a run; --long and --count N do more."""
 import sys
 
-from aftermath import check_store, committed, dice, figures, how_many, make_movies, total
+from aftermath import check_store, committed, dice, figures, how_many, make_movies
 from chaosproxy import TO_AGENT, TO_SERVER, ChaosProxy
 from millrace import Program, run, wait_for
 from transfer import MOVIE, SLOW, WAIT, proxied, suffer

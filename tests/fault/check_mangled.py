@@ -8,7 +8,7 @@ import sys
 
 from aftermath import check_events, check_file, check_nothing_left, check_store, committed, dice, \
     figures, how_many, in_rounds, make_movies, total
-from millrace import SKIP, Skipped, run, wait_for
+from millrace import run, wait_for
 from netns import SERVER, Network, ran
 from pixels import crc64_number
 from transfer import WAIT, Transfer, suffer

@@ -13,9 +13,9 @@ import sys
 import time
 
 from aftermath import FAILED, READY, check_catalogue, check_events, check_nothing_left, dice, \
-    events, figures, how_many, journals, parts, sha256, total
+    events, figures, how_many, journals, parts, sha256
 from loopdisk import Disk, pull_the_plug
-from millrace import Agent, Camera, Program, Server, Skipped, run, same_file, wait_for
+from millrace import Agent, Camera, Program, Server, Skipped, run, wait_for
 from pixels import Source, check_hdf5, check_mrc, crc64_number, need_readers
 
 CUTS = how_many(quick=6, long=250)

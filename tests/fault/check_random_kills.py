@@ -11,7 +11,6 @@ from millrace import run
 from transfer import proxied, suffer
 
 
-
 def victims(t, rng):
     return rng.choice(([t.server], [t.agent], [t.server, t.agent]))
 

@@ -8,10 +8,9 @@ import re
 import signal
 import sys
 
-from aftermath import (check_events, check_file, check_store, committed, events, is_long, journals,
-                       make_movies, parts, resumed, total)
+from aftermath import check_events, check_file, check_store, committed, events, journals, \
+    make_movies, parts, resumed, total
 from millrace import Program, run, wait_for
-
 
 
 def half_shipped(work, output):

@@ -10,7 +10,7 @@ import sys
 
 from aftermath import check_store, committed, events, make_movies, sha256
 from loopdisk import MIB, Disk, do
-from millrace import Skipped, binary, run, wait_for
+from millrace import binary, run, wait_for
 
 LINE = re.compile(r"(.{18}) (ok   |note |FAIL ) (.+)")
 FINDINGS = ["file system", "space", "in use", "writing", "openat2", "direct I/O", "io_uring",

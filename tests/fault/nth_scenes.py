@@ -6,7 +6,7 @@ import shutil
 import signal
 
 from aftermath import FAILED, check_events, check_file, events, journals, parts, sha256
-from millrace import Agent, Program, Server, Workspace, files_below, wait_for
+from millrace import Agent, Program, Server, Workspace, files_below
 
 NAME = "k3-krios1"
 

@@ -118,7 +118,7 @@ def test_what_stays(work):
         assert os.path.exists(os.path.join(work.movies, name)), name
     told = dry_run(agent)
     for name, why in stays.items():
-        assert f"stays: " in told[os.path.basename(name)], told
+        assert "stays: " in told[os.path.basename(name)], told
         assert why in told[os.path.basename(name)], told
     os.unlink(os.path.join(work.path, "other"))  # ctime has changed, twice
     assert "ctime" in dry_run(agent)["linked.log"]
