@@ -5,7 +5,7 @@
  * appended only after an fdatasync that began when the slab's write was done; durable is said only
  * after an fdatasync of the journal that began when the record was in it; after a failure nothing
  * more is said of that movie; at the end every buffer is back, every sound movie whole, every movie
- * detached. MILLRACE_TEST_SEED=<n> runs one schedule.
+ * detached. MILLRACE_ORDER_SEED=<n> runs one schedule.
  */
 #include "base/clock.h"
 #include "base/recordlog.h"
@@ -262,7 +262,7 @@ static void run_schedules(unsigned failures)
 {
     char dir[] = "landing_order.XXXXXX";
     ck_assert_ptr_nonnull(mkdtemp(dir));
-    const char *only = getenv("MILLRACE_TEST_SEED");
+    const char *only = getenv("MILLRACE_ORDER_SEED");
     uint64_t first = only != NULL ? strtoull(only, NULL, 10) : 1;
     for (uint64_t seed = first; seed < first + (only != NULL ? 1 : SCHEDULES); seed++) {
         (void)fprintf(stderr, "%s%" PRIu64, seed == first ? "seed " : " ", seed);
