@@ -23,6 +23,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* How a life ends; with 0 where none of its calls has failed. */
+enum { FAIL_NTH_STRUCK = 42, FAIL_NTH_DIED = 43 };
+
 /* Volatile: to compilers malloc reads no memory, and so not these. */
 static _Thread_local struct {
     volatile bool armed, struck;
@@ -62,7 +65,7 @@ static inline bool fail_nth_strikes(const char *where, int error)
     if (fail_nth_told != NULL)
         (void)strncpy(fail_nth_told, where, 31);
     if (fail_nth_dies)
-        _exit(0);
+        _exit(FAIL_NTH_DIED);
     errno = error;
     return true;
 }
@@ -155,11 +158,9 @@ long __wrap_syscall(long number, ...)
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4]);
 }
 
-/* act in a process of its own, which may end as it likes, also for want of memory. True: one of its
- * calls has failed. */
-static inline bool fail_nth_life(void (*act)(void), unsigned nth, int error)
+/* act in a process of its own; its status. */
+static inline int fail_nth_status(void (*act)(void), unsigned nth, int error)
 {
-    enum { STRUCK = 42 };
     int status;
     if (fail_nth_told == NULL)
         fail_nth_told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -169,13 +170,32 @@ static inline bool fail_nth_life(void (*act)(void), unsigned nth, int error)
     if (pid == 0) {
         fail_nth_arm(nth, error);
         act();
-        _exit(fail_nth_disarm() ? STRUCK : 0);
+        _exit(fail_nth_disarm() ? FAIL_NTH_STRUCK : 0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* act in a process of its own, which may end as it likes. True: one of its calls has failed. */
+static inline bool fail_nth_life(void (*act)(void), unsigned nth, int error)
+{
+    int status = fail_nth_status(act, nth, error);
     bool aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
-    bool struck = aborted || (WIFEXITED(status) && WEXITSTATUS(status) == STRUCK);
+    bool struck = aborted || (WIFEXITED(status) && WEXITSTATUS(status) == FAIL_NTH_STRUCK);
     ck_assert_msg(struck || status == 0, "status %x after %s", (unsigned)status, fail_nth_where());
     return struck;
+}
+
+/* act in a process of its own, which dies at its nth call that begins with `only`. */
+static inline void fail_nth_death(void (*act)(void), unsigned nth, const char *only)
+{
+    fail_nth_only = only;
+    fail_nth_dies = true;
+    int status = fail_nth_status(act, nth, 0);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == FAIL_NTH_DIED,
+                  "status %x: it did not die at %s %u", (unsigned)status, only, nth);
+    fail_nth_only = NULL;
+    fail_nth_dies = false;
 }
 
 #endif

@@ -161,11 +161,7 @@ END_TEST
 static void leave_group(unsigned nth)
 {
     ship_all();
-    fail_nth_only = "syncfs";
-    fail_nth_dies = true;
-    ck_assert(!fail_nth_life(seal_all, nth, 0));
-    fail_nth_only = NULL;
-    fail_nth_dies = false;
+    fail_nth_death(seal_all, nth, "syncfs");
     release();
     small_restart(&rig);
 }
