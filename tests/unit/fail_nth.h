@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -34,15 +35,46 @@ static _Thread_local struct {
 } fail_nth;
 static const char *fail_nth_only; /* NULL, or: of names that begin so */
 static bool fail_nth_dies;        /* the process ends there, as at a crash */
-static char *fail_nth_told;       /* shared with a life: the name of what failed */
+/* Shared with a life: what is to fail, as "call 17, EIO", and then its name. */
+static struct fail_nth_told {
+    char text[128];
+    bool was_memory;
+} * fail_nth_told;
 
 static inline const char *fail_nth_where(void)
 {
-    return fail_nth_told == NULL ? "" : fail_nth_told;
+    return fail_nth_told == NULL ? "" : fail_nth_told->text;
+}
+
+/* ck_assert that says what to repeat. */
+#define fail_nth_assert(true_after_it) \
+    ck_assert_msg(true_after_it, "%s, after %s", #true_after_it, fail_nth_where())
+
+static inline void fail_nth_share(void)
+{
+    if (fail_nth_told != NULL)
+        return;
+    fail_nth_told = mmap(NULL, sizeof(*fail_nth_told), PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(fail_nth_told, MAP_FAILED);
+}
+
+/* Codes of a library's own calls are not errno's. */
+static inline void fail_nth_tell(unsigned nth, int error)
+{
+    char *text = fail_nth_told->text;
+    size_t room = sizeof(fail_nth_told->text);
+    if (fail_nth_only == NULL)
+        (void)snprintf(text, room, "call %u, %s", nth, strerrorname_np(error));
+    else
+        (void)snprintf(text, room, "call %u of %s*, error %d", nth, fail_nth_only, error);
+    fail_nth_told->was_memory = false;
 }
 
 static inline void fail_nth_arm(unsigned nth, int error)
 {
+    fail_nth_share();
+    fail_nth_tell(nth, error);
     fail_nth.struck = false;
     fail_nth.left = nth;
     fail_nth.error = error;
@@ -62,8 +94,9 @@ static inline bool fail_nth_strikes(const char *where, int error)
     if (!fail_nth.armed || fail_nth.struck || other || --fail_nth.left > 0)
         return false;
     fail_nth.struck = true;
-    if (fail_nth_told != NULL)
-        (void)strncpy(fail_nth_told, where, 31);
+    size_t told = strlen(fail_nth_told->text);
+    (void)snprintf(fail_nth_told->text + told, sizeof(fail_nth_told->text) - told, ": %s", where);
+    fail_nth_told->was_memory = error == ENOMEM;
     if (fail_nth_dies)
         _exit(FAIL_NTH_DIED);
     errno = error;
@@ -162,9 +195,7 @@ long __wrap_syscall(long number, ...)
 static inline int fail_nth_status(void (*act)(void), unsigned nth, int error)
 {
     int status;
-    if (fail_nth_told == NULL)
-        fail_nth_told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(fail_nth_told, MAP_FAILED);
+    fail_nth_share();
     pid_t pid = fork();
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
@@ -176,11 +207,12 @@ static inline int fail_nth_status(void (*act)(void), unsigned nth, int error)
     return status;
 }
 
-/* act in a process of its own, which may end as it likes. True: one of its calls has failed. */
+/* act in a process of its own, which may end as it likes, and by abort() where memory failed. True:
+ * one of its calls has failed. */
 static inline bool fail_nth_life(void (*act)(void), unsigned nth, int error)
 {
     int status = fail_nth_status(act, nth, error);
-    bool aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    bool aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && fail_nth_told->was_memory;
     bool struck = aborted || (WIFEXITED(status) && WEXITSTATUS(status) == FAIL_NTH_STRUCK);
     ck_assert_msg(struck || status == 0, "status %x after %s", (unsigned)status, fail_nth_where());
     return struck;

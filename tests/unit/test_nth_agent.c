@@ -101,13 +101,13 @@ static void live(struct kept *kept)
     struct mr_journal *j = NULL, *share = NULL;
     uint64_t epoch;
     if (mr_journal_open(tree_path("state"), &err, &j) < 0) {
-        ck_assert(err.text[0] != '\0');
+        fail_nth_assert(err.text[0] != '\0');
         return;
     }
     if (mr_journal_next_epoch(j, &epoch, &err) == 0)
         kept->epoch = epoch;
     int r = keep(j, kept, &err);
-    ck_assert(r == 0 || err.text[0] != '\0');
+    fail_nth_assert(r == 0 || err.text[0] != '\0');
     look(j);
     if (mr_journal_share(tree_path("state"), true, &err, &share) == 0)
         mr_journal_close(share);
@@ -122,12 +122,12 @@ static void check_kept(const struct kept *kept)
     uint64_t epoch = 0;
     int r = mr_journal_open(tree_path("state"), &err, &j);
     ck_assert_msg(r == 0, "%s after %s", err.text, fail_nth_where());
-    ck_assert_uint_eq(mr_journal_forgotten(j), 0);
-    ck_assert_int_eq(mr_journal_next_epoch(j, &epoch, &err), 0);
-    ck_assert_uint_gt(epoch, kept->epoch);
+    fail_nth_assert(mr_journal_forgotten(j) == 0);
+    fail_nth_assert(mr_journal_next_epoch(j, &epoch, &err) == 0);
+    fail_nth_assert(epoch > kept->epoch);
     r = mr_journal_find(j, &m.id, &found, &err);
     ck_assert_msg(r == 0 || kept->movies == 0, "a movie is gone after %s", fail_nth_where());
-    ck_assert(!kept->committed || found.state == MR_JOURNAL_COMMITTED);
+    fail_nth_assert(!kept->committed || found.state == MR_JOURNAL_COMMITTED);
     mr_journal_close(j);
 }
 
@@ -192,10 +192,10 @@ START_TEST(a_ledger)
             ck_assert_msg(r == 0, "%s after %s", err.text, fail_nth_where());
             written += pending.is_open;
             mr_ledger_pending_fini(&pending);
-            ck_assert_int_eq(write_one(l, "intent"), 0);
+            fail_nth_assert(write_one(l, "intent") == 0);
             mr_ledger_close(l);
-            ck_assert_int_eq(mr_ledger_open(tree_root, &l, &pending, &err), 0);
-            ck_assert(pending.is_open);
+            fail_nth_assert(mr_ledger_open(tree_root, &l, &pending, &err) == 0);
+            fail_nth_assert(pending.is_open);
             mr_ledger_pending_fini(&pending);
             mr_ledger_close(l);
             tree_remove();
@@ -268,8 +268,8 @@ static void check_purge(void)
     int fd = open(tree_path("in/a.log"), O_RDONLY | O_CLOEXEC);
     ssize_t bytes = read(fd, text, sizeof(text) - 1);
     close(fd);
-    ck_assert_int_eq(bytes, 13);
-    ck_assert_str_eq(text, "what it holds");
+    fail_nth_assert(bytes == 13);
+    fail_nth_assert(strcmp(text, "what it holds") == 0);
 }
 
 START_TEST(a_purge)

@@ -40,7 +40,7 @@ static void judge(struct scene *s)
     deaths = 0;
     rig_restart(&s->rig);
     nth_recover(&s->rig);
-    ck_assert_int_eq(deaths, 0);
+    fail_nth_assert(deaths == 0);
     if (s->failed)
         s->open.movie.bytes[15] ^= 1;
     if (mr_catalogue_find_revision(s->rig.catalogue, &s->open.movie, s->open.revision) == NULL) {
@@ -53,13 +53,13 @@ static void judge(struct scene *s)
     rig_restart(&s->rig);
     nth_recover(&s->rig);
     mr_announce_id(&s->open.movie, "ready", s->open.revision, event);
-    ck_assert_int_eq(mr_eventlog_find(s->rig.eventlog, event, &sequence, &err), 0);
+    fail_nth_assert(mr_eventlog_find(s->rig.eventlog, event, &sequence, &err) == 0);
     ck_assert_msg(sequence > 0 && mr_eventlog_last(s->rig.eventlog) == s->events,
                   "%llu events after %s", (unsigned long long)mr_eventlog_last(s->rig.eventlog),
                   fail_nth_where());
-    ck_assert_uint_eq(rig_file_crc(&s->rig, "k3/" PATH, &bytes), rig_crc(0, BYTES, s->seed));
-    ck_assert_uint_eq(bytes, BYTES);
-    ck_assert(!rig_has(&s->rig, "k3/a_dup2.log"));
+    fail_nth_assert(rig_file_crc(&s->rig, "k3/" PATH, &bytes) == rig_crc(0, BYTES, s->seed));
+    fail_nth_assert(bytes == BYTES);
+    fail_nth_assert(!rig_has(&s->rig, "k3/a_dup2.log"));
     nth_check_folder(s->rig.store.root_fd, "k3/.millrace");
     nth_check_folder(s->rig.store.root_fd, ".millrace/journal");
     rig_end(&s->rig);
@@ -258,7 +258,7 @@ static void judge_failed(struct scene *s)
         to_be_failed(s);
         free(seal_one(&s->rig, &s->shipment));
     }
-    ck_assert_uint_eq(mr_eventlog_last(s->rig.eventlog), 1);
+    fail_nth_assert(mr_eventlog_last(s->rig.eventlog) == 1);
     snprintf(path, sizeof(path), ".millrace/failed/%s/" PATH, mr_ulid_text(&s->open.movie, id));
     ck_assert_msg(rig_has(&s->rig, path), "%s after %s", path, fail_nth_where());
     s->events = 2;
