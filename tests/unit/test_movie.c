@@ -125,7 +125,7 @@ START_TEST(space_is_had_ahead_in_steps)
     ck_assert_int_ge(movie->part_fd, 0);
     ck_assert_int_eq(unlink(path), 0);
     if (fallocate(movie->part_fd, 0, 0, 4096) != 0)
-        exit(77); /* a file system without it */
+        suite_skip("this file system has no fallocate");
     ck_assert_int_eq(ftruncate(movie->part_fd, 0), 0);
     mr_movie_allocate_ahead(movie, 16u << 20); /* small movies are left alone */
     ck_assert_uint_eq(allocated_mib(movie), 0);

@@ -32,7 +32,10 @@ int __wrap_fstatfs64(int fd, struct statfs *fs)
 static void make(void)
 {
     nth_make(&rig);
-    ck_assert_msg(small_launch(&rig), "this kernel's syncfs does not tell of errors");
+    if (!small_launch(&rig)) {
+        rig_end(&rig);
+        suite_skip("this kernel's syncfs does not tell of errors");
+    }
     for (unsigned i = 0; i < FLEET; i++)
         ships[i] = (struct shipment){.open = small_file(paths[i], sizes[i])};
 }

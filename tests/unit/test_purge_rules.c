@@ -203,10 +203,10 @@ START_TEST(writers_keep_it)
     begin();
     commit("a.log", "one");
     int fd = open(tree_path("a.log"), O_RDWR | O_CLOEXEC);
-    if (mr_peek_lease(fd) == -EOPNOTSUPP) { /* no lease to be had: such a file goes */
+    if (mr_peek_lease(fd) == -EOPNOTSUPP) { /* such a file goes */
         close(fd);
         end();
-        return;
+        suite_skip("no lease to be had");
     }
     take(-EBUSY, "open for writing");
     stays(-EBUSY, "open for writing");

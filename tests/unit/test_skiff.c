@@ -19,13 +19,13 @@ int syncfs(int fd)
     return (int)syscall(SYS_syncfs, fd);
 }
 
-static bool make(struct rig *rig)
+static void make(struct rig *rig)
 {
     rig_make(rig);
     if (small_launch(rig))
-        return true;
+        return;
     rig_end(rig);
-    return false;
+    suite_skip("the scratch folder's file system, or this kernel's syncfs, is not fit for it");
 }
 
 static void end(struct rig *rig)
@@ -83,8 +83,7 @@ START_TEST(small_files_are_committed_together)
     struct mr_seal_job jobs[FLEET];
     struct mr_message *messages[FLEET];
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     ship_fleet(&rig, ships, jobs);
     ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
     run(&rig, jobs, FLEET, messages, &counts);
@@ -106,8 +105,7 @@ START_TEST(same_source_twice_in_a_group_is_stored_once)
     struct shipment ships[2];
     struct mr_message *messages[2];
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 900);
     small_ship(&rig, &first, 1, &ships[0]);
     small_ship(&rig, &second, 1, &ships[1]);
@@ -129,8 +127,7 @@ static void check_failed_sync(int n)
     struct mr_seal_job jobs[FLEET];
     struct mr_message *messages[FLEET];
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     ship_fleet(&rig, ships, jobs);
     struct mr_open other = small_file("e/other.log", 300);
     small_ship(&rig, &other, 7, &bystander);
@@ -173,8 +170,7 @@ START_TEST(taken_name_sends_its_group_the_ordinary_way)
     struct shipment ships[2];
     struct mr_message *messages[2];
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open first = small_file("a.log", 900), second = small_file("a.log", 800);
     small_ship(&rig, &first, 1, &ships[0]);
     small_ship(&rig, &second, 2, &ships[1]);
@@ -195,8 +191,7 @@ START_TEST(given_up_ones_leave_nothing)
     struct shipment s;
     struct mr_message *message;
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open open = small_file("d/a.log", 900);
     small_ship(&rig, &open, 1, &s);
     s.job.kind = MR_SEAL_DISCARD;
@@ -216,8 +211,7 @@ START_TEST(failed_one_is_kept_as_others_are)
     struct shipment s;
     struct mr_message *message;
     struct mr_seal_counts counts;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open open = small_file("a.log", 900);
     small_ship(&rig, &open, 1, &s);
     const struct mr_fail fail = {.movie = open.movie,
@@ -239,8 +233,7 @@ START_TEST(what_a_crash_left_is_swept_up)
 {
     struct rig rig;
     struct shipment s;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open open = small_file("d/e/a.log", 900), ordinary = rig_file("d/e/b.log");
     small_ship(&rig, &open, 1, &s);
     mr_movie_release(s.job.movie);
@@ -269,8 +262,7 @@ START_TEST(removals_of_an_earlier_life_are_safe_before_the_notes_go)
     for (int gone = 0; gone <= 1; gone++) { /* is the directory of the parts? */
         struct rig rig;
         struct mr_err err = {0};
-        if (!make(&rig))
-            return;
+        make(&rig);
         struct mr_open open = small_file("d/a.log", 5000);
         struct mr_movie *m = rig_begin(&rig, &open);
         ck_assert(m->small);
@@ -296,8 +288,7 @@ START_TEST(group_of_an_earlier_life_becomes_journals)
     struct mr_dossier d;
     struct mr_err err = {0};
     char name[MR_NAMING_PART];
-    if (!make(&rig))
-        return;
+    make(&rig);
     small_leave_group(&rig, ships, name);
     small_restart(&rig);
     for (int again = 0; again < 2; again++)
@@ -323,8 +314,7 @@ START_TEST(member_whose_bytes_are_lost_keeps_no_name)
         struct shipment ships[2];
         struct mr_err err = {0};
         char name[MR_NAMING_PART], id[MR_ULID_TEXT], part[128], journal[128];
-        if (!make(&rig))
-            return;
+        make(&rig);
         small_leave_group(&rig, ships, name);
         small_restart(&rig);
         mr_ulid_text(&ships[1].open.movie, id);
@@ -350,8 +340,7 @@ START_TEST(void_group_is_removed)
     struct shipment ships[2];
     struct mr_err err = {0};
     char name[MR_NAMING_PART];
-    if (!make(&rig))
-        return;
+    make(&rig);
     small_leave_group(&rig, ships, name);
     ck_assert_int_eq(mr_flotilla_dissolve_all(&rig.store, 3, &err), 0);
     ck_assert_uint_eq(names_in(rig.store.journal_fd, "."), 0);
@@ -366,8 +355,7 @@ static void check_damage(const char *mark)
     struct shipment ships[2];
     struct mr_err err = {0};
     char name[MR_NAMING_PART], text[16384] = "";
-    if (!make(&rig))
-        return;
+    make(&rig);
     small_leave_group(&rig, ships, name);
     int fd = openat(rig.store.journal_fd, name, O_RDWR | O_CLOEXEC);
     ck_assert_int_gt(read(fd, text, sizeof(text) - 1), 0);
@@ -399,8 +387,7 @@ END_TEST
 START_TEST(only_what_is_whole_and_small_goes_this_way)
 {
     struct rig rig;
-    if (!make(&rig))
-        return;
+    make(&rig);
     struct mr_open open = small_file("a.log", MR_SMALL_BYTES);
     ck_assert(mr_skiff_fits(&rig.store, &open));
     open.source_bytes_expected++;
@@ -421,8 +408,7 @@ START_TEST(folders_are_noted_together)
     struct rig rig;
     struct shipment ship;
     static const char *const files[] = {"n1/a.log", "n1/b.log", "n2/a.log", "n3/a.log"};
-    if (!make(&rig))
-        return;
+    make(&rig);
     for (size_t i = 0; i < 4; i++)
         ck_assert_int_eq(mr_skiff_expect(&rig.store, files[i]), 0);
     int before = sick_disk.fdatasyncs;
@@ -444,8 +430,7 @@ END_TEST
 START_TEST(failed_notes_end_this_way)
 {
     struct rig rig;
-    if (!make(&rig))
-        return;
+    make(&rig);
     const struct mr_open open = small_file("n1/a.log", 5000);
     ck_assert(mr_skiff_fits(&rig.store, &open));
     ck_assert_int_eq(mr_skiff_expect(&rig.store, "n1/a.log"), 0);

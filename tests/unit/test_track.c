@@ -254,8 +254,8 @@ START_TEST(what_nobody_writes_any_more_was_closed)
     start(MR_TRACK_FOLLOW);
     MR_CLEANUP(mr_fs_close) int root = open(tree_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!mr_peek_unwritten(root, "before.log")) {
-        end(); /* not a file system that can tell */
-        return;
+        end();
+        suite_skip("this file system does not tell what is not written back");
     }
     ck_assert_str_eq(listen(), "found before.log; complete before.log; ");
     ck_assert_int_eq(got.view.complete_by, MR_COMPLETE_CLOSE);

@@ -190,7 +190,7 @@ START_TEST(short_writes_of_a_pipe_are_carried_on)
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
     struct mr_uring *u = open_engine(false, 4);
     if (strcmp(mr_uring_name(u), "io_uring") != 0)
-        return; /* said already; pwrite knows no pipes */
+        suite_skip("no io_uring, and pwrite knows no pipes");
     uint8_t *data = malloc(TOTAL), *back = malloc(TOTAL);
     for (size_t i = 0; i < TOTAL; i++)
         data[i] = (uint8_t)(i * 7 + (i >> 8));
@@ -226,7 +226,7 @@ static void check_fault(const char *fault, int64_t written, int64_t synced)
     setenv("MILLRACE_FAIL_AT", fault, 1);
     struct mr_uring *u = open_engine(false, 4);
     if (strcmp(mr_uring_name(u), "io_uring") != 0)
-        return; /* said already */
+        suite_skip("no io_uring");
     uint8_t *data = blocks(4, 1), *back = blocks(4, 100);
     int fd = temporary(".", O_DIRECT);
     ck_assert_int_eq(write_at(u, fd, data, 4 * BLOCK, 0), written);
@@ -281,7 +281,7 @@ START_TEST(a_submission_refused_for_now_is_said_and_nothing_lost)
     setenv("MILLRACE_FAIL_AT", "uring-submit:1:EBUSY", 1);
     struct mr_uring *u = open_engine(false, 4);
     if (strcmp(mr_uring_name(u), "io_uring") != 0)
-        return;
+        suite_skip("no io_uring");
     uint8_t *data = blocks(1, 1);
     int fd = temporary(".", 0);
     struct mr_uring_write w = {.fd = fd, .alignment = 1, .data = data, .bytes = BLOCK};
@@ -367,9 +367,8 @@ START_TEST(full_disk_is_enospc)
     /* A mount namespace of this process: the mount goes with it. */
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", dir, "tmpfs", 0, "size=64k") != 0) {
-        (void)fprintf(stderr, "skipped: no right to mount a small tmpfs\n");
         (void)rmdir(dir);
-        return;
+        suite_skip("no right to mount a small tmpfs");
     }
     for (int pool = 0; pool < 2; pool++) {
         struct mr_uring *u = open_engine(pool, 4);
@@ -425,10 +424,8 @@ static bool forbid_io_uring(int code)
 
 static void check_forbidden(int code, const char *word)
 {
-    if (!forbid_io_uring(code)) {
-        (void)fprintf(stderr, "skipped: no seccomp here\n");
-        return;
-    }
+    if (!forbid_io_uring(code))
+        suite_skip("no seccomp here");
     struct mr_uring_config config = {.depth = 4};
     struct mr_err notice = {0};
     struct mr_uring *u = NULL;

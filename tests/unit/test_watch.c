@@ -247,9 +247,8 @@ START_TEST(without_watches_rescans_do_the_work)
         tree_mkdir(name);
     }
     if (!limit_watches("4")) {
-        fprintf(stderr, "without_watches_rescans_do_the_work: no user namespace, not tried\n");
         tree_remove();
-        return;
+        suite_skip("no user namespace");
     }
     start();
     listen();
