@@ -11,16 +11,25 @@ import time
 from aftermath import all_ready, check_nothing_left, check_store, committed, is_long, journals, \
     make_movies, parts, total
 from chaosproxy import ChaosProxy
-from millrace import Agent, Program, Skipped, run, wait_for
+from loopdisk import Disk, states
+from millrace import Agent, Program, Skipped, Workspace, run, wait_for
 
 LONG = is_long()
 DRAIN = 30.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
 
 
-def begin(work, pushed=True, link_to=lambda server: server):
-    """A server, movies, and who ships them, in the midst of it. link_to(server): its way there."""
+def slow_link(ends, server):
+    """So slow that nobody is done before he is told."""
+    link = ends.enter_context(ChaosProxy(server, random.Random(1)))
+    link.throttle(40 << 20)
+    return link
+
+
+def begin(work, pushed=True, link_to=lambda server: server, on=Workspace.server):
+    """A server, movies, and who ships them, in the midst of it. link_to(server): its way there;
+    on(work): makes the server."""
     movies = make_movies(work.movies, 3, 128 << 20, random.Random(7))
-    server = work.server()
+    server = on(work)
     link = link_to(server)
     if pushed:
         agent = Program(work, "millrace-agent", ["push", "--server", link.control, "--agent",
@@ -58,12 +67,7 @@ def test_agent_drains(work):
 
 def test_push_says_it_was_interrupted(work):
     with contextlib.ExitStack() as ends:
-        def slowly(server):
-            link = ends.enter_context(ChaosProxy(server, random.Random(1)))
-            link.throttle(40 << 20)  # not done before it is told
-            return link
-
-        server, agent, movies = begin(work, link_to=slowly)
+        server, agent, movies = begin(work, link_to=lambda s: slow_link(ends, s))
         ends_in_time(agent, 1)
     assert "interrupted" in agent.messages()
     again = work.push(server, "--agent", "k3", work.movies)
@@ -98,34 +102,45 @@ def unfinished(server):
     return server.status()["movies"]
 
 
-def second_signal(program):
-    """Ends now, by the signal."""
-    program.signal(signal.SIGSTOP)  # so that both come before it is done
+def signal_twice(program):
+    """The second when the drain has begun, which something keeps from ending."""
     program.signal(signal.SIGTERM)
-    program.signal(signal.SIGCONT)
-    wait_for(lambda: "once more" in program.messages() or not program.alive(), what="a drain")
-    if program.alive():
-        program.signal(signal.SIGTERM)
-    assert program.wait(DRAIN) in (0, 1, -signal.SIGTERM), program.process.returncode
+    program.wait_for_message("once more ends at once")
+    program.signal(signal.SIGTERM)
 
 
 def test_second_sigterm_ends_the_server(work):
-    server, agent, movies = begin(work)
-    second_signal(server)
-    server.start()
-    assert agent.wait(60) == 0
-    check_store(server, movies)
+    """Its disk takes nothing: what it has begun cannot be finished."""
+    with Disk(work, "ext4", 1024) as disk, contextlib.ExitStack() as ends:
+        server, agent, movies = begin(work, link_to=lambda s: slow_link(ends, s), on=disk.server)
+        with disk.frozen():
+            wait_for(lambda: total(server, "received_slabs") > total(server, "durable_slabs"),
+                     what="something has begun")
+            signal_twice(server)
+            wait_for(lambda: not server.alive() or "Z" in states(server), what="it ends")
+        assert server.wait(DRAIN) == -signal.SIGTERM, server.process.returncode
+        server.start()
+        assert agent.wait(60) == 0
+        check_store(server, movies)
 
 
 def test_second_sigterm_ends_the_agent(work):
-    server, agent, movies = begin(work, pushed=False)
-    agent.signal(signal.SIGTERM)
-    time.sleep(0.01)
-    agent.signal(signal.SIGTERM)
-    assert agent.wait(DRAIN) in (0, -signal.SIGTERM), agent.process.returncode
-    agent.start()
-    wait_for(lambda: all_ready(server, movies), 60, "all movies are committed")
-    check_store(server, movies, folder="")
+    """It hears nothing from the server: what is on its way is never acknowledged."""
+    with contextlib.ExitStack() as ends:
+        links = []
+
+        def slowly(server):
+            links.append(slow_link(ends, server))
+            return links[0]
+
+        server, agent, movies = begin(work, pushed=False, link_to=slowly)
+        links[0].black_hole()
+        signal_twice(agent)
+        assert agent.wait(DRAIN) == -signal.SIGTERM, agent.process.returncode
+        links[0].restore()
+        agent.start()
+        wait_for(lambda: all_ready(server, movies), 60, "all movies are committed")
+        check_store(server, movies, folder="")
 
 
 def stopped_for(program, seconds):
