@@ -9,6 +9,7 @@ import bench_rig
 from bench_report import Beside
 
 PIECES = 32
+CAMERA_POOL = "64MiB"  # of each: there are many of them at once
 
 
 class Cameras:
@@ -28,7 +29,7 @@ class Cameras:
         os.makedirs(self.folder(i))
         watch = {"path": self.folder(i), "complete": {"quiet": "1s", "give_up": "10s"},
                  "rescan": "10s"}
-        return self.rig.work.agent(self.server, {"memory": {"pool": "64MiB"}},
+        return self.rig.work.agent(self.server, {"memory": {"pool": CAMERA_POOL}},
                                    name=f"cam{self.count}-{i}", watches=[watch])
 
     def appear(self, sources, number):
@@ -82,8 +83,7 @@ class Cameras:
 
     def close(self):
         for agent in self.agents:
-            table = self.rig.table_of(agent)
-            self.rig.note_peak("cameras", "agent", table.most_mib, 64)
+            self.rig.note_peak("cameras", "agent", self.rig.table_of(agent), CAMERA_POOL)
             assert agent.stop() == 0
         shutil.rmtree(self.top)
 
@@ -109,7 +109,7 @@ def measure(rig, count, source):
             if pieces:
                 spreads.append(cameras.spread(pieces, f"{number}-pieces"))
         table = rig.table_of(server)
-        rig.note_peak("cameras", "server", table.most_mib, bench_rig.parse_mib(rig.options.pool))
+        rig.note_peak("cameras", "server", table, rig.options.pool)
         rig.book.keep_stages(f"cameras, {count}", None, table)
         cameras.close()
     for path in pieces:

@@ -71,7 +71,7 @@ def ours(rig, writer, source, count):
     os.makedirs(watched)
     with rig.server("ready") as server:
         watch = {"path": watched, "output": "keep", "complete": {"quiet": "30s"}, "rescan": "10s"}
-        agent = bench_rig.millrace.Agent(rig.work, server, {"memory": {"pool": "128MiB"}},
+        agent = bench_rig.millrace.Agent(rig.work, server, {"memory": {"pool": bench_rig.AGENT_POOL}},
                                          name="ready-camera", watches=[watch])
         agent.words.append("--stats")
         agent.start()
@@ -94,9 +94,8 @@ def ours(rig, writer, source, count):
             subscriber.close()
         tables = rig.table_of(agent), rig.table_of(server)
         rig.book.keep_stages("ready", *tables)
-        rig.note_peak("ready", "agent", tables[0].most_mib, 128)
-        rig.note_peak("ready", "server", tables[1].most_mib,
-                      bench_rig.parse_mib(rig.options.pool))
+        rig.note_peak("ready", "agent", tables[0], bench_rig.AGENT_POOL)
+        rig.note_peak("ready", "server", tables[1], rig.options.pool)
         assert agent.stop() == 0
     os.rmdir(watched)
     return waited

@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "integration"))
 import millrace  # noqa: E402
 
 MIB = 1 << 20
+AGENT_POOL = "128MiB"  # of every agent that is alone
 K3 = {"nx": 5760, "ny": 4092}
 READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 
@@ -139,7 +140,8 @@ class Rig:
         self.table_of(server)
         began = time.monotonic()
         push = millrace.Program(
-            self.work, "millrace-agent", ["push", "--server", server.control, "--stats", "--agent",
+            self.work, "millrace-agent", ["push", "--server", server.control, "--stats", "--set",
+                                          f"memory.pool={AGENT_POOL}", "--agent",
                                           f"bench{self.ship_count}", *words, path])
         push.results_in_log = True  # a line per file: more than a pipe holds
         push.start().wait(1800)
@@ -151,8 +153,8 @@ class Rig:
         agent = millrace.stage_tables(push.messages())[-1]
         events = [e["data"] for e in server.logged(last + 1) if e["type"] in READY]
         assert count > 1 or len(events) == count, events
-        self.note_peak(item, "agent", agent.most_mib, 128)
-        self.note_peak(item, "server", table.most_mib, parse_mib(self.options.pool))
+        self.note_peak(item, "agent", agent, AGENT_POOL)
+        self.note_peak(item, "server", table, self.options.pool)
         self.book.keep_stages(item, agent, table)
         courses = [course(e) for e in events]
         seconds = max(c[1] for c in courses) - min(c[0] for c in courses) if courses else wall
@@ -160,8 +162,9 @@ class Rig:
         self.work.programs.remove(push)
         return Shipped(events, seconds, wall, agent, table)
 
-    def note_peak(self, item, side, mib, pool_mib):
-        self.peaks.append(Peak(item, side, mib, pool_mib))
+    def note_peak(self, item, side, table, pool):
+        """The most memory that a stage table tells of, beside the memory.pool of its program."""
+        self.peaks.append(Peak(item, side, table.most_mib, parse_mib(pool)))
 
     def put_away(self, path):
         """Removed when the bench ends: what is deleted between two rounds makes the next one slow,

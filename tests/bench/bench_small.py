@@ -102,7 +102,7 @@ def small(rig):
     os.makedirs(watched)
     with rig.server("folders") as server:
         watch = {"path": watched, "complete": {"quiet": "1s", "give_up": "10s"}, "rescan": "10s"}
-        agent = rig.work.agent(server, {"memory": {"pool": "128MiB"}}, name="small-camera",
+        agent = rig.work.agent(server, {"memory": {"pool": bench_rig.AGENT_POOL}}, name="small-camera",
                                watches=[watch])
         server.wait_for_event("millrace.agent.online.v1")
         numbered = iter(range(1000))
@@ -116,8 +116,8 @@ def small(rig):
         measure(rig, f"{folders} folders of 10 at once into a watch", source, count, once)
         tables = rig.table_of(agent), rig.table_of(server)
         rig.book.keep_stages("small", *tables)
-        rig.note_peak("small", "agent", tables[0].most_mib, 128)
-        rig.note_peak("small", "server", tables[1].most_mib, bench_rig.parse_mib(rig.options.pool))
+        rig.note_peak("small", "agent", tables[0], bench_rig.AGENT_POOL)
+        rig.note_peak("small", "server", tables[1], rig.options.pool)
         assert agent.stop() == 0
     shutil.rmtree(source)
     os.rmdir(watched)
