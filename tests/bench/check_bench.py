@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "integration"))
+import bench  # noqa: E402  (which imports millrace)
 import millrace  # noqa: E402
 
 ITEMS = sys.argv.pop(1).split(",")
@@ -42,6 +43,14 @@ def test_the_bench_measures_and_writes(work):
         assert agent["threads"]["tail"]["items"] == 2, agent
         assert agent["program"] == "millrace-agent" and server["program"] == "millrace-ingest"
     assert os.listdir(os.path.join(work.path, "source")) == []
+
+
+def test_every_item_is_in_a_test(work):
+    """Of all those that ctest runs, as CMakeLists.txt has them."""
+    if "MILLRACE_BENCH_ITEMS" not in os.environ:
+        raise millrace.Skipped("only ctest knows which items it runs")
+    tried = os.environ["MILLRACE_BENCH_ITEMS"].split(",")
+    assert sorted(tried) == sorted(bench.ITEMS), f"{tried} are not {list(bench.ITEMS)}"
 
 
 def test_an_unknown_item_is_refused(work):
