@@ -10,7 +10,7 @@ import sys
 from aftermath import check_catalogue, check_events, check_nothing_left, dice, events, how_many, \
     is_long, sha256
 from loopdisk import Disk, pull_the_plug
-from millrace import Agent, Program, files_below, run, wait_for
+from millrace import Agent, Program, Skipped, files_below, run, wait_for
 
 LONG = is_long()
 CUTS = how_many(quick=3, long=100)
@@ -67,12 +67,13 @@ def sync_fails(nth):
         make_files(work, 40, dice())
         server = work.server(env={"MILLRACE_FAIL_AT": f"syncfs:{nth}:EIO"})
         push = Program(work, "millrace-agent", push_words(work, server)).start()
-        status = push.wait(120)
-        if "failpoint syncfs" not in server.messages():
-            assert nth > 1, "no syncfs at all: are these small files?"
-        assert status == 0, push.messages()
+        assert push.wait(120) == 0, push.messages()
+        failed = "failpoint syncfs" in server.messages()
+        assert failed or nth > 2, "a group has two: are these small files?"
         check_all(work, server)
         assert server.stop() == 0
+        if not failed:
+            raise Skipped(f"there were fewer than {nth} syncfs")
     return test
 
 
