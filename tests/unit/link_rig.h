@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the link's tests share: both ends on loopback in one process, waits that end when a
- * condition holds (or fail the test after WAIT_MS), and a raw TCP client that speaks no ZeroMQ.
+ * What the link's tests share: both ends on loopback in one process, and a raw TCP client that
+ * speaks no ZeroMQ.
  */
 #ifndef MR_TESTS_LINK_RIG_H
 #define MR_TESTS_LINK_RIG_H
@@ -17,18 +17,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define WAIT_MS 15000
-
-/* Evaluates `step` (which should wait a little) until `condition`. */
-#define UNTIL(condition, step)                                                        \
-    do {                                                                              \
-        int64_t until_ns_ = mr_clock_monotonic_ns() + WAIT_MS * MR_NS_PER_MS;         \
-        while (!(condition)) {                                                        \
-            ck_assert_msg(mr_clock_monotonic_ns() < until_ns_, "never: " #condition); \
-            step;                                                                     \
-        }                                                                             \
-    } while (0)
 
 static inline struct mr_link *rig_link(void)
 {

@@ -17,8 +17,6 @@
 
 #include <errno.h>
 
-#define RIG_WAIT_MS 120000 /* a walk that took long is followed by 50 times as long a pause */
-
 static struct {
     struct mr_agent_watch watch;
     struct mr_purge_config config;

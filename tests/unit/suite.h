@@ -8,15 +8,36 @@
 #define MR_TESTS_SUITE_H
 
 #include <check.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 struct mr_suite_entry {
     const char *name;
     const TTest *const *test;
 };
+
+#define WAIT_MS 120000 /* for what comes at once but on a busy machine */
+
+static inline int64_t suite_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Does what follows the condition, which should wait a little, until it holds. */
+#define UNTIL(condition, ...)                                               \
+    do {                                                                    \
+        int64_t until_ms_ = suite_ms() + WAIT_MS;                           \
+        while (!(condition)) {                                              \
+            ck_assert_msg(suite_ms() < until_ms_, "never: %s", #condition); \
+            __VA_ARGS__;                                                    \
+        }                                                                   \
+    } while (0)
 
 enum { SUITE_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE, too */
 static int *suite_skips;     /* shared with the tests, each of which is a process */

@@ -417,26 +417,6 @@ static void fill_behind_sealed(void *ctx)
         sick_disk.after_fdatasync = fill_behind_sealed;
 }
 
-static void until(bool (*is)(const void *ctx), const void *ctx)
-{
-    int64_t until_ns = mr_clock_monotonic_ns() + 60 * MR_NS_PER_S;
-    while (!is(ctx)) {
-        ck_assert(mr_clock_monotonic_ns() < until_ns);
-        usleep(1000);
-    }
-}
-
-static bool disk_is_full(const void *ctx)
-{
-    (void)ctx;
-    return sick_disk.no_room != 0;
-}
-
-static bool queue_is_empty(const void *queue)
-{
-    return mr_queue_count((struct mr_queue *)(uintptr_t)queue) == 0;
-}
-
 /* Placed, and then the log has no room: movie and event wait, in their order, and nothing ends. */
 START_TEST(full_log_is_waited_for)
 {
@@ -460,9 +440,9 @@ START_TEST(full_log_is_waited_for)
     sick_disk.after_fdatasync = fill_behind_sealed;
     ck_assert_int_eq(mr_thread_start(&mr_seal_stage, seal, &err, &thread), 0);
     ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
-    until(disk_is_full, NULL);
+    UNTIL(sick_disk.no_room != 0, usleep(1000));
     ck_assert_int_eq(mr_queue_push(in, &job), 0);
-    until(queue_is_empty, in);
+    UNTIL(mr_queue_count(in) == 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(out, 100, &answer), -EAGAIN);
     ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
     sick_disk.no_room = 0;

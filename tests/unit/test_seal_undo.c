@@ -42,15 +42,6 @@ static void end(struct sealing *s)
     ck_assert_int_eq(deaths, 0);
 }
 
-static void wait_until_nothing_goes(void)
-{
-    int64_t until_ns = mr_clock_monotonic_ns() + 60 * MR_NS_PER_S;
-    while (sick_disk.unlinks_failed == 0) {
-        ck_assert(mr_clock_monotonic_ns() < until_ns);
-        usleep(1000);
-    }
-}
-
 /* Nothing is said while nothing can be removed; then HOLD, and the next OPEN begins anew. */
 static void held_until_it_goes(struct rig *rig, struct shipment *s, const struct mr_open *open)
 {
@@ -58,7 +49,7 @@ static void held_until_it_goes(struct rig *rig, struct shipment *s, const struct
     struct mr_seal_answer said;
     begin(rig, &sealing);
     ck_assert_int_eq(mr_queue_push(sealing.in, &s->job), 0);
-    wait_until_nothing_goes();
+    UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
     ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
@@ -122,7 +113,7 @@ START_TEST(movie_that_is_known_leaves_nothing)
     ship(&rig, &same, 5000, 1, &again);
     sick_disk.no_unlinks = EIO;
     ck_assert_int_eq(mr_queue_push(sealing.in, &again.job), 0);
-    wait_until_nothing_goes();
+    UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
     ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
@@ -164,7 +155,7 @@ START_TEST(movie_that_cannot_be_taken_back_is_when_it_can)
     sick_disk.after_fdatasync = take_the_name;
     begin(&rig, &sealing);
     ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
-    wait_until_nothing_goes();
+    UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     sick_disk.no_unlinks = 0;
     ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
     ck_assert_int_eq(said.message->type, MR_HOLD);
@@ -194,7 +185,7 @@ START_TEST(what_is_not_undone_is_left_to_the_next_start)
     sick_disk.no_unlinks = EIO;
     begin(&rig, &sealing);
     ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
-    wait_until_nothing_goes();
+    UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     mr_seal_stop(sealing.seal);
     ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
     ck_assert_int_eq(said.message->type, MR_HOLD);
@@ -224,7 +215,7 @@ START_TEST(failed_movie_is_told_once_its_journal_is_gone)
     sick_disk.no_unlinks = EIO;
     begin(&rig, &sealing);
     ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
-    wait_until_nothing_goes();
+    UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
     ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);

@@ -150,12 +150,7 @@ START_TEST(test_the_stage_looks_by_itself)
     struct mr_space_view v;
     ck_assert_int_eq(mr_thread_start(&mr_space_stage, space, &err, &thread), 0);
     left = 1;
-    int64_t until_ns = mr_clock_monotonic_ns() + 20 * MR_NS_PER_S;
-    do {
-        usleep(1000);
-        mr_space_view(space, &v);
-    } while (!v.paused && mr_clock_monotonic_ns() < until_ns);
-    ck_assert(v.paused);
+    UNTIL((mr_space_view(space, &v), v.paused), usleep(1000));
     mr_space_stop(space);
     mr_thread_join(thread);
     mr_space_free(space);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Does a thread's account say what it worked on and waited for, and the table what the accounts
  * say? */
-#include "base/clock.h"
 #include "base/tally.h"
 #include "base/tally_sheet.h"
 #include "base/thread.h"
@@ -63,8 +62,7 @@ static void finish(struct worker *w, struct mr_thread *thread)
 /* Until the thread has waited so long for that, as its account says. */
 static void await_wait(const char *name, enum mr_tally_wait what, uint64_t ns)
 {
-    while (account(name)->wait_ns[what] < ns)
-        sched_yield();
+    UNTIL(account(name)->wait_ns[what] >= ns, sched_yield());
 }
 
 START_TEST(a_wait_for_input_counts_while_it_goes_on)
@@ -115,8 +113,7 @@ START_TEST(cpu_time_is_the_threads_own_and_stays_after_its_end)
     struct mr_thread *thread;
     ck_assert_int_eq(mr_queue_new(sizeof(int), 1, &end), 0);
     ck_assert_int_eq(mr_thread_start(&ops, end, NULL, &thread), 0);
-    while (account("spin")->cpu_ns < 1000000)
-        sched_yield();
+    UNTIL(account("spin")->cpu_ns >= 1000000, sched_yield());
     mr_queue_close(end);
     mr_thread_join(thread);
     const struct mr_tally *a = account("spin");
@@ -198,8 +195,7 @@ START_TEST(the_table_tells_what_happened_since_the_one_before)
     ck_assert_int_eq(mr_tally_sheet_open("test", levels, 2, NULL, &sheet), 0);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(mr_queue_push(w.in, &(int){1000000}), 0);
-    while (account("mover")->items < 3)
-        sched_yield();
+    UNTIL(account("mover")->items >= 3, sched_yield());
     print(sheet, false, text);
     ck_assert_int_eq(row_of(text, "mover", n), 8);
     ck_assert_double_eq(n[5], 3);
@@ -229,8 +225,7 @@ START_TEST(threads_of_one_name_are_numbered)
     block_usr1();
     ck_assert_int_eq(mr_tally_sheet_open("test", NULL, 0, NULL, &sheet), 0);
     ck_assert_int_eq(mr_queue_push(b.in, &(int){7}), 0);
-    while (account("twin")->items < 1)
-        sched_yield();
+    UNTIL(account("twin")->items >= 1, sched_yield());
     print(sheet, true, text);
     (void)row_of(text, "twin-0", n);
     ck_assert_double_eq(n[5], 0);

@@ -16,7 +16,6 @@
 
 #define MIB        (UINT64_C(1) << 20)
 #define TMPFS_TYPE 0x01021994
-#define WAIT_NS    (30 * MR_NS_PER_S)
 
 static struct scratch dir;
 static struct mr_queue *jobs;
@@ -78,12 +77,7 @@ static uint64_t cached(uint64_t from_mib, uint64_t to_mib)
 
 static void wait_until_cached(uint64_t from_mib, uint64_t to_mib, uint64_t most)
 {
-    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
-    while (cached(from_mib, to_mib) > most) {
-        ck_assert_msg(mr_clock_monotonic_ns() < end_ns, "%llu MiB stay in the page cache",
-                      (unsigned long long)cached(from_mib, to_mib));
-        usleep(1000);
-    }
+    UNTIL(cached(from_mib, to_mib) <= most, usleep(1000));
 }
 
 /* tmpfs has no other place for its pages. */
@@ -135,12 +129,8 @@ START_TEST(what_is_not_written_back_leaves_later)
     set_up(32 * MIB, false, 20 * MR_NS_PER_MS);
     need_disk();
     mr_uncache_whole(&run, jobs, fd, size);
-    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
-    while (cached(0, 32) > 0 && mr_clock_monotonic_ns() < end_ns) {
-        mr_uncache_whole(&run, jobs, fd, size); /* a disk may take longer than one delay */
-        usleep(20000);
-    }
-    ck_assert_uint_eq(cached(0, 32), 0);
+    /* a disk may take longer than one delay */
+    UNTIL(cached(0, 32) == 0, mr_uncache_whole(&run, jobs, fd, size), usleep(20000));
     check_content();
     tear_down();
 }
@@ -207,9 +197,7 @@ START_TEST(ranges_of_a_file_wait_together)
             .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0), .from = i % 4 * MIB, .to = (i % 4 + 1) * MIB};
         ck_assert_int_eq(mr_queue_push(jobs, &job), 0);
     }
-    const int64_t end_ns = mr_clock_monotonic_ns() + WAIT_NS;
-    while (open_files() > before + 1 && mr_clock_monotonic_ns() < end_ns)
-        usleep(1000);
+    UNTIL(open_files() <= before + 1, usleep(1000));
     ck_assert_int_eq(open_files(), before + 1);
     check_content(); /* which is in the cache again by that */
     stop_stage();
