@@ -41,26 +41,20 @@ static inline void nth_sealed(void *ctx, struct mr_dossier *d, enum mr_commit_st
 /* Of a stage that does not wait for better times: the server ends. */
 static inline void nth_seal(struct rig *rig, const struct mr_seal_job *jobs, size_t count)
 {
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
+    struct sealing s;
     struct mr_seal_answer answer;
     bool armed = fail_nth.armed; /* the stage is tried, not its making */
     fail_nth.armed = false;
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig->commit, in, out, fatal, NULL, &seal), 0);
+    sealing_begin(rig, &s);
     for (size_t i = 0; i < count; i++)
-        ck_assert_int_eq(mr_queue_push(in, &jobs[i]), 0);
-    mr_queue_close(in);
-    mr_seal_stop(seal);
+        sealing_put(&s, &jobs[i]);
+    mr_seal_stop(s.seal);
     fail_nth.armed = armed;
-    mr_seal_stage.run(seal);
+    sealing_run(&s);
     fail_nth.armed = false;
-    while (mr_queue_pop(out, 0, &answer) == 0)
+    while (mr_queue_pop(s.out, 0, &answer) == 0)
         free(answer.message);
-    mr_seal_free(seal);
-    mr_queue_free(in);
-    mr_queue_free(out);
+    sealing_end(&s);
     fail_nth.armed = armed;
 }
 

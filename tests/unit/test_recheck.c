@@ -2,7 +2,7 @@
 /* Movies of an earlier life are read back by turns, and nobody else waits for them. */
 #include "recheck.h"
 
-#include "store_rig.h"
+#include "seal_rig.h"
 #include "suite.h"
 
 #define HUGE_SLABS 40 /* three turns of 64 MiB */
@@ -137,34 +137,19 @@ START_TEST(what_is_on_its_way_at_the_end_is_freed)
 }
 END_TEST
 
-struct sealing {
-    struct mr_queue *jobs, *answers;
-    struct mr_seal *seal;
-};
-
-static void fatal(void *ctx)
-{
-    (void)ctx;
-    ck_abort_msg("the store's records");
-}
-
 /* The stage, run over what is in its queue; its only answer, or NULL. */
 static struct mr_message *seal_turn(struct rig *rig, const struct mr_seal_job *job)
 {
     struct sealing s;
     struct mr_seal_answer answer = {.message = NULL};
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 4, &s.jobs), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 4, &s.answers), 0);
-    ck_assert_int_eq(mr_seal_new(&rig->commit, s.jobs, s.answers, fatal, NULL, &s.seal), 0);
+    sealing_begin(rig, &s);
     mr_seal_read_back(s.seal, rig->queues.rechecks);
-    ck_assert_int_eq(mr_queue_push(s.jobs, job), 0);
-    mr_queue_close(s.jobs);
-    mr_seal_stage.run(s.seal);
-    int r = mr_queue_pop(s.answers, 0, &answer);
+    sealing_put(&s, job);
+    sealing_run(&s);
+    int r = mr_queue_pop(s.out, 0, &answer);
     (void)r;
-    mr_seal_free(s.seal);
-    mr_queue_free(s.jobs);
-    mr_queue_free(s.answers);
+    sealing_end(&s);
+    ck_assert_int_eq(deaths, 0);
     return answer.message;
 }
 

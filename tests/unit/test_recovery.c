@@ -43,27 +43,21 @@ START_TEST(stuck_movie_is_left_to_the_next_start)
 {
     struct rig rig;
     struct shipment s;
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
+    struct sealing sealing;
     struct mr_seal_answer answer;
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     ship(&rig, &open, 5000, 1, &s);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig.commit, in, out, fatal, NULL, &seal), 0);
-    ck_assert_int_eq(mr_queue_push(in, &s.job), 0);
-    mr_queue_close(in);
-    mr_seal_stop(seal);
+    sealing_begin(&rig, &sealing);
+    sealing_put(&sealing, &s.job);
+    mr_seal_stop(sealing.seal);
     sick_disk.fail_fsync = 2; /* behind the part's */
-    mr_seal_stage.run(seal);
-    ck_assert_int_eq(mr_queue_pop(out, 0, &answer), 0);
+    sealing_run(&sealing);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &answer), 0);
     ck_assert_int_eq(answer.message->type, MR_HOLD);
     ck_assert_uint_eq(mr_eventlog_last(rig.eventlog), 0);
     free(answer.message);
-    mr_seal_free(seal);
-    mr_queue_free(in);
-    mr_queue_free(out);
+    sealing_end(&sealing);
     const struct mr_seal_job job = recovered(&rig);
     ck_assert(!job.bad);
     run_unanswered(&rig, &job);

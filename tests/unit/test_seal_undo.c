@@ -7,38 +7,15 @@
 #include "suite.h"
 
 /* The seal stage on a thread of its own, for it waits between two tries */
-struct sealing {
-    struct mr_queue *in, *out;
-    struct mr_seal *seal;
-    struct mr_thread *thread;
-};
-
 static void begin(struct rig *rig, struct sealing *s)
 {
-    struct mr_err err = {0};
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_job), 16, &s->in), 0);
-    ck_assert_int_eq(mr_queue_new(sizeof(struct mr_seal_answer), 16, &s->out), 0);
-    ck_assert_int_eq(mr_seal_new(&rig->commit, s->in, s->out, fatal, NULL, &s->seal), 0);
-    ck_assert_int_eq(mr_thread_start(&mr_seal_stage, s->seal, &err, &s->thread), 0);
-}
-
-static void stop(struct sealing *s)
-{
-    mr_queue_close(s->in);
-    mr_thread_join(s->thread);
-}
-
-static void forget(struct sealing *s)
-{
-    mr_seal_free(s->seal);
-    mr_queue_free(s->in);
-    mr_queue_free(s->out);
+    sealing_begin(rig, s);
+    sealing_start(s);
 }
 
 static void end(struct sealing *s)
 {
-    stop(s);
-    forget(s);
+    sealing_end(s);
     ck_assert_int_eq(deaths, 0);
 }
 
@@ -48,11 +25,11 @@ static void held_until_it_goes(struct rig *rig, struct shipment *s, const struct
     struct sealing sealing;
     struct mr_seal_answer said;
     begin(rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s->job), 0);
+    sealing_put(&sealing, &s->job);
     UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_HOLD);
     ck_assert_int_eq(said.message->hold.code, MR_REASON_IO);
     free(said.message);
@@ -106,17 +83,17 @@ START_TEST(movie_that_is_known_leaves_nothing)
     struct mr_open open = rig_file("a.log"), same = rig_file("a.log");
     ship(&rig, &open, 5000, 1, &first);
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &first.job), 0);
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    sealing_put(&sealing, &first.job);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_COMMITTED);
     free(said.message);
     ship(&rig, &same, 5000, 1, &again);
     sick_disk.no_unlinks = EIO;
-    ck_assert_int_eq(mr_queue_push(sealing.in, &again.job), 0);
+    sealing_put(&sealing, &again.job);
     UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_COMMITTED);
     ck_assert(said.message->committed.known);
     free(said.message);
@@ -154,10 +131,10 @@ START_TEST(movie_that_cannot_be_taken_back_is_when_it_can)
     sick_disk.ctx = &rig;
     sick_disk.after_fdatasync = take_the_name;
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    sealing_put(&sealing, &s.job);
     UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     sick_disk.no_unlinks = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_HOLD);
     free(said.message);
     end(&sealing);
@@ -184,10 +161,10 @@ START_TEST(what_is_not_undone_is_left_to_the_next_start)
     sick_disk.fail_fdatasync = 2;
     sick_disk.no_unlinks = EIO;
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    sealing_put(&sealing, &s.job);
     UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     mr_seal_stop(sealing.seal);
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_HOLD);
     ck_assert_int_eq(said.message->hold.code, MR_REASON_STOPPING);
     free(said.message);
@@ -214,11 +191,11 @@ START_TEST(failed_movie_is_told_once_its_journal_is_gone)
     s.job.fail = &fail;
     sick_disk.no_unlinks = EIO;
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
+    sealing_put(&sealing, &s.job);
     UNTIL(sick_disk.unlinks_failed > 0, usleep(1000));
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
     sick_disk.no_unlinks = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert_int_eq(said.message->type, MR_FAILED);
     free(said.message);
     end(&sealing);
@@ -281,11 +258,11 @@ START_TEST(journal_whose_removal_does_not_sync_ends_the_server)
     sick_disk.no_sync_of = "/journal";
     struct sealing sealing;
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &s.job), 0);
-    stop(&sealing);
+    sealing_put(&sealing, &s.job);
+    sealing_stop(&sealing);
     ck_assert_int_eq(deaths, 1);
     ck_assert_int_eq(mr_queue_pop(sealing.out, 0, &said), -EAGAIN);
-    forget(&sealing);
+    sealing_end(&sealing);
     deaths = 0;
     sick_disk.no_sync_of = NULL;
     snprintf(journal, sizeof(journal), ".millrace/journal/%s.g1.journal",
@@ -333,14 +310,14 @@ START_TEST(same_source_waits_for_one_that_waits_for_its_name)
     ship(&rig, &same, 5000, 1, &again);
     sick_disk.no_noreplace = EIO;
     begin(&rig, &sealing);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &first.job), 0);
-    ck_assert_int_eq(mr_queue_push(sealing.in, &again.job), 0);
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    sealing_put(&sealing, &first.job);
+    sealing_put(&sealing, &again.job);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert(mr_ulid_equal(&said.id, &same.movie));
     ck_assert_int_eq(said.message->type, MR_HOLD);
     free(said.message);
     sick_disk.no_noreplace = 0;
-    ck_assert_int_eq(mr_queue_pop(sealing.out, 60000, &said), 0);
+    ck_assert_int_eq(mr_queue_pop(sealing.out, WAIT_MS, &said), 0);
     ck_assert(mr_ulid_equal(&said.id, &open.movie));
     ck_assert_int_eq(said.message->type, MR_COMMITTED);
     free(said.message);
