@@ -6,11 +6,13 @@
 #ifndef MR_TESTS_STORE_RIG_H
 #define MR_TESTS_STORE_RIG_H
 
+#include "announce.h"
 #include "base/clock.h"
 #include "base/crc64.h"
 #include "base/recordlog.h"
 #include "berth.h"
 #include "commit.h"
+#include "finish.h"
 #include "recheck.h"
 #include "scratch.h"
 #include "seal.h"
@@ -302,6 +304,55 @@ static inline struct mr_end rig_end_of(const struct mr_movie *movie, const struc
     if (open->kind == MR_KIND_MOVIE)
         end.crc_pixels = rig_crc(RIG_HEADER, extent->source_bytes, seed);
     return end;
+}
+
+/* ---- a movie that has landed, on its way to its event ---- */
+
+static inline void rig_dossier(const struct rig *rig, const struct mr_movie *movie,
+                               struct mr_dossier *ret)
+{
+    struct mr_err err = {0};
+    ck_assert_msg(mr_dossier_read(rig->store.journal_fd, movie->journal_name, ret, &err) == 0, "%s",
+                  err.text);
+}
+
+/* The part is as it is to be, and its event is worded. */
+static inline void rig_finish(struct rig *rig, struct mr_movie *movie, const struct mr_end *end,
+                              struct mr_dossier *d)
+{
+    char left_out[256];
+    struct mr_err err = {0};
+    ck_assert_msg(mr_finish_part(&rig->store, movie, d, end, left_out, &err) == 0, "%s", err.text);
+    if (d->open.revision == 1)
+        ck_assert_int_eq(mr_commit_free_name(&rig->store, d->path, d->sealed.path), 0);
+    else
+        memcpy(d->sealed.path, d->path, sizeof(d->path));
+    const struct mr_announcement a = {
+        .end = end, .extent = &end->extent, .sealed = &d->sealed, .committed_real_ns = 1};
+    ck_assert_int_eq(mr_announce_movie(&rig->store, d, &a, &d->sealed.event), 0);
+}
+
+enum rig_step { RIG_BEFORE, RIG_SEALED, RIG_PLACED, RIG_LOGGED, RIG_RECORDED, RIG_STEPS };
+
+/* What is finished, as far as a crash lets it come. */
+static inline void rig_walk(struct rig *rig, struct mr_dossier *d, enum rig_step until)
+{
+    struct mr_err err = {0};
+    uint64_t sequence = 0;
+    if (until >= RIG_SEALED)
+        ck_assert_msg(mr_commit_seal(&rig->commit, d, &err) == 0, "%s", err.text);
+    if (until >= RIG_PLACED)
+        ck_assert_msg(mr_commit_place(&rig->commit, d, &err) == 0, "%s", err.text);
+    if (until == RIG_LOGGED) { /* the event alone: its line in the catalogue is missing */
+        const char *event = d->sealed.event;
+        ck_assert_int_eq(mr_eventlog_append(rig->eventlog, event, strlen(event), &sequence, NULL),
+                         0);
+        ck_assert_int_eq(mr_eventlog_sync(rig->eventlog, NULL), 0);
+    }
+    if (until == RIG_RECORDED) {
+        ck_assert_int_eq(mr_commit_record(&rig->commit, &d, 1, &sequence, &err), 0);
+        ck_assert_uint_gt(sequence, 0);
+    }
 }
 
 /* ---- what lies in the store ---- */

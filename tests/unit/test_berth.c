@@ -28,7 +28,6 @@ START_TEST(new_movie_has_part_and_journal)
 {
     struct rig rig;
     struct mr_dossier d;
-    struct mr_err err = {0};
     char part[256];
     struct stat st;
     rig_make(&rig);
@@ -45,8 +44,7 @@ START_TEST(new_movie_has_part_and_journal)
     ck_assert_uint_eq(st.st_mode & 07777, 0640);
     ck_assert_int_eq(fstatat(rig.store.root_fd, "k3/grid7", &st, 0), 0);
     ck_assert_uint_eq(st.st_mode & 07777, 0750);
-    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, answer.movie->journal_name, &d, &err),
-                     0);
+    rig_dossier(&rig, answer.movie, &d);
     ck_assert_str_eq(d.path, "k3/grid7/a.h5");
     ck_assert_str_eq(d.agent, "k3");
     ck_assert_int_eq(d.clock_offset_ms, 5);
@@ -99,7 +97,7 @@ START_TEST(doubted_slabs_that_do_not_read_back_are_dropped)
         struct mr_movie *movie = rig_begin(&rig, &open);
         uint64_t count = rig_land_all(movie, &extent, 1);
         part_path(movie, "k3", part);
-        ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, movie->journal_name, &d, NULL), 0);
+        rig_dossier(&rig, movie, &d);
         scratch_flip(&rig.scratch, part, d.slabs[1].offset + d.slabs[1].stored_bytes - 1);
         scratch_cut(&rig.scratch, part, d.slabs[count - 1].offset + 10);
         uint64_t last_offset = d.slabs[count - 1].offset;
@@ -279,22 +277,14 @@ END_TEST
 
 static void commit(struct rig *rig, const struct mr_open *open)
 {
-    char left_out[256];
-    uint64_t sequence;
-    struct mr_err err = {0};
-    struct mr_dossier d = {0}, *movies[] = {&d};
+    struct mr_dossier d = {0};
     struct mr_extent extent = rig_extent(open, 5000);
     struct mr_movie *movie = rig_begin(rig, open);
     rig_land_all(movie, &extent, 1);
     struct mr_end end = rig_end_of(movie, open, &extent, 1);
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, &d, &err), 0);
-    ck_assert_int_eq(mr_finish_part(&rig->store, movie, &d, &end, left_out, &err), 0);
-    memcpy(d.sealed.path, d.path, sizeof(d.path));
-    const struct mr_announcement a = {.end = &end, .extent = &end.extent, .sealed = &d.sealed};
-    ck_assert_int_eq(mr_announce_movie(&rig->store, &d, &a, &d.sealed.event), 0);
-    ck_assert_int_eq(mr_commit_seal(&rig->commit, &d, &err), 0);
-    ck_assert_int_eq(mr_commit_place(&rig->commit, &d, &err), 0);
-    ck_assert_int_eq(mr_commit_record(&rig->commit, movies, 1, &sequence, &err), 0);
+    rig_dossier(rig, movie, &d);
+    rig_finish(rig, movie, &end, &d);
+    rig_walk(rig, &d, RIG_RECORDED);
     mr_dossier_fini(&d);
     mr_movie_release(movie);
 }
@@ -334,7 +324,7 @@ START_TEST(sealed_movie_is_not_touched)
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_movie *movie = rig_begin(&rig, &open);
-    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, movie->journal_name, &d, &err), 0);
+    rig_dossier(&rig, movie, &d);
     memcpy(d.sealed.path, d.path, sizeof(d.path));
     d.sealed.event = strdup("{}");
     ck_assert_int_eq(mr_commit_seal(&rig.commit, &d, &err), 0);

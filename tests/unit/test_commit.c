@@ -65,22 +65,13 @@ static size_t count_journals(const struct rig *rig)
 
 static struct mr_dossier *finished(struct rig *rig, const struct mr_open *open, unsigned seed)
 {
-    char left_out[256];
-    struct mr_err err = {0};
     struct mr_dossier *d = calloc(1, sizeof(*d));
     struct mr_extent extent = rig_extent(open, 5000);
     struct mr_movie *movie = rig_begin(rig, open);
     rig_land_all(movie, &extent, seed);
     struct mr_end end = rig_end_of(movie, open, &extent, seed);
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, d, &err), 0);
-    ck_assert_msg(mr_finish_part(&rig->store, movie, d, &end, left_out, &err) == 0, "%s", err.text);
-    if (open->revision == 1)
-        ck_assert_int_eq(mr_commit_free_name(&rig->store, d->path, d->sealed.path), 0);
-    else
-        memcpy(d->sealed.path, d->path, sizeof(d->path));
-    const struct mr_announcement a = {
-        .end = &end, .extent = &end.extent, .sealed = &d->sealed, .committed_real_ns = 1};
-    ck_assert_int_eq(mr_announce_movie(&rig->store, d, &a, &d->sealed.event), 0);
+    rig_dossier(rig, movie, d);
+    rig_finish(rig, movie, &end, d);
     mr_movie_release(movie);
     return d;
 }
@@ -89,32 +80,6 @@ static void drop(struct mr_dossier *d)
 {
     mr_dossier_fini(d);
     free(d);
-}
-
-static void log_alone(struct rig *rig, const struct mr_dossier *d)
-{
-    uint64_t sequence;
-    const char *event = d->sealed.event;
-    ck_assert_int_eq(mr_eventlog_append(rig->eventlog, event, strlen(event), &sequence, NULL), 0);
-    ck_assert_int_eq(mr_eventlog_sync(rig->eventlog, NULL), 0);
-}
-
-enum step { BEFORE, SEALED, PLACED, LOGGED, RECORDED, STEPS };
-
-static void walk(struct rig *rig, struct mr_dossier *d, enum step until)
-{
-    struct mr_err err = {0};
-    uint64_t sequence = 0;
-    if (until >= SEALED)
-        ck_assert_int_eq(mr_commit_seal(&rig->commit, d, &err), 0);
-    if (until >= PLACED)
-        ck_assert_msg(mr_commit_place(&rig->commit, d, &err) == 0, "%s", err.text);
-    if (until == LOGGED)
-        log_alone(rig, d);
-    if (until == RECORDED) {
-        ck_assert_int_eq(mr_commit_record(&rig->commit, &d, 1, &sequence, &err), 0);
-        ck_assert_uint_gt(sequence, 0);
-    }
 }
 
 static int unfinished_count;
@@ -172,19 +137,19 @@ static void check_committed(struct rig *rig, const struct mr_open *open, const c
 
 START_TEST(every_step_can_be_entered_again)
 {
-    for (int step = SEALED; step < STEPS; step++) {
+    for (int step = RIG_SEALED; step < RIG_STEPS; step++) {
         struct rig rig;
         rig_make(&rig);
         struct mr_open open = rig_file("grid7/a.log");
         struct mr_dossier *d = finished(&rig, &open, 1);
-        walk(&rig, d, (enum step)step);
+        rig_walk(&rig, d, (enum rig_step)step);
         drop(d);
         for (int again = 0; again < 2; again++) { /* and once more over a finished commit */
             recover(&rig);
             check_committed(&rig, &open, "k3/grid7/a.log", 1);
             ck_assert_int_eq(unfinished_count, 0);
             /* what was announced is not doubted any more: --verify's affair */
-            ck_assert_int_eq(doubted_count, again == 0 && step < LOGGED);
+            ck_assert_int_eq(doubted_count, again == 0 && step < RIG_LOGGED);
         }
         ck_assert(!rig_has(&rig, "k3/grid7/.millrace"));
         rig_end(&rig);
@@ -230,11 +195,11 @@ START_TEST(name_taken_meanwhile_is_not_overwritten)
         rig_make(&rig);
         struct mr_open open = rig_file("a.log");
         struct mr_dossier *d = finished(&rig, &open, 1);
-        walk(&rig, d, SEALED);
+        rig_walk(&rig, d, RIG_SEALED);
         occupy(&rig, "k3/a.log");
         occupy(&rig, "k3/a_dup2.log");
         if (recovering == 0)
-            walk(&rig, d, RECORDED);
+            rig_walk(&rig, d, RIG_RECORDED);
         else
             recover(&rig);
         drop(d);
@@ -251,21 +216,21 @@ START_TEST(name_taken_meanwhile_is_not_overwritten)
 }
 END_TEST
 
-static void revision_after(enum step crash, bool old_is_there)
+static void revision_after(enum rig_step crash, bool old_is_there)
 {
     struct rig rig;
     uint64_t bytes;
     rig_make(&rig);
     struct mr_open open = rig_file("grid7/a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
-    walk(&rig, d, RECORDED);
+    rig_walk(&rig, d, RIG_RECORDED);
     drop(d);
     uint64_t old_crc = rig_file_crc(&rig, "k3/grid7/a.log", &bytes);
     if (!old_is_there)
         ck_assert_int_eq(unlinkat(rig.store.root_fd, "k3/grid7/a.log", 0), 0);
     open.revision = 2;
     d = finished(&rig, &open, 2);
-    walk(&rig, d, crash);
+    rig_walk(&rig, d, crash);
     drop(d);
     recover(&rig);
     check_committed(&rig, &open, "k3/grid7/a.log", 2);
@@ -282,9 +247,9 @@ static void revision_after(enum step crash, bool old_is_there)
 
 START_TEST(revision_takes_the_place_and_the_old_one_is_kept)
 {
-    for (int step = SEALED; step < STEPS; step++) {
-        revision_after((enum step)step, true);
-        revision_after((enum step)step, false);
+    for (int step = RIG_SEALED; step < RIG_STEPS; step++) {
+        revision_after((enum rig_step)step, true);
+        revision_after((enum rig_step)step, false);
     }
 }
 END_TEST
@@ -293,11 +258,11 @@ END_TEST
 START_TEST(revision_does_without_an_exchange)
 {
     static const int errors[] = {EINVAL, ENOSYS, EOPNOTSUPP};
-    for (int step = SEALED; step < STEPS; step++)
+    for (int step = RIG_SEALED; step < RIG_STEPS; step++)
         for (size_t i = 0; i < 3; i++) {
             sick_disk.no_exchange = errors[i];
-            revision_after((enum step)step, true);
-            revision_after((enum step)step, false);
+            revision_after((enum rig_step)step, true);
+            revision_after((enum rig_step)step, false);
         }
 }
 END_TEST
@@ -310,11 +275,11 @@ START_TEST(exchange_alone_is_completed)
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
-    walk(&rig, d, RECORDED);
+    rig_walk(&rig, d, RIG_RECORDED);
     drop(d);
     open.revision = 2;
     d = finished(&rig, &open, 2);
-    walk(&rig, d, SEALED);
+    rig_walk(&rig, d, RIG_SEALED);
     snprintf(part, sizeof(part), "k3/.millrace/%s.g1.part", mr_ulid_text(&open.movie, id));
     ck_assert_int_eq(mr_fs_exchange(rig.store.root_fd, part, rig.store.root_fd, "k3/a.log"), 0);
     drop(d);
@@ -336,7 +301,7 @@ static struct mr_dossier *failed(struct rig *rig, const struct mr_open *open)
     struct mr_movie *movie = rig_begin(rig, open);
     rig_land_all(movie, &extent, 1);
     const struct mr_fail fail = {.movie = open->movie, .extent = extent, .text = "was cut"};
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, d, &err), 0);
+    rig_dossier(rig, movie, d);
     ck_assert_int_eq(mr_finish_failed(movie, d, &fail, &err), 0);
     snprintf(dir, sizeof(dir), ".millrace/failed/%s", mr_ulid_text(&open->movie, id));
     int fd = mr_fs_mkdirs_durable(rig->store.root_fd, dir, 0750, (gid_t)-1);
@@ -355,14 +320,14 @@ static struct mr_dossier *failed(struct rig *rig, const struct mr_open *open)
 
 START_TEST(failed_movie_is_kept_apart_and_told_once)
 {
-    for (int step = SEALED; step < STEPS; step++) {
+    for (int step = RIG_SEALED; step < RIG_STEPS; step++) {
         struct rig rig;
         char path[MR_NAMING_PATH_MAX + 1];
         rig_make(&rig);
         struct mr_open open = rig_file("a.log");
         struct mr_dossier *d = failed(&rig, &open);
         snprintf(path, sizeof(path), "%s", d->sealed.path);
-        walk(&rig, d, (enum step)step);
+        rig_walk(&rig, d, (enum rig_step)step);
         drop(d);
         recover(&rig);
         struct logged logged = read_log(&rig);
@@ -384,9 +349,9 @@ START_TEST(failed_movie_never_goes_to_a_final_name)
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_dossier *d = failed(&rig, &open);
-    walk(&rig, d, SEALED);
+    rig_walk(&rig, d, RIG_SEALED);
     occupy(&rig, d->sealed.path);
-    walk(&rig, d, RECORDED);
+    rig_walk(&rig, d, RIG_RECORDED);
     ck_assert(!rig_has(&rig, "k3/a.log"));
     ck_assert_msg(strncmp(d->sealed.path, ".millrace/failed/", 17) == 0, "%s", d->sealed.path);
     ck_assert_str_eq(read_log(&rig).relative, d->sealed.path);
@@ -404,7 +369,7 @@ START_TEST(torn_end_does_not_swallow_what_follows)
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
-    walk(&rig, d, SEALED);
+    rig_walk(&rig, d, RIG_SEALED);
     drop(d);
     occupy(&rig, "k3/a.log");
     mr_dossier_name(&open.movie, 1, "journal", name);
@@ -430,7 +395,7 @@ START_TEST(sealed_without_any_file_begins_again)
     rig_make(&rig);
     struct mr_open open = rig_file("a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
-    walk(&rig, d, SEALED);
+    rig_walk(&rig, d, RIG_SEALED);
     snprintf(part, sizeof(part), "k3/.millrace/%s.g1.part", mr_ulid_text(&open.movie, id));
     ck_assert_int_eq(unlinkat(rig.store.root_fd, part, 0), 0);
     drop(d);
@@ -472,7 +437,7 @@ START_TEST(several_movies_share_a_sync)
         snprintf(path, sizeof(path), "%d.log", i);
         struct mr_open open = rig_file(path);
         d[i] = finished(&rig, &open, 1);
-        walk(&rig, d[i], PLACED);
+        rig_walk(&rig, d[i], RIG_PLACED);
     }
     ck_assert_int_eq(mr_commit_record(&rig.commit, d, 3, sequences, &err), 0);
     for (int i = 0; i < 3; i++) {
@@ -503,7 +468,7 @@ START_TEST(what_a_movie_was_copied_from_goes_with_its_journal)
     scratch_append(&rig.scratch, before, "x");
     scratch_append(&rig.scratch, foreign, "x");
     scratch_append(&rig.scratch, other, "x");
-    walk(&rig, d, RECORDED);
+    rig_walk(&rig, d, RIG_RECORDED);
     drop(d);
     ck_assert(!rig_has(&rig, before));
     ck_assert(!rig_has(&rig, foreign));
@@ -518,7 +483,7 @@ START_TEST(name_that_is_not_utf8_is_committed)
     rig_make(&rig);
     struct mr_open open = rig_file("gr\xff id/a.log");
     struct mr_dossier *d = finished(&rig, &open, 1);
-    walk(&rig, d, RECORDED);
+    rig_walk(&rig, d, RIG_RECORDED);
     drop(d);
     check_committed(&rig, &open, "k3/gr%FF id/a.log", 1);
     rig_restart(&rig);

@@ -16,24 +16,17 @@ struct landed {
 
 static void land(struct rig *rig, const struct mr_open *open, uint64_t size, struct landed *l)
 {
-    struct mr_err err = {0};
     *l = (struct landed){.extent = rig_extent(open, size), .movie = rig_begin(rig, open)};
     snprintf(l->part, sizeof(l->part), "k3/.millrace/%s", l->movie->part_name);
     rig_land_all(l->movie, &l->extent, 1);
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, l->movie->journal_name, &l->d, &err),
-                     0);
+    rig_dossier(rig, l->movie, &l->d);
 }
 
 static void seal(struct rig *rig, const struct mr_open *open, struct landed *l)
 {
-    char left_out[256];
-    struct mr_err err = {0};
     struct mr_end end = rig_end_of(l->movie, open, &l->extent, 1);
-    ck_assert_int_eq(mr_finish_part(&rig->store, l->movie, &l->d, &end, left_out, &err), 0);
-    memcpy(l->d.sealed.path, l->d.path, sizeof(l->d.path));
-    const struct mr_announcement a = {.end = &end, .extent = &end.extent, .sealed = &l->d.sealed};
-    ck_assert_int_eq(mr_announce_movie(&rig->store, &l->d, &a, &l->d.sealed.event), 0);
-    ck_assert_int_eq(mr_commit_seal(&rig->commit, &l->d, &err), 0);
+    rig_finish(rig, l->movie, &end, &l->d);
+    rig_walk(rig, &l->d, RIG_SEALED);
 }
 
 static void drop(struct landed *l)
@@ -101,13 +94,10 @@ END_TEST
 static void commit(struct rig *rig, const struct mr_open *open, uint64_t size)
 {
     struct landed l;
-    uint64_t sequence;
-    struct mr_err err = {0};
     land(rig, open, size, &l);
-    struct mr_dossier *movies[] = {&l.d};
-    seal(rig, open, &l);
-    ck_assert_int_eq(mr_commit_place(&rig->commit, &l.d, &err), 0);
-    ck_assert_int_eq(mr_commit_record(&rig->commit, movies, 1, &sequence, &err), 0);
+    struct mr_end end = rig_end_of(l.movie, open, &l.extent, 1);
+    rig_finish(rig, l.movie, &end, &l.d);
+    rig_walk(rig, &l.d, RIG_RECORDED);
     drop(&l);
 }
 

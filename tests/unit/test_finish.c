@@ -26,7 +26,7 @@ static void land(struct rig *rig, const struct mr_open *open, uint64_t size, str
 static int finish(struct rig *rig, struct finished *f, struct mr_err *err)
 {
     char left_out[256];
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, f->movie->journal_name, &f->d, err), 0);
+    rig_dossier(rig, f->movie, &f->d);
     return mr_finish_part(&rig->store, f->movie, &f->d, &f->end, left_out, err);
 }
 
@@ -53,9 +53,8 @@ static void soil(struct rig *rig, const struct finished *f)
 {
     uint8_t dirt[4096];
     struct mr_dossier d;
-    struct mr_err err = {0};
     memset(dirt, 0xee, sizeof(dirt));
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, f->movie->journal_name, &d, &err), 0);
+    rig_dossier(rig, f->movie, &d);
     int fd = openat(rig->store.root_fd, f->part, O_WRONLY | O_CLOEXEC);
     for (uint64_t i = 0; i < d.slab_count; i++) {
         uint64_t end = d.slabs[i].offset + d.slabs[i].stored_bytes;
@@ -284,7 +283,7 @@ START_TEST(failed_movie_is_cut_to_its_source)
     land(&rig, &open, 10, &f);
     rig_land_all(f.movie, &f.extent, 1);
     soil(&rig, &f);
-    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, f.movie->journal_name, &f.d, &err), 0);
+    rig_dossier(&rig, f.movie, &f.d);
     const struct mr_fail fail = {.movie = f.movie->id, .extent = f.extent, .text = "cut"};
     ck_assert_int_eq(mr_finish_failed(f.movie, &f.d, &fail, &err), 0);
     ck_assert(f.d.sealed.failed);
@@ -309,7 +308,7 @@ START_TEST(failed_movie_keeps_no_space_had_ahead)
         rig_end(&rig);
         suite_skip("this file system has no fallocate");
     }
-    ck_assert_int_eq(mr_dossier_read(rig.store.journal_fd, f.movie->journal_name, &f.d, &err), 0);
+    rig_dossier(&rig, f.movie, &f.d);
     const struct mr_fail fail = {.movie = f.movie->id, .extent = f.extent, .text = "cut"};
     ck_assert_int_eq(mr_finish_failed(f.movie, &f.d, &fail, &err), 0);
     rig_file_crc(&rig, f.part, &bytes);

@@ -170,21 +170,12 @@ END_TEST
 
 static void leave_sealed(struct scene *s, bool placed)
 {
-    char left_out[256];
-    struct mr_err err = {0};
     struct mr_dossier d = {0};
     landed(s);
     struct mr_movie *movie = s->shipment.job.movie;
-    const struct mr_store *store = &s->rig.store;
-    ck_assert_int_eq(mr_dossier_read(store->journal_fd, movie->journal_name, &d, &err), 0);
-    ck_assert_int_eq(mr_finish_part(store, movie, &d, &s->shipment.end, left_out, &err), 0);
-    memcpy(d.sealed.path, d.path, sizeof(d.path));
-    const struct mr_announcement a = {
-        .end = &s->shipment.end, .extent = &s->shipment.extent, .sealed = &d.sealed};
-    ck_assert_int_eq(mr_announce_movie(store, &d, &a, &d.sealed.event), 0);
-    ck_assert_int_eq(mr_commit_seal(&s->rig.commit, &d, &err), 0);
-    if (placed)
-        ck_assert_int_eq(mr_commit_place(&s->rig.commit, &d, &err), 0);
+    rig_dossier(&s->rig, movie, &d);
+    rig_finish(&s->rig, movie, &s->shipment.end, &d);
+    rig_walk(&s->rig, &d, placed ? RIG_PLACED : RIG_SEALED);
     mr_dossier_fini(&d);
     mr_movie_release(movie);
     s->shipment.job.movie = NULL;

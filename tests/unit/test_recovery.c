@@ -71,22 +71,14 @@ END_TEST
 static void leave_sealed(struct rig *rig, const struct mr_open *open, uint64_t size, unsigned seed,
                          bool placed)
 {
-    char left_out[256];
     struct shipment s;
-    struct mr_err err = {0};
     struct mr_dossier d = {0};
     ship(rig, open, size, seed, &s);
-    struct mr_movie *movie = s.job.movie;
-    ck_assert_int_eq(mr_dossier_read(rig->store.journal_fd, movie->journal_name, &d, &err), 0);
-    ck_assert_int_eq(mr_finish_part(&rig->store, movie, &d, &s.end, left_out, &err), 0);
-    memcpy(d.sealed.path, d.path, sizeof(d.path));
-    const struct mr_announcement a = {.end = &s.end, .extent = &s.extent, .sealed = &d.sealed};
-    ck_assert_int_eq(mr_announce_movie(&rig->store, &d, &a, &d.sealed.event), 0);
-    ck_assert_int_eq(mr_commit_seal(&rig->commit, &d, &err), 0);
-    if (placed)
-        ck_assert_int_eq(mr_commit_place(&rig->commit, &d, &err), 0);
+    rig_dossier(rig, s.job.movie, &d);
+    rig_finish(rig, s.job.movie, &s.end, &d);
+    rig_walk(rig, &d, placed ? RIG_PLACED : RIG_SEALED);
     mr_dossier_fini(&d);
-    mr_movie_release(movie);
+    mr_movie_release(s.job.movie);
 }
 
 static void part_of(const struct mr_open *open, char ret[128])
