@@ -42,6 +42,7 @@ if(NOT MILLRACE_SANITIZE MATCHES thread) # there is only one
     sim/jobs.c
     sim/memory.c
     sim/oracle.c
+    sim/oracle_durable.c
     sim/reel.c
     sim/rogue.c
     sim/server_parts.c
@@ -52,8 +53,9 @@ if(NOT MILLRACE_SANITIZE MATCHES thread) # there is only one
     sim/timeline.c
     sim/world.c)
   # the world's own memory is nobody's
-  set_property(SOURCE sim/agentside.c sim/cable.c sim/disk.c sim/disk_file.c sim/jobs.c sim/oracle.c sim/reel.c
-    sim/rogue.c sim/serverside.c sim/tale.c sim/timeline.c sim/world.c APPEND PROPERTY COMPILE_DEFINITIONS
+  set_property(SOURCE sim/agentside.c sim/cable.c sim/disk.c sim/disk_file.c sim/jobs.c sim/oracle.c
+    sim/oracle_durable.c sim/reel.c sim/rogue.c sim/serverside.c sim/tale.c sim/timeline.c sim/world.c
+    APPEND PROPERTY COMPILE_DEFINITIONS
     malloc=__real_malloc calloc=__real_calloc realloc=__real_realloc free=__real_free)
   target_compile_definitions(sim PRIVATE MR_SLAB_BYTES=8192u
     MR_URING_VERSION="${mr_dep_uring_VERSION}")

@@ -1,45 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Promises about the store. Interferes with nothing: it reads what is safe, or what is seen. */
-#include "oracle.h"
+#include "oracle_inside.h"
 
 #include "agentside.h"
 #include "base/crc64.h"
-#include "disk_calls.h"
 #include "dossier.h"
-#include "eventlog.h"
 #include "fibre.h"
 #include "serverside.h"
-#include "store.h"
-#include "tale.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-struct heard_event {
-    char id[MR_EVENT_ID_MAX + 1], type[MR_EVENT_TYPE_MAX + 1];
-};
-
-struct oracle {
-    struct tale *tales;
-    struct heard_event *events; /* [sequence - 1]; id "": not heard */
-    size_t event_count, event_room;
-    struct mr_codec *codec;
-};
 
 /* ---- tales ---- */
 
-static struct tale *find_tale(const struct world *w, const struct mr_ulid *id)
+struct tale *oracle_tale(const struct world *w, const struct mr_ulid *id)
 {
     return tale_find(w->oracle->tales, id);
 }
 
-static struct tale *need_tale(struct world *w, const struct mr_ulid *id, const char *what)
+struct tale *oracle_need_tale(struct world *w, const struct mr_ulid *id, const char *what)
 {
-    struct tale *t = find_tale(w, id);
+    struct tale *t = oracle_tale(w, id);
     PROMISE(w, t != NULL, "%s of a movie that nobody opened", what);
     return t;
 }
@@ -51,26 +34,26 @@ void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel 
 
 void oracle_meddled(struct world *w, const struct mr_ulid *id)
 {
-    struct tale *t = find_tale(w, id);
+    struct tale *t = oracle_tale(w, id);
     if (t != NULL)
         t->meddled = true;
 }
 
 void oracle_given_up(struct world *w, const struct mr_ulid *id)
 {
-    need_tale(w, id, "ABANDONED")->given_up = true;
+    oracle_need_tale(w, id, "ABANDONED")->given_up = true;
 }
 
 bool oracle_was_told(const struct world *w, const struct mr_ulid *id)
 {
-    const struct tale *t = find_tale(w, id);
+    const struct tale *t = oracle_tale(w, id);
     return t != NULL && (t->generation > 0 || t->committed || t->failed);
 }
 
 /* ---- the disk ---- */
 
 /* By its path below the store's root. */
-static struct inode *stored(const struct disk *d, enum disk_view view, const char *path)
+struct inode *oracle_stored(const struct disk *d, enum disk_view view, const char *path)
 {
     struct inode *at = NULL;
     char name[DISK_NAME + 1];
@@ -86,7 +69,7 @@ static struct inode *stored(const struct disk *d, enum disk_view view, const cha
     return at;
 }
 
-static const struct contents *seen_of(const struct inode *file, enum disk_view view)
+const struct contents *oracle_seen(const struct inode *file, enum disk_view view)
 {
     return view == DISK_SAFE ? &file->safe : &file->now;
 }
@@ -98,132 +81,15 @@ static bool is_own(const struct disk *d, const struct inode *dir)
     return strstr(path, "/.millrace") != NULL;
 }
 
-static void check_stored(struct world *w, struct tale *t, const char *path, enum disk_view view,
+void oracle_check_stored(struct world *w, struct tale *t, const char *path, enum disk_view view,
                          const char *when)
 {
-    const struct inode *file = stored(w->disk, view, path);
+    const struct inode *file = oracle_stored(w->disk, view, path);
     PROMISE(w, file != NULL, "%s: %s is not there", when, path);
     if (t->source == NULL)
         return;
-    const char *why = tale_check(t, w->oracle->codec, seen_of(file, view));
+    const char *why = tale_check(t, w->oracle->codec, oracle_seen(file, view));
     PROMISE(w, why == NULL, "%s: %s: %s", when, path, why);
-}
-
-/* ---- slabs told durable ---- */
-
-static bool slab_reads_back(const struct inode *part, enum disk_view view,
-                            const struct mr_placement *p)
-{
-    const struct contents *c = seen_of(part, view);
-    return p->raw_bytes > 0 && p->offset + p->stored_bytes <= c->size &&
-           mr_crc64(0, c->bytes + p->offset, p->stored_bytes) == p->crc_stored;
-}
-
-struct berthed {
-    struct mr_dossier d;
-    const struct inode *part, *journal;
-};
-
-/* The movie's journal of that generation and its part. False: there is none. */
-static bool open_berthed(const struct world *w, const struct tale *t, enum disk_view view,
-                         struct berthed *ret)
-{
-    char name[MR_NAMING_PART], dir[MR_NAMING_PATH_MAX + 1], path[MR_NAMING_PATH_MAX + 100];
-    const char *last;
-    struct inode *journals = stored(w->disk, view, ".millrace/journal"), *journal;
-    mr_dossier_name(&t->id, t->generation, "journal", name);
-    if (journals == NULL || disk_find(journals, view, name, &journal) < 0)
-        return false;
-    int fd = calls_look_at(journals, view);
-    int r = mr_dossier_read(fd, name, &ret->d, NULL);
-    close(fd);
-    if (r < 0)
-        return false;
-    mr_store_split(ret->d.path, dir, sizeof(dir), &last);
-    mr_dossier_name(&t->id, t->generation, "part", name);
-    snprintf(path, sizeof(path), "%s/.millrace/%s", dir, name);
-    ret->journal = journal;
-    ret->part = stored(w->disk, view, path);
-    return true;
-}
-
-static const char *check_acked(const struct world *w, const struct tale *t, uint64_t *ret_slab)
-{
-    struct berthed b;
-    const char *why = NULL;
-    if (!open_berthed(w, t, DISK_SAFE, &b))
-        return "its journal is not safe";
-    if (b.part == NULL)
-        why = b.d.is_sealed ? NULL : "its part is not safe";
-    for (uint64_t i = 0; b.part != NULL && i < WORLD_SLABS && why == NULL; i++) {
-        *ret_slab = i;
-        if (!t->acked[i])
-            continue;
-        if (i >= b.d.slab_count || b.d.slabs[i].raw_bytes == 0)
-            why = "its record is not safe";
-        else if (!slab_reads_back(b.part, DISK_SAFE, &b.d.slabs[i]))
-            why = "its bytes are not safe";
-    }
-    mr_dossier_fini(&b.d);
-    return why;
-}
-
-static void note_acked(struct world *w, struct tale *t, const uint8_t *ranges, uint32_t count,
-                       const char *what)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        struct mr_range range = mr_message_range(ranges, i);
-        for (uint64_t n = range.first; n < range.first + range.count; n++) {
-            PROMISE(w, n < WORLD_SLABS, "%s of slab %llu", what, (unsigned long long)n);
-            t->acked[n] = true;
-        }
-    }
-}
-
-/* Its contents are in the store under another id: then what came under this one is discarded. */
-static bool is_known(const struct world *w, const struct tale *t)
-{
-    for (const struct tale *other = w->oracle->tales; other != NULL; other = other->next)
-        if (other != t && other->ready && other->source == t->source &&
-            other->contents == t->contents && stored(w->disk, DISK_NOW, other->path) != NULL)
-            return true;
-    return false;
-}
-
-/* OPENED tells all that is durable, an ACK what is so, too. */
-void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generation,
-                    const uint8_t *ranges, uint32_t count, bool all, uint32_t cable)
-{
-    const char *what = all ? "OPENED" : "ACK";
-    struct tale *t = need_tale(w, id, what);
-    bool before[WORLD_SLABS];
-    uint64_t slab = 0;
-    memcpy(before, t->acked, sizeof(before));
-    if (!all && cable != t->cable)
-        return; /* before its session's OPENED the agent does not listen to it */
-    t->cable = cable;
-    PROMISE(w, all || generation == t->generation, "ACK of generation %u, OPENED was of %u",
-            generation, t->generation);
-    if (all)
-        memset(t->acked, 0, sizeof(t->acked));
-    t->generation = generation;
-    note_acked(w, t, ranges, count, what);
-    const char *why = count == 0 ? NULL : check_acked(w, t, &slab);
-    PROMISE(w, why == NULL, "%s of slab %llu: %s", what, (unsigned long long)slab, why);
-    /* of what was in the store already the id is not remembered: COMMITTED was said of it, and
-     * where that was lost on the way, or its agent was not there, it comes again */
-    bool may_lose = t->source == NULL || t->committed || w->disk_troubled ||
-                    t->source->agent->hello.ephemeral || is_known(w, t);
-    for (uint64_t i = 0; !may_lose && i < WORLD_SLABS; i++)
-        PROMISE(w, !before[i] || t->acked[i], "slab %llu was durable and is not any more",
-                (unsigned long long)i);
-}
-
-void oracle_not_judged(struct world *w, const struct mr_ulid *id)
-{
-    struct tale *t = need_tale(w, id, "OPENED");
-    memset(t->acked, 0, sizeof(t->acked));
-    t->cable = UINT32_MAX;
 }
 
 /* ---- verdicts ---- */
@@ -233,7 +99,7 @@ static size_t count_text(const struct disk *d, enum disk_view view, const char *
                          const char *text, size_t bytes)
 {
     size_t count = 0;
-    const struct inode *events = stored(d, view, dir);
+    const struct inode *events = oracle_stored(d, view, dir);
     const struct names *names = events == NULL      ? NULL
                                 : view == DISK_SAFE ? &events->safe_entries
                                                     : &events->entries;
@@ -241,7 +107,7 @@ static size_t count_text(const struct disk *d, enum disk_view view, const char *
         const struct inode *file = names->list[i].inode;
         if (!S_ISREG(file->mode))
             continue;
-        const struct contents *c = seen_of(file, view);
+        const struct contents *c = oracle_seen(file, view);
         const uint8_t *at = c->bytes, *end = c->bytes + c->size;
         while (at != NULL && at < end &&
                (at = memmem(at, (size_t)(end - at), text, bytes)) != NULL) {
@@ -254,7 +120,7 @@ static size_t count_text(const struct disk *d, enum disk_view view, const char *
 
 /* Files of a server that was fenced may hold it once more, without effect; mr_eventlog_read tells.
  */
-static bool is_logged(const struct world *w, enum disk_view view, const char *text, size_t bytes)
+bool oracle_is_logged(const struct world *w, enum disk_view view, const char *text, size_t bytes)
 {
     size_t count = count_text(w->disk, view, ".millrace/events", text, bytes);
     return count == 1 || (count > 1 && w->server_count > 1);
@@ -268,15 +134,15 @@ static void check_catalogued(struct world *w, const char *event, const char *whe
 
 void oracle_committed(struct world *w, const struct mr_committed *c)
 {
-    struct tale *t = need_tale(w, &c->movie, "COMMITTED");
+    struct tale *t = oracle_need_tale(w, &c->movie, "COMMITTED");
     char record[160];
     const char *path = strncmp(c->path, "/store/", 7) == 0 ? c->path + 7 : "?";
     PROMISE(w, !t->failed, "COMMITTED after FAILED");
-    check_stored(w, t, path, DISK_SAFE, "COMMITTED");
+    oracle_check_stored(w, t, path, DISK_SAFE, "COMMITTED");
     int n = snprintf(
         record, sizeof(record), "%llu millrace.%s.ready.v1 %s ", (unsigned long long)c->sequence,
         t->source == NULL || t->source->open.kind == MR_KIND_FILE ? "file" : "movie", c->event);
-    PROMISE(w, is_logged(w, DISK_SAFE, record, (size_t)n),
+    PROMISE(w, oracle_is_logged(w, DISK_SAFE, record, (size_t)n),
             "COMMITTED, but its event %s is not in the log exactly once", c->event);
     /* its line need not be safe yet: then its journal still is */
     check_catalogued(w, c->event, "COMMITTED");
@@ -288,7 +154,7 @@ void oracle_committed(struct world *w, const struct mr_committed *c)
 
 void oracle_failed(struct world *w, const struct mr_ulid *id)
 {
-    struct tale *t = need_tale(w, id, "FAILED");
+    struct tale *t = oracle_need_tale(w, id, "FAILED");
     PROMISE(w, !t->committed, "FAILED after COMMITTED");
     t->failed = true;
 }
@@ -322,7 +188,7 @@ static void check_ready(struct world *w, const char *json, const char *id)
     char text[MR_ULID_TEXT] = "", path[1024] = "", digest[17] = "";
     memcpy(text, id, MR_ULID_TEXT - 1);
     PROMISE(w, mr_ulid_parse(text, &ulid) == 0, "event %s", id);
-    struct tale *t = need_tale(w, &ulid, "an event");
+    struct tale *t = oracle_need_tale(w, &ulid, "an event");
     const char *at = strstr(json, "\"relative_path\":\"");
     const char *sum = strstr(json, "\"file\":\"");
     PROMISE(w, at != NULL && sum != NULL, "event %s names no file", id);
@@ -331,8 +197,8 @@ static void check_ready(struct world *w, const char *json, const char *id)
     PROMISE(w, !t->failed, "ready after failed: %s", id);
     snprintf(t->path, sizeof(t->path), "%s", path);
     t->ready = true;
-    check_stored(w, t, path, DISK_SAFE, "a ready event");
-    const struct inode *file = stored(w->disk, DISK_SAFE, path);
+    oracle_check_stored(w, t, path, DISK_SAFE, "a ready event");
+    const struct inode *file = oracle_stored(w->disk, DISK_SAFE, path);
     uint64_t crc = mr_crc64(0, file->safe.bytes, file->safe.size);
     PROMISE(w, crc == strtoull(digest, NULL, 16), "%s: its digest is another than its event says",
             path);
@@ -348,7 +214,7 @@ void oracle_event(struct world *w, const char *json, size_t bytes)
     uint64_t sequence = strtoull(at + 12, NULL, 10);
     TRACE(w, "published: %llu %s %s", (unsigned long long)sequence, type, id);
     note_event(w, sequence, id, type);
-    PROMISE(w, is_logged(w, DISK_SAFE, json, bytes),
+    PROMISE(w, oracle_is_logged(w, DISK_SAFE, json, bytes),
             "event %llu is published, but not in the log for good", (unsigned long long)sequence);
     if (strstr(type, ".ready.") != NULL)
         check_ready(w, json, id);
@@ -397,7 +263,7 @@ void oracle_before_write(struct world *w, const struct inode *file)
 static bool was_announced(const struct world *w, const struct inode *file)
 {
     for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next)
-        if (t->path[0] != '\0' && stored(w->disk, DISK_NOW, t->path) == file)
+        if (t->path[0] != '\0' && oracle_stored(w->disk, DISK_NOW, t->path) == file)
             return true;
     return false;
 }
@@ -430,68 +296,10 @@ void oracle_after_rename(struct world *w, struct inode *file, const struct inode
         return;
     PROMISE(w, mr_dossier_parse_name(from, "part", &id, &generation) == 0,
             "%s gets the final name %s", from, to);
-    struct tale *t = need_tale(w, &id, "a rename");
+    struct tale *t = oracle_need_tale(w, &id, "a rename");
     PROMISE(w, is_clean(file), "%s gets its name before it is safe", to);
     const char *why = t->source == NULL ? NULL : tale_check(t, w->oracle->codec, &file->safe);
     PROMISE(w, why == NULL, "%s gets its name: %s", to, why);
-}
-
-/* ---- power cuts ---- */
-
-static bool has_acks(const struct tale *t)
-{
-    for (size_t i = 0; i < WORLD_SLABS; i++)
-        if (t->acked[i])
-            return true;
-    return false;
-}
-
-/* Where the server itself took the part away, it may be gone, or be empty, being made anew in order
- * to be removed: the server says so at the next OPENED. */
-void oracle_before_power_cut(struct world *w)
-{
-    struct berthed b;
-    fibre_alone(1);
-    for (struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
-        t->to_keep = false;
-        if (t->committed || t->failed || !has_acks(t) || !open_berthed(w, t, DISK_NOW, &b))
-            continue;
-        t->to_keep = b.part != NULL && b.part->now.size > 0 && !b.d.is_sealed &&
-                     b.part->write_errors == 0 && b.journal->write_errors == 0;
-        for (uint64_t i = 0; i < WORLD_SLABS;
-             i++) /* it may have begun anew, with the same number */
-            t->acked[i] &= i < b.d.slab_count && b.d.slabs[i].raw_bytes > 0;
-        t->to_keep &= has_acks(t);
-        mr_dossier_fini(&b.d);
-    }
-    fibre_alone(-1);
-}
-
-static void check_heard(struct world *w)
-{
-    const struct oracle *o = w->oracle;
-    char record[MR_EVENT_ID_MAX + MR_EVENT_TYPE_MAX + 32];
-    for (size_t i = 0; i < o->event_count; i++) {
-        int n = snprintf(record, sizeof(record), "%zu %s %s {", i + 1, o->events[i].type,
-                         o->events[i].id);
-        PROMISE(w, o->events[i].id[0] == '\0' || is_logged(w, DISK_NOW, record, (size_t)n),
-                "event %zu was heard and is not in the log any more", i + 1);
-    }
-}
-
-void oracle_after_power_cut(struct world *w)
-{
-    uint64_t slab = 0;
-    fibre_alone(1);
-    for (struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
-        if (t->committed)
-            check_stored(w, t, t->path, DISK_NOW, "after a power cut");
-        const char *why = t->to_keep ? check_acked(w, t, &slab) : NULL;
-        PROMISE(w, why == NULL, "after a power cut, slab %llu of %s: %s", (unsigned long long)slab,
-                t->source == NULL ? "a rogue" : t->source->open.path, why);
-    }
-    check_heard(w);
-    fibre_alone(-1);
 }
 
 /* ---- the end ---- */
@@ -500,7 +308,7 @@ void oracle_after_power_cut(struct world *w)
  * its own, which nobody ends. */
 static bool is_over(const struct world *w, const struct mr_ulid *id)
 {
-    const struct tale *t = find_tale(w, id);
+    const struct tale *t = oracle_tale(w, id);
     if (t == NULL || t->source == NULL || (t->meddled && !t->ready && !t->failed))
         return false;
     return t->given_up || (t->source->done && mr_ulid_equal(&t->source->open.movie, id));
@@ -509,7 +317,7 @@ static bool is_over(const struct world *w, const struct mr_ulid *id)
 static bool was_ready(const struct world *w, const struct inode *file)
 {
     for (const struct tale *t = w->oracle->tales; t != NULL; t = t->next)
-        if (t->ready && stored(w->disk, DISK_NOW, t->path) == file)
+        if (t->ready && oracle_stored(w->disk, DISK_NOW, t->path) == file)
             return true;
     return false;
 }
@@ -529,7 +337,7 @@ static bool is_left(const struct world *w, const char *name)
 static bool is_failed_and_ready(const struct world *w, const char *name)
 {
     struct mr_ulid id;
-    const struct tale *t = mr_ulid_parse(name, &id) < 0 ? NULL : find_tale(w, &id);
+    const struct tale *t = mr_ulid_parse(name, &id) < 0 ? NULL : oracle_tale(w, &id);
     return t != NULL && t->ready;
 }
 
@@ -575,7 +383,7 @@ void oracle_at_the_end(struct world *w)
     for (size_t i = 0; i < w->agent_count; i++)
         for (size_t k = 0; k < w->agents[i]->reel_count; k++) {
             const struct reel *r = &w->agents[i]->reels[k];
-            const struct tale *t = find_tale(w, &r->open.movie);
+            const struct tale *t = oracle_tale(w, &r->open.movie);
             PROMISE(w, r->verdict != MR_COMMITTED || (t != NULL && t->committed),
                     "%s was told COMMITTED by nobody", r->open.path);
         }
