@@ -301,7 +301,6 @@ struct disk_sync *disk_sync_begin(struct disk *d, struct inode *inode)
     struct disk_sync *s = calloc(1, sizeof(*s));
     if (s == NULL)
         abort();
-    d->syncs++;
     s->inode = inode;
     inode->opens++;
     if (!is_dir(inode)) {

@@ -71,7 +71,7 @@ struct disk {
     uint32_t stamp;
     bool journalled; /* names become safe in order, and a file grows without holes */
     enum disk_room room;
-    uint64_t writes, syncs, cuts;
+    uint64_t cuts;
     uint32_t write_errors; /* of all files so far: syncfs tells each open file once */
 };
 

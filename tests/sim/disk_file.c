@@ -99,7 +99,6 @@ void disk_write(struct disk *d, struct inode *file, const void *data, size_t byt
 {
     if (bytes == 0)
         return;
-    d->writes++;
     TRACE_DISK(d->world, "disk: %llu: %zu bytes are written at %llu, of %llu",
                (unsigned long long)file->number, bytes, (unsigned long long)offset,
                (unsigned long long)file->now.size);

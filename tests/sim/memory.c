@@ -59,8 +59,6 @@ static void own(struct block *b, struct serverside *owner)
         return;
     LIST_INSERT_HEAD(&owner->memory.blocks, b, link);
     owner->memory.bytes += b->bytes;
-    if (owner->memory.bytes > owner->memory.most)
-        owner->memory.most = owner->memory.bytes;
 }
 
 static void disown(struct block *b)

@@ -11,7 +11,7 @@ struct serverside;
 
 struct memory {
     LIST_HEAD(, block) blocks;
-    size_t bytes, most;
+    size_t bytes;
 };
 
 /* Frees all that the process has; returns how many blocks that was. */

@@ -266,7 +266,6 @@ static void not_started(struct serverside *s, int r, const struct mr_err *err)
     PROMISE(w, r != -EUCLEAN, "the store is said to be damaged: %s", err->text);
     PROMISE(w, w->disk_troubled && s->started_ns < w->calm_ns, "the server does not start: %s",
             err->text);
-    s->failed_starts++;
 }
 
 static void *life(void *arg)

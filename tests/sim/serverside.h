@@ -40,7 +40,6 @@ struct serverside {
     struct mr_ingest_config config;
     struct mr_ingest_plan plan;
     int64_t started_ns;
-    uint32_t failed_starts;
     struct mr_message *heard; /* scratch */
 };
 

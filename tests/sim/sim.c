@@ -95,7 +95,8 @@ int main(int argc, char **argv)
     if (a.jobs.schedules > 0)
         return jobs_run(&a.jobs);
     struct jobs_sum sum = {0};
+    double start_s = jobs_now_s();
     jobs_run_seed(a.seed, a.verbose, &sum);
-    jobs_report(&sum, 1);
+    jobs_report(&sum, jobs_now_s() - start_s);
     return 0;
 }

@@ -11,7 +11,7 @@
 #include "timeline.h"
 
 #define WORLD_LANES   4  /* at most */
-#define WORLD_AGENTS  5  /* at most */
+#define WORLD_AGENTS  4  /* at most */
 #define WORLD_SLABS   48 /* of a movie, at most */
 #define WORLD_SERVERS 2  /* on one store, each on a machine of its own; at most */
 
