@@ -97,9 +97,9 @@ class ChaosProxy:
         knows nothing of it. What comes from there is dropped, as of a host without a route."""
         self.call(self.leave_one_end(end))
 
-    def delay(self, seconds, ports=None):
-        self.call(self.change(latency=collections.defaultdict(
-            float, {port: seconds for port in ports or self.ports})))
+    def delay(self, seconds):
+        """By port; what is not in it is not delayed."""
+        self.call(self.change(latency=collections.defaultdict(float, seconds)))
 
     def throttle(self, bytes_per_s):
         self.call(self.change(rate=bytes_per_s))

@@ -40,8 +40,8 @@ def test_lanes_out_of_step(work):
     with proxied(work, rng) as t:
         for _ in range(changes):
             t.more()
-            for port in t.link.ports:
-                t.link.latency[port] = rng.choice((0, 0.01, 0.1, 0.3)) * rng.random()
+            t.link.delay({port: rng.choice((0, 0.01, 0.1, 0.3)) * rng.random()
+                          for port in t.link.ports})
             t.link.throttle(rng.choice((SLOW, SLOW // 4, 1 << 30)))
             t.link.reset()  # the lanes connect in another order
             t.move_on(2)
