@@ -26,8 +26,8 @@ def camera_folder(work, server_tests, **more):
 
 
 def ready(server, agent):
-    return [e for e in server.logged()
-            if e["type"] == "millrace.movie.ready.v1" and e["data"]["agent"] == agent]
+    return [e for e in server.ready_events()
+            if ".movie." in e["type"] and e["data"]["agent"] == agent]
 
 
 def sent(work, server, output, codec):

@@ -11,10 +11,6 @@ from millrace import SKIP, binary, files_below, run, same_file
 from wireclient import Client
 
 
-def ready(server):
-    return [e for e in server.logged() if ".ready." in e["type"]]
-
-
 def pushed(work, server, *words):
     done = work.push(server, "--agent", "a", *words)
     assert done.process.returncode == 0, done.messages()
@@ -30,10 +26,10 @@ def test_same_content_again(work):
         work.folder(output)
         words = ["--output", output, work.movies]
         pushed(work, server, *words)
-        first = ready(server)
+        first = server.ready_events()
         stored = files_below(server.store)
         said = pushed(work, server, *words)
-        assert ready(server) == first, "no new event"
+        assert server.ready_events() == first, "no new event"
         assert files_below(server.store) == stored, files_below(server.store)
         ids = [e["id"] for e in first if e["data"]["output"] == output]
         for number in ids:
@@ -41,7 +37,7 @@ def test_same_content_again(work):
         assert "2 were in the store already" in said, said
         os.utime(text, ns=(5, 5))  # the same bytes, touched: still the same content
         said = pushed(work, server, *words)
-        assert ready(server) == first and files_below(server.store) == stored, said
+        assert server.ready_events() == first and files_below(server.store) == stored, said
         for path in stored:
             os.unlink(os.path.join(server.store, path))
     assert os.path.exists(movie.path)
@@ -51,11 +47,11 @@ def test_a_stored_file_that_somebody_changed(work):
     server = work.server()
     path = work.write("movies/a.txt", "mine")
     pushed(work, server, path)
-    event, = ready(server)
+    event, = server.ready_events()
     stored = event["data"]["path"]
     os.utime(stored, ns=(7, 7))
     pushed(work, server, path)
-    second = ready(server)[-1]
+    second = server.ready_events()[-1]
     assert second["id"] != event["id"], "what was touched is not trusted"
     assert second["data"]["relative_path"] == "a/a_dup2.txt", second["data"]["relative_path"]
     assert second["data"]["warnings"], "a new name is told"
@@ -69,7 +65,7 @@ def test_a_stored_file_that_somebody_changed(work):
         assert f.read() == "yours", "never overwritten"
     os.unlink(stored)
     pushed(work, server, path)
-    assert len(ready(server)) == 3, "a_dup3.txt is the same content, unchanged"
+    assert len(server.ready_events()) == 3, "a_dup3.txt is the same content, unchanged"
 
 
 def test_another_file_of_the_name(work):
@@ -80,12 +76,12 @@ def test_another_file_of_the_name(work):
         movie, = work.camera(out=folder, nx=32, ny=31, frames=2, seed=number, prefix="m").results()
         for output in ("keep", "hdf5"):
             pushed(work, server, "--output", output, movie.path)
-            event = ready(server)[-1]
+            event = server.ready_events()[-1]
             seen.append(event["data"]["relative_path"])
             pixels.check_ready(event, server.store, movie.path, "a")
     assert seen == ["a/m_0001.mrc", "a/m_0001.h5", "a/m_0001_dup2.mrc", "a/m_0001_dup2.h5",
                     "a/m_0001_dup3.mrc", "a/m_0001_dup3.h5"], seen
-    assert len({e["id"] for e in ready(server)}) == 6
+    assert len({e["id"] for e in server.ready_events()}) == 6
 
 
 def test_a_stranger_in_the_store(work):
@@ -98,7 +94,7 @@ def test_a_stranger_in_the_store(work):
     os.symlink("/etc/passwd", os.path.join(there, "z.txt"))
     for name in "xyz":
         pushed(work, server, work.write(f"movies/{name}.txt", "ours " + name))
-        assert ready(server)[-1]["data"]["relative_path"] == f"a/{name}_dup2.txt"
+        assert server.ready_events()[-1]["data"]["relative_path"] == f"a/{name}_dup2.txt"
     with open(os.path.join(there, "x.txt"), encoding="ascii") as f:
         assert f.read() == "not ours"
     os.symlink("/tmp", os.path.join(there, "folder"))
@@ -147,7 +143,7 @@ def test_many_at_once(work):
              work.movies]
     pushes = [subprocess.Popen(words, stderr=subprocess.DEVNULL) for _ in range(4)]
     assert [p.wait(60) for p in pushes] == [0, 0, 0, 0]
-    events = ready(server)
+    events = server.ready_events()
     assert len({e["id"] for e in events}) == len(events)
     stored = files_below(server.store)
     assert sorted(e["data"]["relative_path"] for e in events) == stored

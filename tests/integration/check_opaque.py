@@ -25,10 +25,6 @@ NAMES = {  # source's name in bytes: the stored one
 }
 
 
-def ready(server):
-    return [e for e in server.logged() if ".ready." in e["type"]]
-
-
 def test_sizes(work):
     pixels.need_readers()
     server = work.server()
@@ -40,7 +36,7 @@ def test_sizes(work):
     for codec in ("none", "bslz4", "bszstd"):
         done = work.push(server, "--agent", codec, "--codec", codec, work.movies)
         assert done.process.returncode == 0
-    events = ready(server)
+    events = server.ready_events()
     assert len(events) == 3 * len(SIZES)
     for event in events:
         source = os.path.join(work.path, event["subject"])
@@ -59,7 +55,7 @@ def test_compressible_bytes(work):
         f.write(b"2026-11-22 frame written\n" * 300_000 + bytes(3 * SLAB + 5) + b"x" * 77)
     for codec in ("bslz4", "bszstd"):
         assert work.push(server, "--agent", codec, "--codec", codec, path).process.returncode == 0
-    for event in ready(server):
+    for event in server.ready_events():
         data = pixels.check_ready(event, server.store, path, event["data"]["agent"], movie=False)
         assert same_file(path, data["path"])
     lanes = server.status()["lanes"]
@@ -75,7 +71,7 @@ def test_names(work):
             f.write(b"%d" % number)
     done = work.push(server, "--agent", "namer", work.movies)
     assert done.process.returncode == 0, done.messages()
-    stored = {e["data"]["relative_path"]: e for e in ready(server)}
+    stored = {e["data"]["relative_path"]: e for e in server.ready_events()}
     want = {f"namer/movies/{name}" for name in NAMES.values()}
     assert set(stored) == want, f"{sorted(stored)}, not {sorted(want)}"
     assert set(files_below(server.store)) == want
@@ -110,7 +106,7 @@ def test_what_is_not_there(work):
     done = work.push(server, os.path.join(work.movies, "missing.mrc"))
     assert done.process.returncode not in (0, -6, -11), done.process.returncode
     assert "missing.mrc" in done.messages() and "No such file" in done.messages(), done.messages()
-    assert not ready(server)
+    assert not server.ready_events()
 
 
 if __name__ == "__main__":

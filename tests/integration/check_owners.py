@@ -33,14 +33,10 @@ def tool(*words):
     return done.stdout
 
 
-def ready(server):
-    return [e for e in server.logged() if ".ready." in e["type"]]
-
-
 def pushed(work, server, *words):
     done = work.push(server, "--agent", "a", *words)
     assert done.process.returncode == 0, done.messages()
-    return ready(server)
+    return server.ready_events()
 
 
 def look(path):

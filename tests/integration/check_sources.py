@@ -37,17 +37,13 @@ def noise(dtype):
     return real.astype(dtype)
 
 
-def ready(server):
-    return [e for e in server.logged() if ".ready." in e["type"]]
-
-
 def each_output(work, server, path):
     """Ready events of one movie by output, each checked."""
     source, found = pixels.Source(path), {}
     for output, codec in (("keep", "none"), ("mrc", "none"), ("hdf5", "bslz4")):
         done = work.push(server, "--agent", output, "--output", output, path)
         assert done.process.returncode == 0, done.messages()
-        event = ready(server)[-1]
+        event = server.ready_events()[-1]
         pixels.check_movie_event(event, server.store, source, output, output, codec)
         found[output] = event["data"]
     return found
@@ -115,7 +111,7 @@ def test_odd_rows_of_four_bits(work):
     server = work.server()
     path = mrc(work, "odd.mrc", noise("u1"), 101, width=67)
     assert work.push(server, "--agent", "k", path).process.returncode == 0
-    event, = ready(server)
+    event, = server.ready_events()
     assert same_file(event["data"]["path"], path)
     for output in ("mrc", "hdf5"):
         refused(work, server, path, "--output", output, says=("odd",))
@@ -160,7 +156,7 @@ def test_headers_of_nonsense(work):
             server.check_alive()
             if done.process.returncode != 0:
                 continue
-            told = ready(server)[-1]["data"]
+            told = server.ready_events()[-1]["data"]
             assert told["agent"] == output and os.path.exists(told["path"]), name
             if told["output"] == "keep":
                 assert same_file(told["path"], path), name

@@ -118,7 +118,7 @@ def test_newest_revision_counts(work):
 
 
 def newest_revision(server):
-    return max((e["data"]["revision"] for e in server.logged() if ".ready." in e["type"]), default=0)
+    return max((e["data"]["revision"] for e in server.ready_events()), default=0)
 
 
 def test_files_come_and_change_meanwhile(work):

@@ -13,16 +13,12 @@ from millrace import files_below, run, wait_for
 from wireclient import SLAB, Client, new_ulid, ulid_text
 
 
-def ready_events(server):
-    return [e for e in server.logged() if ".ready." in e["type"]]
-
-
 @contextlib.contextmanager
 def bystander(server):
     """A session that is there all the while, and works after all that was done to the other."""
     with Client(server) as other:
         assert other.hello("bystander")[0] == "WELCOME"
-        before = len(ready_events(server))
+        before = len(server.ready_events())
         other.attend(True)
         yield
         server.check_alive()
@@ -53,7 +49,7 @@ def test_files_by_the_book(work):
             again = c.open(f"book/{size}.bin", movie)
             assert again[0] == "COMMITTED" and again[1]["event"] == fields["event"], again
         c.say("BYE", struct.pack("<HH", 0, 0))
-    assert len(ready_events(server)) == 4
+    assert len(server.ready_events()) == 4
     server.wait_for_event("millrace.agent.offline.v1")
 
 

@@ -339,6 +339,9 @@ class Server(Program):
         answer = json.loads(body)
         return answer["events"] if isinstance(answer, dict) else answer
 
+    def ready_events(self):
+        return [e for e in self.logged() if ".ready." in e["type"]]
+
     def wait_for_event(self, kind, subject=None, since=1, timeout=TIMEOUT):
         """The first event of type `kind` (whose subject ends so)."""
         def found():
