@@ -8,7 +8,7 @@ import sys
 
 from aftermath import FAILED, check_events, check_file, check_nothing_left, check_store, events, \
     is_long, sha256
-from millrace import Agent, Program, run
+from millrace import Agent, run
 
 LANDING = ["journal-made", "part-made", "group-synced", "group-journaled", "group-durable"]
 SEALING = ["part-complete", "part-synced"]
@@ -20,7 +20,6 @@ LONG = is_long()
 
 def crash_and_go_on(server, step, program):
     """`program` ships to a server that dies at `step`; its exit status after a second life."""
-    program.start()
     assert server.wait() == -signal.SIGKILL, f"{step}: {server.process.returncode}"
     server.start()
     return program.wait(120)
@@ -29,8 +28,7 @@ def crash_and_go_on(server, step, program):
 def push_through(work, step, output, movies=1):
     server = work.server(env={"MILLRACE_CRASH_AT": step})
     made = work.camera(nx=1024, ny=1024, frames=6, mode=6, movies=movies).results()
-    push = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent", "k3",
-                                            "--output", output, work.movies])
+    push = work.start_push(server, "--agent", "k3", "--output", output, work.movies)
     status = crash_and_go_on(server, step, push)
     assert status == 0, f"{step}: push ended with {status}"
     check_store(server, made, output)
@@ -61,8 +59,7 @@ def revision(step):
             f.write("second\n" * 1000)
         assert server.stop() == 0
         server.start(env={"MILLRACE_CRASH_AT": step})
-        once = Program(work, "millrace-agent", [*agent.words, "--once"])
-        status = crash_and_go_on(server, step, once)
+        status = crash_and_go_on(server, step, agent.start_once())
         assert status == 0, f"{step}: --once ended with {status}"
         ready = check_events(server)
         event, = ready.values()
@@ -83,8 +80,7 @@ def failed(step):
         server = work.server(env={"MILLRACE_CRASH_AT": step})
         movie, = work.camera(nx=1024, ny=1024, frames=6, mode=6).results()
         os.truncate(movie.path, movie.bytes - 1024 * 1024 * 4)
-        push = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent",
-                                                "k3", work.movies])
+        push = work.start_push(server, "--agent", "k3", work.movies)
         status = crash_and_go_on(server, step, push)
         assert status == 1, f"{step}: push ended with {status}"
         assert check_events(server) == {}

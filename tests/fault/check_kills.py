@@ -69,8 +69,7 @@ def server_is_killed(work, start_agent):
 
 
 def push(work, server):
-    return Program(work, "millrace-agent",
-                   ["push", "--server", server.control, "--agent", "k3", work.movies]).start()
+    return work.start_push(server, "--agent", "k3", work.movies)
 
 
 def test_push_outlives_servers(work):

@@ -7,7 +7,7 @@ import sys
 
 from aftermath import check_store, committed, dice, figures, how_many, make_movies
 from chaosproxy import TO_AGENT, TO_SERVER, ChaosProxy
-from millrace import Program, run, wait_for
+from millrace import run, wait_for
 from transfer import MOVIE, SLOW, WAIT, proxied, suffer
 
 WAYS = (TO_SERVER, TO_AGENT)
@@ -78,8 +78,7 @@ def test_flipped_openings(work):
     with ChaosProxy(server, rng) as link:
         for _ in range(how_many(8, 300)):
             link.flip_openings(0.7)
-            push = Program(work, "millrace-agent", ["push", "--server", link.control, "--agent",
-                                                    "k3", movie.path]).start()
+            push = work.start_push(link, "--agent", "k3", movie.path)
             made = link.made
             wait_for(lambda: link.made > made + 2 or not push.alive(), WAIT, "connections")
             link.restore()

@@ -18,8 +18,7 @@ def half_shipped(work, output):
     most 64 MiB, so there are at least four of them, and the third is not the last."""
     movie, = make_movies(work.movies, 1, 256 << 20, random.Random(3))
     server = work.server(env={"MILLRACE_CRASH_AT": "group-durable:3"})
-    push = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent", "k3",
-                                            "--output", output, work.movies]).start()
+    push = work.start_push(server, "--agent", "k3", "--output", output, work.movies)
     assert server.wait() == -signal.SIGKILL
     return server, push, movie
 

@@ -12,7 +12,7 @@ from aftermath import all_ready, check_nothing_left, check_store, committed, is_
     make_movies, parts, total
 from chaosproxy import ChaosProxy
 from loopdisk import Disk, states
-from millrace import Agent, Program, Skipped, Workspace, run, wait_for
+from millrace import Agent, Skipped, Workspace, run, wait_for
 
 LONG = is_long()
 DRAIN = 30.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
@@ -32,8 +32,7 @@ def begin(work, pushed=True, link_to=lambda server: server, on=Workspace.server)
     server = on(work)
     link = link_to(server)
     if pushed:
-        agent = Program(work, "millrace-agent", ["push", "--server", link.control, "--agent",
-                                                 "k3", work.movies]).start()
+        agent = work.start_push(link, "--agent", "k3", work.movies)
     else:
         agent = Agent(work, link).start()
     wait_for(lambda: (total(server, "durable_slabs") or 0) >= 4, what="some durable slabs")

@@ -10,7 +10,7 @@ import sys
 from aftermath import check_catalogue, check_events, check_nothing_left, dice, events, how_many, \
     is_long, sha256
 from loopdisk import Disk, pull_the_plug
-from millrace import Agent, Program, Skipped, files_below, run, wait_for
+from millrace import Agent, Skipped, files_below, run, wait_for
 
 LONG = is_long()
 CUTS = how_many(quick=3, long=100)
@@ -27,10 +27,6 @@ def make_files(work, count, rng, folder="in"):
         os.makedirs(below, exist_ok=True)
         with open(os.path.join(below, f"f{n:05}.dat"), "wb") as f:
             f.write(rng.randbytes(size))
-
-
-def push_words(work, server):
-    return ["push", "--server", server.control, "--agent", "k3", work.movies]
 
 
 def check_all(work, server):
@@ -52,7 +48,7 @@ def crash_at(step):
     def test(work):
         make_files(work, 40, dice())
         server = work.server(env={"MILLRACE_CRASH_AT": step})
-        push = Program(work, "millrace-agent", push_words(work, server)).start()
+        push = work.start_push(server, "--agent", "k3", work.movies)
         assert server.wait() == -signal.SIGKILL, f"{step}: {server.process.returncode}"
         server.start()
         assert push.wait(120) == 0, f"{step}: {push.messages()}"
@@ -66,7 +62,7 @@ def sync_fails(nth):
     def test(work):
         make_files(work, 40, dice())
         server = work.server(env={"MILLRACE_FAIL_AT": f"syncfs:{nth}:EIO"})
-        push = Program(work, "millrace-agent", push_words(work, server)).start()
+        push = work.start_push(server, "--agent", "k3", work.movies)
         assert push.wait(120) == 0, push.messages()
         failed = "failpoint syncfs" in server.messages()
         assert failed or nth > 2, "a group has two: are these small files?"

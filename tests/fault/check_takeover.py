@@ -195,7 +195,7 @@ def stopped_at(step, output):
         start_standing_by(second)
         movies = work.camera(nx=1024, ny=1024, frames=6, mode=6).results()
         agent = agent_of_both(work, first, second, output=output)
-        once = Program(work, "millrace-agent", [*agent.words, "--once"]).start()
+        once = agent.start_once()
         wait_for(first.is_stopped, what=f"stopped at {step}")
         wait_ready(second)
         assert once.wait(60) == 0, once.messages()

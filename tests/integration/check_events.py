@@ -98,9 +98,8 @@ def test_live_and_across_a_restart(work):
     push_files(work, server, 10, 3)
     for stop in (server.stop, server.kill):
         stop()
-        push = Program(work, "millrace-agent", ["push", "--server", server.control, "--agent", "w",
-                                                work.write(f"{stop.__name__}.txt", stop.__name__)])
-        push.start()
+        push = work.start_push(server, "--agent", "w",
+                               work.write(f"{stop.__name__}.txt", stop.__name__))
         server.start()
         assert push.wait(60) == 0, "a push outlives a restart of the server"
     push_files(work, server, 20, 3)

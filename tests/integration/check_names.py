@@ -139,9 +139,7 @@ def test_many_at_once(work):
     server = work.server()
     for number in range(40):
         work.write(f"movies/f{number}.txt", f"content {number}\n" * 1000)
-    words = [binary("millrace-agent"), "push", "--server", server.control, "--agent", "a",
-             work.movies]
-    pushes = [subprocess.Popen(words, stderr=subprocess.DEVNULL) for _ in range(4)]
+    pushes = [work.start_push(server, "--agent", "a", work.movies) for _ in range(4)]
     assert [p.wait(60) for p in pushes] == [0, 0, 0, 0]
     events = server.ready_events()
     assert len({e["id"] for e in events}) == len(events)

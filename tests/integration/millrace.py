@@ -376,10 +376,13 @@ class Agent(Program):
         return subprocess.run([binary(self.name), *self.words, *words], capture_output=True,
                               text=True, timeout=timeout * PATIENCE)
 
+    def start_once(self):
+        """--once, beside this one, which does not run."""
+        return Program(self.work, self.name, [*self.words, "--once"]).start()
+
     def run_once(self, timeout=120):
         """--once; returns the exit status."""
-        once = Program(self.work, self.name, [*self.words, "--once"]).start()
-        return once.wait(timeout)
+        return self.start_once().wait(timeout)
 
 
 Movie = collections.namedtuple("Movie", "path bytes frames pixels_crc file_crc")
@@ -468,10 +471,15 @@ class Workspace:
 
     def push(self, server, *words, timeout=120):
         """millrace-agent push; the finished program."""
-        need_programs("millrace-agent")
-        program = Program(self, "millrace-agent", ["push", "--server", server.control, *words])
-        program.start().wait(timeout)
+        program = self.start_push(server, *words)
+        program.wait(timeout)
         return program
+
+    def start_push(self, server, *words):
+        """One that is still under way."""
+        need_programs("millrace-agent")
+        words = ["push", "--server", server.control, *words]
+        return Program(self, "millrace-agent", words).start()
 
 
 def run(names, begin=None):
