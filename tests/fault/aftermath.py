@@ -194,6 +194,13 @@ def journals(store):
     return glob.glob(f"{store}/.millrace/journal/*.journal")
 
 
+def mrc_header(side, frames):
+    """Of square frames of bytes."""
+    header = bytearray(struct.pack("<10i", side, side, frames, 0, 0, 0, 0, side, side, frames))
+    header += struct.pack("<6f3i3f2i", side, side, frames, 90, 90, 90, 1, 2, 3, 0, 1, 0, 0, 0)
+    return header + bytes(208 - len(header)) + b"MAP DD\0\0" + bytes(1024 - 216)
+
+
 def make_movies(folder, count, size, rng, first=1):
     """MRC movies of about `size` bytes made faster than a camera could: no two slabs alike."""
     side = 1024
@@ -201,14 +208,24 @@ def make_movies(folder, count, size, rng, first=1):
     movies = []
     for n in range(first, first + count):
         path = os.path.join(folder, f"movie_{n:04}.mrc")
-        header = bytearray(struct.pack("<10i", side, side, frames, 0, 0, 0, 0, side, side, frames))
-        header += struct.pack("<6f3i3f2i", side, side, frames, 90, 90, 90, 1, 2, 3, 0, 1, 0, 0, 0)
-        header += bytes(208 - len(header)) + b"MAP DD\0\0" + bytes(1024 - 216)
         noise = rng.randbytes(side * side - 16)
         with open(path + ".tmp", "wb") as f:
-            f.write(header)
+            f.write(mrc_header(side, frames))
             for frame in range(frames):
                 f.write(struct.pack("<QQ", n, frame) + noise)
         os.rename(path + ".tmp", path)
         movies.append(Movie(path, os.path.getsize(path), frames, None, None))
     return movies
+
+
+def make_sparse_movie(path, frames, number=0):
+    """Frames of 4 MiB that take no room, none like another: holes with a number in each."""
+    side = 2048
+    with open(path + ".tmp", "wb") as f:
+        f.write(mrc_header(side, frames))
+        for frame in range(frames):
+            f.seek(1024 + frame * side * side)
+            f.write(struct.pack("<QQ", number, frame))
+        f.truncate(1024 + frames * side * side)
+    os.rename(path + ".tmp", path)
+    return path

@@ -3,11 +3,11 @@
 """Several agents at full rate for long: memory and descriptors of every process stay what they
 were once all was warm. --count SECONDS says how long."""
 import os
-import struct
 import sys
 import time
 
-from aftermath import check_events, check_nothing_left, dice, figures, how_many, sha256
+from aftermath import check_events, check_nothing_left, dice, figures, how_many, \
+    make_sparse_movie, sha256
 from millrace import run, wait_for
 
 SECONDS = how_many(12, 3600)
@@ -17,21 +17,6 @@ MOVIE = 96  # frames of 4 MiB
 DESCRIPTORS = 8 if SECONDS >= 300 else 64  # in a short run all of it still begins
 GROWTH = (24 if SECONDS >= 300 else 64) * MIB  # what is no trend: pools that fill, an allocator
 SAMPLE_S = 0.5
-
-
-def sparse_movie(path, number):
-    """Frames that take no room, none like another."""
-    side = 2048
-    header = bytearray(struct.pack("<10i", side, side, MOVIE, 0, 0, 0, 0, side, side, MOVIE))
-    header += struct.pack("<6f3i3f2i", side, side, MOVIE, 90, 90, 90, 1, 2, 3, 0, 1, 0, 0, 0)
-    header += bytes(208 - len(header)) + b"MAP DD\0\0" + bytes(1024 - 216)
-    with open(path + ".tmp", "wb") as f:
-        f.write(header)
-        for frame in range(MOVIE):
-            f.seek(1024 + frame * side * side)
-            f.write(struct.pack("<QQ", number, frame))
-        f.truncate(1024 + MOVIE * side * side)
-    os.rename(path + ".tmp", path)
 
 
 class Camera:
@@ -65,7 +50,8 @@ class Camera:
         self.done += len(stored)
         while going and self.made - self.done < 2:
             self.made += 1
-            sparse_movie(os.path.join(self.folder, f"movie_{self.made:06}.mrc"), self.made)
+            make_sparse_movie(os.path.join(self.folder, f"movie_{self.made:06}.mrc"), MOVIE,
+                              self.made)
         return len(stored)
 
 

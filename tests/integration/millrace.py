@@ -242,9 +242,12 @@ class Program:
             return int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1]) * 1024
 
     def peak_bytes(self):
-        """The most memory it had at a time."""
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) * 1024
+        """The most memory it had at a time; None after its end."""
+        with contextlib.suppress(OSError), \
+                open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            if found := re.search(r"VmHWM:\s+(\d+) kB", f.read()):
+                return int(found[1]) * 1024
+        return None
 
     def blocks(self, number):
         """Has it blocked that signal?"""
