@@ -71,8 +71,9 @@ def ours(rig, writer, source, count):
     os.makedirs(watched)
     with rig.server("ready") as server:
         watch = {"path": watched, "output": "keep", "complete": {"quiet": "30s"}, "rescan": "10s"}
-        agent = bench_rig.millrace.Agent(rig.work, server, {"memory": {"pool": bench_rig.AGENT_POOL}},
-                                         name="ready-camera", watches=[watch])
+        memory = {"memory": {"pool": bench_rig.AGENT_POOL}}
+        agent = bench_rig.millrace.Agent(rig.work, server, memory, name="ready-camera",
+                                         watches=[watch])
         agent.words.append("--stats")
         agent.start()
         subscriber = Subscriber(server)

@@ -102,8 +102,8 @@ def small(rig):
     os.makedirs(watched)
     with rig.server("folders") as server:
         watch = {"path": watched, "complete": {"quiet": "1s", "give_up": "10s"}, "rescan": "10s"}
-        agent = rig.work.agent(server, {"memory": {"pool": bench_rig.AGENT_POOL}}, name="small-camera",
-                               watches=[watch])
+        memory = {"memory": {"pool": bench_rig.AGENT_POOL}}
+        agent = rig.work.agent(server, memory, name="small-camera", watches=[watch])
         server.wait_for_event("millrace.agent.online.v1")
         numbered = iter(range(1000))
 
