@@ -5,7 +5,6 @@ import shutil
 
 import bench_rig
 
-SLAB = 4 << 20
 BEYOND_MIB = 64
 
 
@@ -27,7 +26,7 @@ def peaks(rig):
 
 def counted(rig, name, slabs):
     """Allocations of the agent's and the server's own code for a file of so many slabs."""
-    source = rig.source(name, slabs * SLAB)
+    source = rig.source(name, slabs * bench_rig.millrace.SLAB)
     files = {side: os.path.join(rig.work.path, f"{name}-{side}") for side in ("agent", "server")}
     preload = bench_rig.millrace.binary("libmalloc_count.so")
     server = bench_rig.millrace.Server(

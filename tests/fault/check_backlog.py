@@ -12,10 +12,9 @@ import time
 
 from aftermath import check_store, committed, figures, is_long, make_movies, total
 from loopdisk import MIB, Disk
-from millrace import run, wait_for
+from millrace import POOL, run, wait_for
 
 LONG = is_long()
-POOL = 64 * MIB
 ALLOWANCE = 64 * MIB  # programs, libraries, stacks
 SIZE = (64 if LONG else 16) * MIB  # of a movie
 BATCH = 6  # movies that wait at once

@@ -10,9 +10,8 @@ import subprocess
 import sys
 
 from aftermath import check_store
-from millrace import Server, Skipped, binary, run
+from millrace import SLAB, Server, Skipped, binary, run
 
-SLAB = 4 << 20
 CALLS = "openat,openat2,open,creat,write,writev,pwrite64,pwritev,pwritev2,io_uring_setup," \
         "io_uring_enter,mmap,copy_file_range,sendfile,splice,close,dup,dup2,dup3,fcntl"
 

@@ -7,12 +7,12 @@ import os
 import sys
 
 from aftermath import all_ready, check_store, committed, dice, is_long, make_movies, resumed, total
-from millrace import Agent, Program, run, wait_for
+from millrace import POOL, SLAB, Agent, Program, run, slabs_of, wait_for
 
 LONG = is_long()
 KILLS = 60 if LONG else 6
 SIZE = (640 if LONG else 64) << 20
-SLABS_IN_FLIGHT = 64 // 4  # a pool of 64 MiB
+SLABS_IN_FLIGHT = POOL // SLAB
 
 
 def sessions(agent):
@@ -61,7 +61,7 @@ def server_is_killed(work, start_agent):
     agent = start_agent(work, server)
     kills = outlive_servers(agent, server, movies, rng)
     wait_for(lambda: len(committed(agent)) == len(movies), 60, "all movies are committed")
-    slabs = {os.path.basename(m.path): -(-m.bytes // (4 << 20)) for m in movies}
+    slabs = {os.path.basename(m.path): slabs_of(m.bytes) for m in movies}
     had = resumed(agent)
     print(f"{kills} kills; resumed with {had} of {slabs}")
     assert kills >= 3
@@ -87,7 +87,7 @@ def test_agent_outlives_servers(work):
 def test_durable_slabs_are_not_sent_again(work):
     """One kill; then the successor receives what its agent was told is missing, no slab more."""
     movie, = make_movies(work.movies, 1, 192 << 20, dice())
-    slabs = -(-movie.bytes // (4 << 20))
+    slabs = slabs_of(movie.bytes)
     server = work.server(env={"MILLRACE_CRASH_AT": "group-durable:3"})
     agent = push(work, server)
     server.wait()
@@ -120,7 +120,7 @@ def test_killed_agent_goes_on(work):
     agent.start()
     wait_for(lambda: all_ready(server, movies), 60, "all movies are committed")
     check_store(server, movies, folder="")
-    slabs = sum(-(-m.bytes // (4 << 20)) for m in movies)
+    slabs = sum(slabs_of(m.bytes) for m in movies)
     received = total(server, "received_slabs")
     print(f"{kills} kills in the midst, {slabs} slabs, {received} received")
     assert slabs <= received <= slabs + kills * SLABS_IN_FLIGHT

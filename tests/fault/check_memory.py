@@ -1,27 +1,26 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Memory is the configured pool, however large the movie: the most that either side ever held, with
-a movie of 1 GiB (--long: 4 GiB) and a pool of 64 MiB."""
+a movie of 1 GiB (--long: 4 GiB) and the pool that every test has."""
 import os
 import sys
 
 from aftermath import check_events, is_long, make_sparse_movie
-from millrace import Program, run, wait_for
+from millrace import POOL, Program, run, wait_for
 
 LONG = is_long()
 MIB = 1 << 20
-POOL = 64 * MIB
 ALLOWANCE = 64 * MIB  # programs, libraries, stacks, and what a sanitizer does not multiply
 FRAMES = (4096 if LONG else 1024) // 4
 
 
 def push_is_lean(work, output, codec):
     path = make_sparse_movie(os.path.join(work.movies, "movie.mrc"), FRAMES)
-    server = work.server({"memory": {"pool": "64MiB"}})
+    server = work.server()
     config = work.write("agent.yaml", f"""
 agent: {{name: k3, state_dir: {work.folder("agent-state")}}}
 server: {{endpoint: "{server.control}", codec: {codec}}}
-memory: {{pool: 64MiB}}
+memory: {{pool: {POOL >> 20}MiB}}
 watch: [{{path: {work.movies}, output: {output}}}]
 """)
     agent = Program(work, "millrace-agent", ["--config", config, "--once"]).start()

@@ -15,13 +15,12 @@ import time
 from aftermath import FAILED, READY, check_catalogue, check_events, check_nothing_left, dice, \
     events, figures, how_many, journals, parts, sha256
 from loopdisk import Disk, pull_the_plug
-from millrace import Agent, Camera, Program, Server, Skipped, run, wait_for
+from millrace import POOL, SLAB, Agent, Camera, Program, Server, Skipped, run, slabs_of, wait_for
 from pixels import Source, check_hdf5, check_mrc, crc64_number, need_readers
 
 CUTS = how_many(quick=6, long=250)
 ROUND = 25  # cuts of one store; then the next begins, so that it does not fill the machine
-SLAB = 4 << 20
-IN_FLIGHT = 64 // 4  # slabs in a pool of 64 MiB
+IN_FLIGHT = POOL // SLAB
 LOG = "session.log"
 SETTLED = 60  # seconds in which one more is committed, until all are; a machine may be busy
 
@@ -284,7 +283,7 @@ def one_round(work, kind, rng, cuts, tally):
     finally:
         site.leave()
     log = [e for e in site.promises.events if e["type"] in READY]
-    slabs = sum(-(-e["data"]["source_bytes"] // SLAB) for e in log)
+    slabs = sum(slabs_of(e["data"]["source_bytes"]) for e in log)
     # what was in flight at a cut comes again, and so does a log that was written to meanwhile
     received, received_bytes = site.promises.received()
     most = slabs + cuts * (IN_FLIGHT + 1)

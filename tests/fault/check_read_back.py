@@ -10,7 +10,7 @@ import sys
 
 from aftermath import check_events, check_file, check_store, committed, events, journals, \
     make_movies, parts, resumed, total
-from millrace import Program, run, wait_for
+from millrace import SLAB, Program, run, slabs_of, wait_for
 
 
 def half_shipped(work, output):
@@ -46,7 +46,7 @@ def finish(server, push, movie, output, lost):
     had, = resumed(push).values()
     assert had == durable - lost, f"{durable} were durable, {lost} spoilt, {had} resumed"
     assert "they are asked for again" in server.messages()
-    slabs = -(-movie.bytes // (4 << 20)) if output == "keep" else movie.frames // 4
+    slabs = slabs_of(movie.bytes) if output == "keep" else movie.frames // 4
     assert total(server, "received_slabs") == slabs - had
     check_store(server, [movie], output)
 
@@ -107,14 +107,14 @@ def test_flip_between_landing_and_commit(work):
     camera = work.camera(nx=2048, ny=1024, frames=16, movies=1, hold=True, nz_late=True)
     wait_for(lambda: (total(server, "durable_slabs") or 0) >= 5, what="slabs are durable")
     part, = parts(server.store)
-    flip(part, (4 << 20) + 1000)
+    flip(part, SLAB + 1000)
     camera.step()
     movie, = camera.results()
     wait_for(lambda: committed(agent), what="the movie is committed")
     assert "does not read back as written" in server.messages()
     assert "1 slabs and 0 journal records do not read back" in server.messages()
     check_file(next(iter(check_events(server).values())), movie.path, movie.pixels_crc)
-    assert total(server, "received_slabs") == -(-movie.bytes // (4 << 20)) + 1
+    assert total(server, "received_slabs") == slabs_of(movie.bytes) + 1
 
 
 def log_of(server, name):

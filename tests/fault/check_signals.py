@@ -12,7 +12,7 @@ from aftermath import all_ready, check_nothing_left, check_store, committed, is_
     make_movies, parts, total
 from chaosproxy import ChaosProxy
 from loopdisk import Disk, states
-from millrace import Agent, Skipped, Workspace, run, wait_for
+from millrace import Agent, Skipped, Workspace, run, slabs_of, wait_for
 
 LONG = is_long()
 DRAIN = 30.0  # seconds a drain may take here; a sanitized build on a busy machine is slow
@@ -59,7 +59,7 @@ def test_agent_drains(work):
     ends_in_time(agent, 0)
     agent.start()
     wait_for(lambda: len(committed(agent)) == len(movies), 60, "all movies are committed")
-    slabs = sum(-(-m.bytes // (4 << 20)) for m in movies)
+    slabs = sum(slabs_of(m.bytes) for m in movies)
     assert total(server, "received_slabs") == slabs, "slabs were sent again"
     check_store(server, movies, folder="")
 

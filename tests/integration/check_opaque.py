@@ -6,9 +6,8 @@ import random
 import sys
 
 import pixels
-from millrace import files_below, run, same_file
+from millrace import SLAB, files_below, run, same_file
 
-SLAB = 4 << 20
 SIZES = (0, 1, 4095, 4096, 4097, SLAB - 1, SLAB, SLAB + 1, 50_000_000)
 NAMES = {  # source's name in bytes: the stored one
     b"with spaces .txt": "with spaces .txt",

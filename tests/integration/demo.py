@@ -19,7 +19,7 @@ import time
 
 import demo_check
 from demo_board import Board, Row, megabytes
-from millrace import Agent, Movie, Program, Server, Workspace, wait_for
+from millrace import Agent, Movie, Program, Server, Workspace, slabs_of, wait_for
 
 MARK = ".millrace-demo"  # this folder is ours and may be emptied
 SETTLE_S = 60  # what a script waits before it dares to copy
@@ -298,7 +298,7 @@ class Demo:
 
     def count_again(self, shot):
         """What was received after the plug was pulled, beside what had to be."""
-        total = slabs_of(shot.event)
+        total = slabs_in(shot.event)
         after = self.received()[0] - shot.resumed["base"]
         needed = total - shot.resumed["durable"]
         text = (f"{shot.name}: {total} slabs in all, {shot.resumed['durable']} durable when it "
@@ -414,7 +414,7 @@ def parse_time(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def slabs_of(event):
+def slabs_in(event):
     """How many slabs a movie is, by what any reader sees of the finished file."""
     if event["output"] == "hdf5":
         import h5py
@@ -426,8 +426,8 @@ def slabs_of(event):
             return count
     if event["output"] == "mrc":
         frames = demo_check.mrc_frames(event["path"])
-        return -(-frames.nbytes // (4 << 20))
-    return -(-event["bytes"] // (4 << 20))
+        return slabs_of(frames.nbytes)
+    return slabs_of(event["bytes"])
 
 
 def options():

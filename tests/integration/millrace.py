@@ -33,6 +33,8 @@ TIMEOUT = 30.0  # seconds, as all of them here: for a busy machine
 PATIENCE = int(os.environ.get("MILLRACE_TEST_PATIENCE", 1))  # times that, in an instrumented build
 ANSWER = 20.0  # seconds for an HTTP server that lives to answer; one that is stopped costs them
 SKIP = 77
+SLAB = 4 << 20  # bytes of a file, at most
+POOL = 64 << 20  # memory.pool of servers and agents here
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
@@ -43,6 +45,11 @@ def binary(name):
     if not folder:
         raise RuntimeError("MILLRACE_BIN_DIR is not set: run by ctest, or name the build's bin")
     return os.path.join(folder, name)
+
+
+def slabs_of(size):
+    """Of a file that is kept as it is."""
+    return -(-size // SLAB)
 
 
 class Skipped(Exception):
@@ -307,7 +314,7 @@ class Server(Program):
             "listen": {"control": self.control, "lanes": self.LANES,
                        "events": self.events_endpoint, "http": f"127.0.0.1:{http}"},
             "store": {"root": work.folder(f"{name}-store"), "keep_free": "0%"},
-            "memory": {"pool": "64MiB"},
+            "memory": {"pool": f"{POOL >> 20}MiB"},
         }, config)
         self.store = self.config["store"]["root"]
         self.file = work.write(f"{name}.yaml", yaml(self.config) + "\n")
@@ -368,7 +375,7 @@ class Agent(Program):
         self.config = merged({
             "agent": {"name": name, "state_dir": work.folder(f"{name}-state")},
             "server": {"endpoint": server.control},
-            "memory": {"pool": "64MiB"},
+            "memory": {"pool": f"{POOL >> 20}MiB"},
             "watch": watches or [watch],
         }, config)
         self.file = work.write(f"{name}.yaml", yaml(self.config) + "\n")
