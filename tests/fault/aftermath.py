@@ -18,6 +18,13 @@ from millrace import Movie, Workspace, crc64, wait_for  # noqa: E402  (found by 
 
 READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 FAILED = "millrace.movie.failed.v1"
+# The failpoints, in the order in which a movie passes them
+LANDING = ["journal-made", "part-made", "group-synced", "group-journaled", "group-durable"]
+SEALING = ["part-complete", "part-synced", "before-sealed", "sealed"]
+COMMIT = ["renamed", "placed", "logged", "log-synced", "catalogued", "journal-removed"]
+TAKEOVER = ["lease-take", "takeover-begun", "takeover-journal", "takeover-part", "takeover-copied",
+            "takeover-done"]
+PURGE = ["purge-intended", "purge-hidden", "purge-unlinked", "purge-written"]
 
 
 def take_options():

@@ -6,15 +6,12 @@ import os
 import signal
 import sys
 
-from aftermath import FAILED, check_events, check_file, check_nothing_left, check_store, events, \
-    is_long, sha256
+from aftermath import COMMIT, FAILED, LANDING, SEALING, check_events, check_file, \
+    check_nothing_left, check_store, events, is_long, sha256
 from millrace import Agent, run
 
-LANDING = ["journal-made", "part-made", "group-synced", "group-journaled", "group-durable"]
-SEALING = ["part-complete", "part-synced"]
-COMMIT = ["before-sealed", "sealed", "renamed", "placed", "logged", "log-synced", "catalogued",
-          "journal-removed"]
 STEPS = LANDING + SEALING + COMMIT
+MADE, TOLD = SEALING[:2], SEALING[2:] + COMMIT  # the part; the movie
 LONG = is_long()
 
 
@@ -98,10 +95,10 @@ def add(names):
     """Every step of every kind; in the short run each step once for keep, and what only the other
     kinds do."""
     kinds = [(keep, STEPS, STEPS),
-             (mrc, STEPS, SEALING + ["sealed"]),
-             (hdf5, STEPS, ["group-journaled", "sealed"] + SEALING),
-             (revision, STEPS, COMMIT),
-             (failed, LANDING + COMMIT, ["part-made"] + COMMIT[:6])]
+             (mrc, STEPS, MADE + ["sealed"]),
+             (hdf5, STEPS, ["group-journaled", "sealed"] + MADE),
+             (revision, STEPS, TOLD),
+             (failed, LANDING + TOLD, ["part-made"] + TOLD[:6])]
     for kind, all_steps, some in kinds:
         for step in all_steps if LONG else some:
             names[f"test_{kind.__name__}_{step.replace('-', '_')}"] = kind(step)

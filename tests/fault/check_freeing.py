@@ -11,13 +11,12 @@ import sys
 import threading
 import time
 
-from aftermath import check_events, dice, figures, how_many, make_movies, sha256
+from aftermath import PURGE, check_events, dice, figures, how_many, make_movies, sha256
 from loopdisk import Disk, do, own_mounts, pull_the_plug
 from millrace import Agent, run, wait_for
 
 KILLS, CUTS = how_many(24, 1000), how_many(12, 250)
 HIDDEN = ".millrace-purge-"
-STEPS = ("purge-intended", "purge-hidden", "purge-unlinked", "purge-written")
 
 
 class Oracle:
@@ -156,7 +155,7 @@ def kill_one(server, agent, rng):
         return
     if agent.alive():
         agent.kill()
-    agent.start({"MILLRACE_CRASH_AT": rng.choice(STEPS)} if rng.random() < 0.5 else None)
+    agent.start({"MILLRACE_CRASH_AT": rng.choice(PURGE)} if rng.random() < 0.5 else None)
 
 
 def outcomes(agent):

@@ -7,15 +7,14 @@ import re
 import signal
 import sys
 
-from aftermath import check_catalogue, check_events, check_nothing_left, dice, events, how_many, \
-    is_long, sha256
+from aftermath import COMMIT, check_catalogue, check_events, check_nothing_left, dice, events, \
+    how_many, is_long, sha256
 from loopdisk import Disk, pull_the_plug
 from millrace import Agent, Skipped, files_below, run, wait_for
 
 LONG = is_long()
 CUTS = how_many(quick=3, long=100)
-STEPS = ["part-complete:3", "before-sealed", "group-written", "sealed", "renamed:4", "placed",
-         "logged", "log-synced", "catalogued", "journal-removed"]
+STEPS = ["part-complete:3", "before-sealed", "group-written", "sealed", "renamed:4", *COMMIT[1:]]
 SOME = ["group-written", "sealed", "renamed:4", "log-synced"]
 
 

@@ -9,17 +9,13 @@ import re
 import signal
 import sys
 
-from aftermath import check_store, events, is_long, journals, parts, total
+from aftermath import COMMIT, LANDING, SEALING, TAKEOVER, check_store, events, is_long, \
+    journals, parts, total
 from millrace import Agent, Camera, Program, Server, run, wait_for
 
 LONG = is_long()
 SECONDS = "3s"  # long enough for a busy machine's disk
 LEASE = {"store": {"lease": SECONDS}}
-LANDING = ["journal-made", "part-made", "group-synced", "group-journaled", "group-durable"]
-SEALING = ["part-complete", "part-synced", "before-sealed", "sealed"]
-COMMIT = ["renamed", "placed", "logged", "log-synced", "catalogued", "journal-removed"]
-TAKEOVER = ["lease-take", "takeover-begun", "takeover-journal", "takeover-part", "takeover-copied",
-            "takeover-done"]
 
 
 def second_server(work, first, name="storage2", standby=True):
