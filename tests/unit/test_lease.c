@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lease on a store: valid, taken, let go of, dead, stopped, raced for, damaged. */
-#include "lease.h"
+#include "lease_rig.h"
 
 #include "scratch.h"
 #include "segments.h"
@@ -12,9 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define LONG_MS  5000 /* of one that must not be late, however busy the machine */
-#define SHORT_MS 500  /* of one that is going to be */
-#define LOST     42   /* exit statuses of the other process */
+#define SHORT_MS 500 /* of one that is going to be */
+#define LOST     42  /* exit statuses of the other process */
 #define REFUSED  43
 #define FAILED   44
 
@@ -26,8 +25,7 @@ static void lost(void *ctx, const char *text)
 
 static struct mr_lease_config config_of(const struct scratch *s)
 {
-    return (struct mr_lease_config){
-        .millrace_dir = s->fd, .server = "storage1", .lease_ms = LONG_MS, .stop = -1, .lost = lost};
+    return lease_rig_config(s->fd, lost);
 }
 
 static struct mr_lease *claim_for(const struct scratch *s, uint32_t lease_ms)
@@ -42,7 +40,7 @@ static struct mr_lease *claim_for(const struct scratch *s, uint32_t lease_ms)
 
 static struct mr_lease *claim(const struct scratch *s)
 {
-    return claim_for(s, LONG_MS);
+    return claim_for(s, LEASE_RIG_MS);
 }
 
 /* Another server, which tells on its pipe what it is at, a letter each. */
@@ -163,7 +161,7 @@ END_TEST
 START_TEST(the_dead_are_not_waited_for)
 {
     struct scratch s = scratch_make();
-    struct other o = other_server(&s, LONG_MS);
+    struct other o = other_server(&s, LEASE_RIG_MS);
     ck_assert_int_eq(other_says(&o), 'c');
     ck_assert_int_eq(kill(o.pid, SIGKILL), 0);
     siginfo_t info;
@@ -257,7 +255,7 @@ static void race(const struct scratch *s)
     struct other racers[RACERS];
     int holders = 0;
     for (int i = 0; i < RACERS; i++)
-        racers[i] = other_server(s, LONG_MS);
+        racers[i] = other_server(s, LEASE_RIG_MS);
     for (int i = 0; i < RACERS; i++) {
         char letter = 0;
         bool holds = read(racers[i].said, &letter, 1) == 1;
@@ -278,7 +276,7 @@ START_TEST(of_many_one_gets_it)
     struct other racers[RACERS];
     int holders = 0;
     for (int i = 0; i < RACERS; i++)
-        racers[i] = other_server(&s, LONG_MS);
+        racers[i] = other_server(&s, LEASE_RIG_MS);
     for (int i = 0; i < RACERS; i++) {
         struct pollfd end = {.fd = racers[i].said, .events = POLLIN};
         poll(&end, 1, -1); /* refused ones end, which reads as an end of file */

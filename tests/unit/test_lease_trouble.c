@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A lease whose directory cannot be synced or written while its server holds it. */
-#include "lease.h"
+#include "lease_rig.h"
 #include "scratch.h"
 #include "sick_disk.h"
 #include "suite.h"
@@ -20,12 +20,9 @@ static void lost(void *ctx, const char *text)
 static int try_claim(const struct scratch *s, char *lost_as, struct mr_lease **ret,
                      struct mr_err *err)
 {
-    const struct mr_lease_config config = {.millrace_dir = s->fd,
-                                           .server = "storage1",
-                                           .lease_ms = LEASE_MS,
-                                           .stop = -1,
-                                           .lost = lost,
-                                           .ctx = lost_as};
+    struct mr_lease_config config = lease_rig_config(s->fd, lost);
+    config.lease_ms = LEASE_MS;
+    config.ctx = lost_as;
     return mr_lease_claim(&config, ret, err);
 }
 

@@ -6,7 +6,7 @@
  */
 #include "announce.h"
 #include "fail_nth.h"
-#include "lease_make.h"
+#include "lease_rig.h"
 #include "recovery.h"
 #include "seal_rig.h"
 #include "suite.h"
@@ -50,11 +50,7 @@ static int start(uint64_t *ret_events)
     int r = mr_store_open(&config, &store, &err);
     if (r < 0)
         return r;
-    const struct mr_lease_config claim = {.millrace_dir = store.millrace_fd,
-                                          .server = "storage1",
-                                          .lease_ms = 5000,
-                                          .stop = -1,
-                                          .lost = lost};
+    const struct mr_lease_config claim = lease_rig_config(store.millrace_fd, lost);
     r = mr_lease_claim(&claim, &lease, &err);
     if (r == 0)
         r = mr_takeover_run(&store, lease, &note, &err);
@@ -84,13 +80,7 @@ static void start_once(void)
 static void leave_held(const struct mr_store *store)
 {
     struct mr_lease_file f = {.generation = 1, .lease_ms = 20};
-    int fd, dir = mr_fs_mkdirs_durable(store->millrace_fd, "lease", 0, (gid_t)-1);
-    ck_assert_int_ge(dir, 0);
-    ck_assert_int_eq(mr_lease_self("storage1", &f.holder), 0);
-    strcpy(f.holder.boot, "another");
-    ck_assert_int_eq(mr_lease_make(dir, &f, &fd), 0);
-    close(fd);
-    close(dir);
+    lease_rig_hold(store->millrace_fd, &f, "storage1", true);
 }
 
 /* Three committed movies and one under way. */

@@ -2,7 +2,7 @@
 /* A server that stood still and was replaced, and wakes up in the midst of its start: what it finds
  * is its successor's, which it takes neither for void nor for damage. */
 #include "dossier.h"
-#include "lease_make.h"
+#include "lease_rig.h"
 #include "recovery.h"
 #include "store_rig.h"
 #include "suite.h"
@@ -36,11 +36,7 @@ static void sealed_not_expected(void *ctx, struct mr_dossier *d, enum mr_commit_
 static struct mr_lease *claim(struct rig *rig)
 {
     struct mr_lease *lease = NULL;
-    const struct mr_lease_config config = {.millrace_dir = rig->store.millrace_fd,
-                                           .server = "storage1",
-                                           .lease_ms = 5000,
-                                           .stop = -1,
-                                           .lost = lost};
+    const struct mr_lease_config config = lease_rig_config(rig->store.millrace_fd, lost);
     ck_assert_int_eq(mr_lease_claim(&config, &lease, NULL), 0);
     return lease;
 }
@@ -48,14 +44,9 @@ static struct mr_lease *claim(struct rig *rig)
 /* It has taken the store over, as its second epoch, from one that may be alive. */
 static void replace(const struct rig *rig)
 {
-    struct mr_lease_file f = {.generation = 2, .epoch = 2, .lease_ms = 5000};
+    struct mr_lease_file f = {.generation = 2, .epoch = 2, .lease_ms = LEASE_RIG_MS};
     f.epochs.list[f.epochs.count++] = (struct mr_epoch){.generation = 2, .first_event = 1};
-    int fd = -1, dir = openat(rig->store.millrace_fd, "lease", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    ck_assert_int_ge(dir, 0);
-    ck_assert_int_eq(mr_lease_self("storage2", &f.holder), 0);
-    ck_assert_int_eq(mr_lease_make(dir, &f, &fd), 0);
-    close(fd);
-    close(dir);
+    lease_rig_hold(rig->store.millrace_fd, &f, "storage2", false);
 }
 
 static int in_a_child(void (*start)(struct rig *rig), struct rig *rig)

@@ -2,7 +2,7 @@
 /* What a server that has just claimed a store makes of the event segments it finds. */
 #include "takeover.h"
 
-#include "lease_make.h"
+#include "lease_rig.h"
 #include "store_rig.h"
 #include "suite.h"
 
@@ -17,11 +17,7 @@ static int take_over(struct rig *rig, struct mr_err *err)
 {
     struct mr_lease *lease;
     struct mr_takeover_note note;
-    const struct mr_lease_config config = {.millrace_dir = rig->store.millrace_fd,
-                                           .server = "storage1",
-                                           .lease_ms = 5000,
-                                           .stop = -1,
-                                           .lost = lost};
+    const struct mr_lease_config config = lease_rig_config(rig->store.millrace_fd, lost);
     ck_assert_int_eq(mr_lease_claim(&config, &lease, NULL), 0);
     int r = mr_takeover_run(&rig->store, lease, &note, err);
     mr_lease_release(lease);
@@ -69,15 +65,9 @@ static void fill_lease(const struct rig *rig)
 {
     struct mr_lease_file f = {
         .generation = MR_EPOCHS_MAX, .epoch = MR_EPOCHS_MAX, .lease_ms = MR_LEASE_MIN_MS};
-    int fd, dir = mr_fs_mkdirs_durable(rig->store.millrace_fd, "lease", 0, (gid_t)-1);
-    ck_assert_int_ge(dir, 0);
-    ck_assert_int_eq(mr_lease_self("storage1", &f.holder), 0);
-    strcpy(f.holder.boot, "another");
     for (uint32_t i = 1; i <= MR_EPOCHS_MAX; i++)
         f.epochs.list[f.epochs.count++] = (struct mr_epoch){.generation = i, .first_event = i + 1};
-    ck_assert_int_eq(mr_lease_make(dir, &f, &fd), 0);
-    close(fd);
-    close(dir);
+    lease_rig_hold(rig->store.millrace_fd, &f, "storage1", true);
 }
 
 START_TEST(too_many_epochs_are_folded)
