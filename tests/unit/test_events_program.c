@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Does millrace-events, as a process against a real publishing stage, keep its documented
  * promises? */
-#include "publish.h"
-#include "scratch.h"
+#include "publish_rig.h"
 #include "suite.h"
 
 #include <inttypes.h>
@@ -10,14 +9,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-struct server {
-    struct scratch s;
-    struct mr_eventlog *log;
-    struct mr_link *link;
-    struct mr_publish *publish;
-    struct mr_thread *thread;
-    char program[512], endpoint[64];
-};
+static char program[512];
 
 static void append(struct mr_eventlog *log, uint64_t from, uint64_t to)
 {
@@ -39,43 +31,34 @@ static void append(struct mr_eventlog *log, uint64_t from, uint64_t to)
 /* Replay is on the port after: look for two that are free side by side. */
 static void bind_pair(struct server *v)
 {
-    char events[64], replay[64];
     int r = -1;
     for (int i = 0; i < 200 && r != 0; i++) {
         int port = 20000 + (getpid() * 7 + i * 2) % 12000;
-        snprintf(events, sizeof(events), "tcp://127.0.0.1:%d", port);
-        snprintf(replay, sizeof(replay), "tcp://127.0.0.1:%d", port + 1);
-        r = mr_publish_new(v->link, v->log, events, replay, &v->publish, NULL);
+        snprintf(v->events, sizeof(v->events), "tcp://127.0.0.1:%d", port);
+        snprintf(v->replay, sizeof(v->replay), "tcp://127.0.0.1:%d", port + 1);
+        r = mr_publish_new(v->link, v->log, v->events, v->replay, &v->publish, NULL);
     }
     ck_assert_int_eq(r, 0);
-    strcpy(v->endpoint, events);
 }
 
-static struct server server_up(void)
+static void find_program(void)
 {
-    struct server v = {.s = scratch_make()};
     char self[400];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     ck_assert_int_gt(n, 0);
     self[n] = '\0';
-    snprintf(v.program, sizeof(v.program), "%s/millrace-events", dirname(self));
-    ck_assert_msg(access(v.program, X_OK) == 0, "%s is not built", v.program);
-    ck_assert_int_eq(mr_eventlog_open(v.s.fd, 1 << 20, &v.log, NULL, NULL), 0);
-    append(v.log, 1, 10);
-    ck_assert_int_eq(mr_link_new(1, &v.link), 0);
-    bind_pair(&v);
-    ck_assert_int_eq(mr_thread_start(&mr_publish_stage, v.publish, NULL, &v.thread), 0);
-    return v;
+    snprintf(program, sizeof(program), "%s/millrace-events", dirname(self));
+    ck_assert_msg(access(program, X_OK) == 0, "%s is not built", program);
 }
 
-static void server_down(struct server *v)
+static struct server server_up(void)
 {
-    mr_publish_stop(v->publish);
-    mr_thread_join(v->thread);
-    mr_publish_free(v->publish);
-    mr_link_free(v->link);
-    mr_eventlog_close(v->log);
-    scratch_remove(&v->s);
+    find_program();
+    struct server v = server_open(1 << 20);
+    append(v.log, 1, 10);
+    bind_pair(&v);
+    server_start(&v);
+    return v;
 }
 
 /* Exit status of a shell command in which $E is the program with its server and $D the
@@ -83,9 +66,9 @@ static void server_down(struct server *v)
 static int run(const struct server *v, const char *command)
 {
     char e[700];
-    snprintf(e, sizeof(e), "%s --server %s", v->program, v->endpoint);
+    snprintf(e, sizeof(e), "%s --server %s", program, v->events);
     setenv("E", e, 1);
-    setenv("P", v->program, 1);
+    setenv("P", program, 1);
     setenv("D", v->s.path, 1);
     int status = system(command);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Does every durable event go out once and in order, and does replay give the rest? */
 #include "client/millrace.h"
-#include "publish.h"
+#include "publish_rig.h"
 #include "replay.h"
-#include "scratch.h"
 #include "suite.h"
 
 #include <errno.h>
 #include <inttypes.h>
-
-struct server {
-    struct scratch s;
-    struct mr_eventlog *log;
-    struct mr_link *link;
-    struct mr_publish *publish;
-    struct mr_thread *thread;
-    char events[64], replay[64];
-};
 
 static void append(struct mr_eventlog *log, uint64_t from, uint64_t to, size_t padding)
 {
@@ -39,32 +29,19 @@ static void append(struct mr_eventlog *log, uint64_t from, uint64_t to, size_t p
 
 static struct server server_up(uint64_t events_before)
 {
-    struct server v = {.s = scratch_make()};
+    struct server v = server_open(100000);
     struct mr_err err = {0};
     uint16_t ports[2];
-    ck_assert_int_eq(mr_eventlog_open(v.s.fd, 100000, &v.log, NULL, &err), 0);
     if (events_before > 0)
         append(v.log, 1, events_before, 1);
-    ck_assert_int_eq(mr_link_new(1, &v.link), 0);
     int r =
         mr_publish_new(v.link, v.log, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*", &v.publish, &err);
     ck_assert_msg(r == 0, "%s", err.text);
     mr_publish_ports(v.publish, &ports[0], &ports[1]);
     snprintf(v.events, sizeof(v.events), "tcp://127.0.0.1:%u", ports[0]);
     snprintf(v.replay, sizeof(v.replay), "tcp://127.0.0.1:%u", ports[1]);
-    ck_assert_int_eq(mr_thread_start(&mr_publish_stage, v.publish, &err, &v.thread), 0);
+    server_start(&v);
     return v;
-}
-
-static void server_down(struct server *v)
-{
-    mr_publish_stop(v->publish);
-    mr_thread_join(v->thread);
-    ck_assert_uint_eq(mr_publish_last(v->publish), mr_eventlog_last(v->log));
-    mr_publish_free(v->publish);
-    mr_link_free(v->link);
-    mr_eventlog_close(v->log);
-    scratch_remove(&v->s);
 }
 
 START_TEST(a_subscriber_sees_all)
