@@ -18,6 +18,7 @@ import millrace  # noqa: E402
 
 MIB = 1 << 20
 AGENT_POOL = "128MiB"  # of every agent that is alone
+PUSH_POOL = "64MiB"  # of every push: what it takes by itself
 K3 = {"nx": 5760, "ny": 4092}
 READY = ("millrace.movie.ready.v1", "millrace.file.ready.v1")
 
@@ -141,7 +142,7 @@ class Rig:
         began = time.monotonic()
         push = millrace.Program(
             self.work, "millrace-agent", ["push", "--server", server.control, "--stats", "--set",
-                                          f"memory.pool={AGENT_POOL}", "--agent",
+                                          f"memory.pool={PUSH_POOL}", "--agent",
                                           f"bench{self.ship_count}", *words, path])
         push.results_in_log = True  # a line per file: more than a pipe holds
         push.start().wait(1800)
@@ -153,7 +154,7 @@ class Rig:
         agent = millrace.stage_tables(push.messages())[-1]
         events = [e["data"] for e in server.logged(last + 1) if e["type"] in READY]
         assert count > 1 or len(events) == count, events
-        self.note_peak(item, "agent", agent, AGENT_POOL)
+        self.note_peak(item, "agent", agent, PUSH_POOL)
         self.note_peak(item, "server", table, self.options.pool)
         self.book.keep_stages(item, agent, table)
         courses = [course(e) for e in events]
