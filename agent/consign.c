@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STAGE      "tail"
-#define FILL_MAX   256                /* movies in one transaction of the journal */
-#define RETRY_NS   (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
-#define PAUSE_NS   (1 * MR_NS_PER_S)
-#define READ_TRIES 5
+#define STAGE            "tail"
+#define FILL_MAX         256                /* movies in one transaction of the journal */
+#define RETRY_NS         (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
+#define PAUSE_NS         (1 * MR_NS_PER_S)
+#define READ_PATIENCE_NS (60 * MR_NS_PER_S) /* longer than a share is away for a moment */
 
 int mr_consign_new(const struct mr_consign_config *config, struct mr_journal *journal,
                    struct mr_consign **ret, struct mr_err *err)
@@ -233,7 +233,7 @@ static void embark(struct mr_consign *c, struct mr_shipment *s, int64_t real_ns)
         return;
     }
     mr_consign_board(c, s);
-    s->read_failures = 0;
+    s->failing_since_ns = 0;
     s->weighed = false;
     mr_consign_tell(c, s);
 }
@@ -365,30 +365,34 @@ static void unreadable(struct mr_consign *c, struct mr_shipment *s, int code)
     if (s->state != MR_SHIPMENT_MOVING)
         return;
     snprintf(text, sizeof(text), "the source cannot be read: %s", mr_err_name(code));
-    mr_warn(STAGE, "%s/%s: %s", s->root, s->path, text); /* the verdict is told as an error */
-    mr_transfer_fail(c->transfer, s, NULL, text);
+    mr_transfer_fail(c->transfer, s, NULL, text); /* its verdict says so */
 }
 
-/* The first slab that fails is the one that is counted: others of the file may be read meanwhile,
- * or fail with it. */
-void mr_consign_read_failed(struct mr_consign *c, struct mr_shipment *s, uint64_t slab, int code)
+/* The first slab that fails is the one that counts: others of the file may be read meanwhile, or
+ * fail with it. Want of our own means is no fault of the source; but a command has to end. */
+void mr_consign_read_failed(struct mr_consign *c, struct mr_shipment *s, uint64_t slab, int code,
+                            int64_t now_ns)
 {
-    if (code == -ENODATA)
+    if (code == -ENODATA) {
         mr_consign_changed(c, s, "it shrank while it was read");
-    if (code == -ENODATA || is_ours(code))
         return;
-    if (s->read_failures == 0 || slab < s->failed_slab) {
-        s->failed_slab = slab;
-        s->read_failures = 0;
     }
-    if (slab == s->failed_slab && ++s->read_failures >= READ_TRIES)
+    mr_log_seldom(MR_LOG_WARN, STAGE, "%s/%s cannot be read: %s; tried again every second", s->root,
+                  s->path, mr_err_name(code));
+    if (is_ours(code) && !c->config.ends)
+        return;
+    if (s->failing_since_ns == 0 || slab < s->failed_slab) {
+        s->failed_slab = slab;
+        s->failing_since_ns = now_ns;
+    } else if (slab == s->failed_slab && now_ns - s->failing_since_ns >= READ_PATIENCE_NS) {
         unreadable(c, s, code);
+    }
 }
 
 void mr_consign_was_read(struct mr_shipment *s, uint64_t slab)
 {
     if (slab == s->failed_slab)
-        s->read_failures = 0;
+        s->failing_since_ns = 0;
 }
 
 /* Nobody would ever resume them: a push has no journal. */

@@ -57,15 +57,15 @@ struct mr_shipment {
     struct mr_fs_facts shipped;
     struct mr_shipment_said said; /* what purge may rely on; zero: no END that is known of */
     size_t room;                  /* what it takes of what may be under way, in small files */
-    unsigned tries;         /* times it began again because it read as other bytes than before */
-    unsigned read_failures; /* of the slab below, one after the other */
+    unsigned tries; /* times it began again because it read as other bytes than before */
     uint64_t failed_slab;
-    uint16_t held_code;     /* of the last HOLD; 0: not held */
-    uint32_t held_ms;       /* what all its HOLDs come to */
-    bool held_too_long;     /* of a command that ends: abandoned for that */
-    uint64_t counted_bytes; /* in the counts */
-    int64_t not_before_ns;  /* WAITING: monotonic; a file that could not be opened */
-    int fd;                 /* -1 unless it is being read */
+    int64_t failing_since_ns; /* monotonic: that slab cannot be read; 0: all can */
+    uint16_t held_code;       /* of the last HOLD; 0: not held */
+    uint32_t held_ms;         /* what all its HOLDs come to */
+    bool held_too_long;       /* of a command that ends: abandoned for that */
+    uint64_t counted_bytes;   /* in the counts */
+    int64_t not_before_ns;    /* WAITING: monotonic; a file that could not be opened */
+    int fd;                   /* -1 unless it is being read */
     struct mr_uncache_run uncache;
     uint8_t *head; /* owned; source's header for STREAM and CHUNKS */
     uint32_t head_bytes;

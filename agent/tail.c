@@ -344,7 +344,7 @@ static void take_questions(struct mr_tail *t)
 static void could_not_read(struct mr_tail *t, const struct mr_pick *pick, int code, int64_t now_ns)
 {
     if (mr_transfer_unpick(t->transfer, pick, now_ns + READ_PAUSE_NS))
-        mr_consign_read_failed(t->consign, pick->owner, pick->slab, code);
+        mr_consign_read_failed(t->consign, pick->owner, pick->slab, code, now_ns);
 }
 
 static void take_note(struct mr_tail *t, const struct mr_packed *n, int64_t now_ns)

@@ -44,17 +44,19 @@ static int each_journal(const struct mr_store *store, const struct mr_ulid *id, 
     return more < 0 ? more : r;
 }
 
-static bool make_empty(int dir, const char *name)
+static int make_empty(int dir, const char *name)
 {
     MR_CLEANUP(mr_fs_close)
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    return fd >= 0;
+    return fd < 0 ? -errno : 0;
 }
 
-/* It may be gone from memory alone, after a sync that failed, and another sync would not tell. */
-static bool remove_anew(int dir, const char *name)
+/* It may be gone from memory alone, after a sync that failed, and another sync would not tell: a
+ * name that cannot be made anew is not removed anew. */
+static int remove_anew(int dir, const char *name)
 {
-    return !make_empty(dir, name) || unlinkat(dir, name, 0) == 0;
+    int r = make_empty(dir, name);
+    return r < 0 ? r : unlinkat(dir, name, 0) < 0 ? -errno : 0;
 }
 
 /* 1: a journal on the disk names the part; 0: none does, so that it was never made, or is gone. */
@@ -80,8 +82,8 @@ static int remove_part(const struct mr_store *store, int dir, const char *part, 
 {
     if (unlinkat(dir, part, 0) < 0) {
         int r = errno == ENOENT ? is_named_for_good(store, journal) : -errno;
-        if (r > 0 && !remove_anew(dir, part))
-            r = -errno;
+        if (r > 0)
+            r = remove_anew(dir, part);
         if (r < 0)
             return r;
     }
@@ -142,13 +144,13 @@ static int sync_removed(const struct mr_store *store, const struct removed *remo
 {
     int r = mr_fs_sync_dir(store->journal_fd);
     for (int tries = 1; r < 0 && tries < SYNC_TRIES; tries++) {
-        for (size_t i = 0; i < removed->count; i++)
-            if (!remove_anew(store->journal_fd, removed->names[i]))
-                return -errno;
-        r = mr_fs_sync_dir(store->journal_fd);
+        int anew = 0;
+        for (size_t i = 0; i < removed->count && anew == 0; i++)
+            anew = remove_anew(store->journal_fd, removed->names[i]);
+        r = anew < 0 ? anew : mr_fs_sync_dir(store->journal_fd);
     }
     for (size_t i = 0; r < 0 && i < removed->count; i++)
-        (void)make_empty(store->journal_fd, removed->names[i]);
+        (void)!make_empty(store->journal_fd, removed->names[i]);
     return r < 0 ? -EUCLEAN : 0;
 }
 
@@ -182,7 +184,9 @@ int mr_discard_all(const struct mr_store *store, const struct mr_ulid *id)
                                 one */
     unlinkat(store->failed_fd, mr_ulid_text(id, text), AT_REMOVEDIR);
     int synced = sync_removed(store, &removed);
-    return r < 0 ? r : synced;
+    if (r == -EUCLEAN) /* of a folder that cannot be read now, which ends nobody */
+        r = -EIO;
+    return synced < 0 ? synced : r;
 }
 
 bool mr_discard_is_sealed(const struct mr_store *store, const struct mr_ulid *id, uint32_t recorded)

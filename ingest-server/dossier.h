@@ -47,9 +47,9 @@ struct mr_dossier {
                                  */
 };
 
-/* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so nothing of it was ever
- * acknowledged; -EUCLEAN: there are records, but what movie it is (OPEN) does not read; -errno of
- * I/O; err text. *ret is for mr_dossier_fini. */
+/* Reads journal `name` in directory dirfd. -ENODATA: no whole record, so that nothing of it is
+ * acknowledged, or was discarded since (discard.h); -EUCLEAN: there are records, but what movie it
+ * is (OPEN) does not read; -errno of I/O; err text. *ret is for mr_dossier_fini. */
 int mr_dossier_read(int dirfd, const char *name, struct mr_dossier *ret,
                     struct mr_err *err) MR_MUST_USE;
 void mr_dossier_fini(struct mr_dossier *d); /* zeroed allowed */

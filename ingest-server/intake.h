@@ -28,7 +28,6 @@ struct mr_intake_config {
     uint64_t session_seed;    /* random: sessions of two server lives never meet */
 };
 
-/* How a movie is to be finished. */
 /* What HOLD says: when an agent is to ask again. Busy: another is done with the movie soon. */
 #define MR_INTAKE_HOLD_MS 5000u
 #define MR_INTAKE_BUSY_MS 1000u

@@ -276,10 +276,10 @@ static void describe(const struct mr_movie *movie, const struct mr_slab_header *
                                  .stats = h->stats};
 }
 
-static void could_not_write(struct mr_lane *lane, struct mr_movie *movie, int code)
+static void could_not(struct mr_lane *lane, struct mr_movie *movie, const char *what, int code)
 {
     char text[160];
-    snprintf(text, sizeof(text), "%s: writing the part: %s", movie->part_name, mr_err_name(code));
+    snprintf(text, sizeof(text), "%s: %s: %s", movie->part_name, what, mr_err_name(code));
     on_failed(lane, movie, code, MR_LANDING_WRITE, text);
 }
 
@@ -297,7 +297,7 @@ static void take_aboard(struct mr_lane *lane, struct mr_movie *movie, const stru
         return;
     if (r < 0) {
         mr_movie_taint(movie);
-        could_not_write(lane, movie, r);
+        could_not(lane, movie, "writing the part", r);
         return;
     }
     movie->slab = *p;
@@ -324,7 +324,7 @@ static void land(struct mr_lane *lane, struct mr_movie *movie, const struct mr_s
     int r = mr_landing_put(lane->landing, movie, &placement, buffer);
     if (r < 0) { /* not attached after a failed attach, or nonsense that passed the checks above */
         mr_pool_put(buffer);
-        could_not_write(lane, movie, r);
+        could_not(lane, movie, "a slab was refused", r);
     }
 }
 

@@ -194,7 +194,7 @@ static int recover_journal(const struct mr_commit *c, const char *name,
         return mr_err_errno(err, -ENOMEM, "journal %s", name);
     mr_dossier_forget_cached(c->store->journal_fd, name);
     r = mr_dossier_read(c->store->journal_fd, name, d, err);
-    if (r == -ENODATA) { /* its part was never made: nothing was acknowledged */
+    if (r == -ENODATA) { /* its part was never made, or the movie was discarded */
         unlinkat(c->store->journal_fd, name, 0);
         return 0;
     }

@@ -183,7 +183,7 @@ static int take_movie(const struct taking *t, const struct entry *e)
         t->note->damaged++;
         return 0;
     }
-    /* it was being made: nothing of it was acknowledged */
+    /* it was being made, or what it stood for was discarded */
     return unlinkat(t->store->journal_fd, name, 0) < 0 ? -errno : 0;
 }
 
