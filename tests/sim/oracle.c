@@ -39,6 +39,13 @@ void oracle_meddled(struct world *w, const struct mr_ulid *id)
         t->meddled = true;
 }
 
+void oracle_abandoned(struct world *w, const struct mr_ulid *id)
+{
+    struct tale *t = oracle_tale(w, id);
+    if (t != NULL)
+        t->abandoned = true;
+}
+
 void oracle_given_up(struct world *w, const struct mr_ulid *id)
 {
     oracle_need_tale(w, id, "ABANDONED")->given_up = true;

@@ -22,6 +22,8 @@ void oracle_expect(struct world *w, const struct mr_ulid *id, const struct reel 
 /* A rogue opens what is another one's. */
 void oracle_meddled(struct world *w, const struct mr_ulid *id);
 
+/* Its agent gives it up: what of it was durable may go. */
+void oracle_abandoned(struct world *w, const struct mr_ulid *id);
 /* Its agent knows that it is abandoned, and never opens it again. */
 void oracle_given_up(struct world *w, const struct mr_ulid *id);
 

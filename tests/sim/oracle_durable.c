@@ -52,12 +52,16 @@ static bool open_berthed(const struct world *w, const struct tale *t, enum disk_
     return true;
 }
 
-static const char *check_acked(const struct world *w, const struct tale *t, uint64_t *ret_slab)
+/* ret_part: what holds them. */
+static const char *check_acked(const struct world *w, const struct tale *t, uint64_t *ret_slab,
+                               const struct inode **ret_part)
 {
     struct berthed b;
     const char *why = NULL;
+    *ret_part = NULL;
     if (!open_berthed(w, t, DISK_SAFE, &b))
         return "its journal is not safe";
+    *ret_part = b.part;
     if (b.part == NULL)
         why = b.d.is_sealed ? NULL : "its part is not safe";
     for (uint64_t i = 0; b.part != NULL && i < WORLD_SLABS && why == NULL; i++) {
@@ -113,11 +117,16 @@ void oracle_durable(struct world *w, const struct mr_ulid *id, uint32_t generati
         memset(t->acked, 0, sizeof(t->acked));
     t->generation = generation;
     note_acked(w, t, ranges, count, what);
-    const char *why = count == 0 ? NULL : check_acked(w, t, &slab);
+    const struct inode *part = NULL;
+    const char *why = count == 0 ? NULL : check_acked(w, t, &slab, &part);
     PROMISE(w, why == NULL, "%s of slab %llu: %s", what, (unsigned long long)slab, why);
+    if (part != NULL) {
+        t->part = part->number;
+        t->part_birth_ns = part->birth_ns;
+    }
     /* of what was in the store already the id is not remembered: COMMITTED was said of it, and
      * where that was lost on the way, or its agent was not there, it comes again */
-    bool may_lose = t->source == NULL || t->committed || w->disk_troubled ||
+    bool may_lose = t->source == NULL || t->committed || t->abandoned || w->disk_troubled ||
                     t->source->agent->hello.ephemeral || is_known(w, t);
     for (uint64_t i = 0; !may_lose && i < WORLD_SLABS; i++)
         PROMISE(w, !before[i] || t->acked[i], "slab %llu was durable and is not any more",
@@ -141,8 +150,8 @@ static bool has_acks(const struct tale *t)
     return false;
 }
 
-/* Where the server itself took the part away, it may be gone, or be empty, being made anew in order
- * to be removed: the server says so at the next OPENED. */
+/* Where the server itself took the part away, it may be gone, or another one, made anew in order to
+ * be removed: the server says so at the next OPENED. */
 void oracle_before_power_cut(struct world *w)
 {
     struct berthed b;
@@ -151,7 +160,8 @@ void oracle_before_power_cut(struct world *w)
         t->to_keep = false;
         if (t->committed || t->failed || !has_acks(t) || !open_berthed(w, t, DISK_NOW, &b))
             continue;
-        t->to_keep = b.part != NULL && b.part->now.size > 0 && !b.d.is_sealed &&
+        t->to_keep = b.part != NULL && b.part->number == t->part &&
+                     b.part->birth_ns == t->part_birth_ns && !b.d.is_sealed &&
                      b.part->write_errors == 0 && b.journal->write_errors == 0;
         for (uint64_t i = 0; i < WORLD_SLABS;
              i++) /* it may have begun anew, with the same number */
@@ -181,7 +191,8 @@ void oracle_after_power_cut(struct world *w)
     for (struct tale *t = w->oracle->tales; t != NULL; t = t->next) {
         if (t->committed)
             oracle_check_stored(w, t, t->path, DISK_NOW, "after a power cut");
-        const char *why = t->to_keep ? check_acked(w, t, &slab) : NULL;
+        const struct inode *part;
+        const char *why = t->to_keep ? check_acked(w, t, &slab, &part) : NULL;
         PROMISE(w, why == NULL, "after a power cut, slab %llu of %s: %s", (unsigned long long)slab,
                 t->source == NULL ? "a rogue" : t->source->open.path, why);
     }

@@ -102,12 +102,15 @@ void serverside_check_heard(struct serverside *s, const struct parcel *p)
     struct mr_message *m = s->heard;
     struct mr_err err = {0};
     const struct cable *from = p->cable;
-    if (mr_message_decode(p->data, p->bytes, m, &err) < 0)
+    if (mr_message_decode(p->data, p->bytes, m, &err) < 0) {
         PROMISE(s->world, from->tampered || from->rogue, "an honest message is not understood: %s",
                 err.text);
-    else
-        TRACE(s->world, "server %u <- cable %u: %s %u", s->number, from->number,
-              mr_message_name(m->type), m->sequence);
+        return;
+    }
+    if (m->type == MR_ABANDON && !from->rogue)
+        oracle_abandoned(s->world, &m->abandon.movie);
+    TRACE(s->world, "server %u <- cable %u: %s %u", s->number, from->number,
+          mr_message_name(m->type), m->sequence);
 }
 
 /* ---- what must hold at every moment ---- */

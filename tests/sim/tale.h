@@ -20,12 +20,15 @@ struct tale {
     struct mr_extent extent;
     uint8_t *bytes; /* of the source; NULL: not asked for yet */
     uint64_t contents;
-    bool acked[WORLD_SLABS];    /* told durable, of this generation */
+    bool acked[WORLD_SLABS]; /* told durable, of this generation */
+    uint64_t part;           /* the inode that they were told of, and when that was made */
+    int64_t part_birth_ns;
     uint32_t generation, cable; /* of the OPENED in force */
     bool to_keep;           /* a power cut is about to come: its durable slabs must outlive it */
     bool committed, failed; /* so the server said */
     bool ready;             /* so an event said */
     bool meddled;           /* a rogue has opened it, or tried to */
+    bool abandoned;         /* a server has heard its agent's ABANDON */
     bool given_up;          /* its agent has heard ABANDONED */
     char path[1024];        /* of a finished file, below the root */
 };
