@@ -4,6 +4,7 @@
 #include "base/crc64.h"
 #include "transfer_state.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Of one that was opened as whole, read and sent is enough: its COMMITTED is its ACK, too. That it
@@ -180,6 +181,8 @@ bool mr_transfer_next_control(struct mr_transfer *t, int64_t now_ns, int64_t rea
     } else if (t->state != READY || !say_ready(t, now_ns, real_ns, ret)) {
         return false;
     }
+    assert((mr_message_from(ret->type) & MR_FROM_AGENT) != 0);
+    assert((mr_message_needs(ret->type) & ~t->welcome.abilities) == 0);
     ret->session = t->session;
     ret->sequence = ++t->sent_sequence;
     return true;

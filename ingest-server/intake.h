@@ -69,7 +69,7 @@ struct mr_intake_ops {
      * distrusted: after a failed fsync, or a journal cut short, nothing of them is. */
     void (*release)(void *ctx, struct mr_movie *movie, bool distrusted);
     /* What does the store have of it? Answer with mr_intake_confirmed, or not at all where there is
-     * too much to do. NULL: never answered. */
+     * too much to do. */
     void (*confirm)(void *ctx, uint64_t session, const struct mr_confirm *confirm);
     /* For the event log; online or not. */
     void (*presence)(void *ctx, const struct mr_hello *hello, bool online);

@@ -202,8 +202,7 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
         receive_demand(in, s, &m->demand);
         return;
     case MR_CONFIRM:
-        if (in->ops.confirm != NULL)
-            in->ops.confirm(in->ops.ctx, s->token, &m->confirm);
+        in->ops.confirm(in->ops.ctx, s->token, &m->confirm);
         return;
     case MR_PING:
         s->backlog = m->ping.backlog;

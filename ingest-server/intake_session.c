@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "intake_state.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ struct session *mr_intake_owner_of(struct mr_intake *in, const struct entry *e)
 
 void mr_intake_say(struct mr_intake *in, struct session *s, struct mr_message *m)
 {
+    assert((mr_message_from(m->type) & MR_FROM_SERVER) != 0);
     m->session = s->token;
     m->sequence = ++s->sent_sequence;
     s->sent_ns = in->now_ns;
@@ -129,12 +131,11 @@ void mr_intake_welcome_if_drained(struct mr_intake *in, struct session *s)
     s->state = TALKING;
     s->heard_ns = in->now_ns; /* it had nothing to say while it waited */
     s->token = next_token(in);
-    struct mr_message m = {
-        .type = MR_WELCOME,
-        .welcome = {.version = MR_PROTOCOL_VERSION_MAX,
-                    .abilities = MR_ABLE_CODECS | (in->ops.confirm != NULL ? MR_ABLE_CONFIRM : 0),
-                    .heartbeat_ms = in->config.heartbeat_ms,
-                    .lanes = in->config.lanes}};
+    struct mr_message m = {.type = MR_WELCOME,
+                           .welcome = {.version = MR_PROTOCOL_VERSION_MAX,
+                                       .abilities = MR_ABLE_CODECS | mr_message_abilities(),
+                                       .heartbeat_ms = in->config.heartbeat_ms,
+                                       .lanes = in->config.lanes}};
     memcpy(m.welcome.ports, in->config.ports, sizeof(m.welcome.ports));
     memcpy(m.welcome.server, in->config.server, sizeof(m.welcome.server));
     memcpy(m.welcome.site, in->config.site, sizeof(m.welcome.site));

@@ -78,7 +78,7 @@ static int resolve(const char *host, char *ret, size_t size)
     }
     char text[NI_MAXHOST];
     int r = getnameinfo(chosen->ai_addr, chosen->ai_addrlen, text, sizeof(text), NULL, 0,
-                         NI_NUMERICHOST);
+                        NI_NUMERICHOST);
     bool six = chosen->ai_family == AF_INET6;
     freeaddrinfo(found);
     if (r != 0 || (size_t)snprintf(ret, size, six ? "[%s]" : "%s", text) >= size)

@@ -189,8 +189,7 @@ int mr_subscriber_connect(struct mr_link *link, const char *events, const char *
     s->link = link;
     (void)snprintf(s->replay, sizeof(s->replay), "%s", replay);
     r = connect_client(link, &options, events, &s->events, err);
-    if (r == 0 &&
-        zmq_setsockopt(s->events, ZMQ_SUBSCRIBE, topic_prefix, strlen(topic_prefix)) != 0)
+    if (r == 0 && zmq_setsockopt(s->events, ZMQ_SUBSCRIBE, topic_prefix, strlen(topic_prefix)) != 0)
         r = mr_err_errno(err, mr_link_errno(), "%s: cannot subscribe", events);
     if (r < 0) {
         mr_subscriber_close(s);

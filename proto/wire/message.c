@@ -20,49 +20,46 @@ enum { ENVELOPE_BYTES = 24, BODY_BYTES_OFFSET = 12, CRC_BYTES = 8 };
 
 struct codec {
     const char *name;
+    unsigned from;
+    uint32_t needs;
     void (*write)(struct mr_writer *w, const struct mr_message *m);
     void (*read)(struct mr_fields *f, struct mr_message *m);
 };
 
-#define CODEC(NAME, body)                                     \
-    {                                                         \
-        NAME, mr_message_write_##body, mr_message_read_##body \
-    }
-static const struct codec codecs[] = {
-    [MR_HELLO] = CODEC("HELLO", hello),
-    [MR_WELCOME] = CODEC("WELCOME", welcome),
-    [MR_REFUSED] = CODEC("REFUSED", refused),
-    [MR_OPEN] = CODEC("OPEN", open),
-    [MR_OPENED] = CODEC("OPENED", opened),
-    [MR_ACK] = CODEC("ACK", ack),
-    [MR_CREDIT] = CODEC("CREDIT", credit),
-    [MR_DEMAND] = CODEC("DEMAND", demand),
-    [MR_RESEND] = CODEC("RESEND", resend),
-    [MR_END] = CODEC("END", end),
-    [MR_COMMITTED] = CODEC("COMMITTED", committed),
-    [MR_HOLD] = CODEC("HOLD", hold),
-    [MR_FAIL] = CODEC("FAIL", fail),
-    [MR_FAILED] = CODEC("FAILED", failed),
-    [MR_ABANDON] = CODEC("ABANDON", abandon),
-    [MR_ABANDONED] = CODEC("ABANDONED", abandon),
-    [MR_PING] = CODEC("PING", ping),
-    [MR_PONG] = CODEC("PONG", ping),
-    [MR_BYE] = CODEC("BYE", bye),
-    [MR_CONFIRM] = CODEC("CONFIRM", confirm),
-    [MR_CONFIRMED] = CODEC("CONFIRMED", confirmed),
-};
+#define CODEC(number, NAME, body, from, needs) \
+    [number] = {#NAME, from, needs, mr_message_write_##body, mr_message_read_##body},
+static const struct codec codecs[MR_MESSAGE_LAST + 1] = {MR_MESSAGES(CODEC)};
 
+/* NULL: no message has that number. */
 static const struct codec *codec_of(unsigned type)
 {
-    if (type < MR_HELLO || type >= sizeof(codecs) / sizeof(codecs[0]))
-        return NULL;
-    return &codecs[type];
+    return type <= MR_MESSAGE_LAST && codecs[type].name != NULL ? &codecs[type] : NULL;
 }
 
 const char *mr_message_name(enum mr_message_type type)
 {
     const struct codec *codec = codec_of((unsigned)type);
     return codec == NULL ? "?" : codec->name;
+}
+
+unsigned mr_message_from(enum mr_message_type type)
+{
+    const struct codec *codec = codec_of((unsigned)type);
+    return codec == NULL ? 0 : codec->from;
+}
+
+uint32_t mr_message_needs(enum mr_message_type type)
+{
+    const struct codec *codec = codec_of((unsigned)type);
+    return codec == NULL ? 0 : codec->needs;
+}
+
+uint32_t mr_message_abilities(void)
+{
+    uint32_t abilities = 0;
+    for (unsigned type = 0; type <= MR_MESSAGE_LAST; type++)
+        abilities |= codecs[type].needs;
+    return abilities;
 }
 
 const char *mr_reason_name(uint16_t code)

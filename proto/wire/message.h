@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/ulid.h"
 #include "wire/codec.h"
+#include "wire/message_list.h"
 #include "wire/slab.h"
 
 #define MR_PROTOCOL_VERSION_MIN 1u
@@ -27,29 +28,30 @@
 #define MR_LANES_MAX            64
 #define MR_RANGES_MAX           65536 /* durable ranges in one message */
 
-/* On the wire; A: from agent, S: from server */
+/* Who says a message; bits. */
+#define MR_FROM_AGENT  1u
+#define MR_FROM_SERVER 2u
+#define MR_FROM_BOTH   (MR_FROM_AGENT | MR_FROM_SERVER)
+
+/* What of version 1 a server does that its first builds did not */
+#define MR_ABLE_CONFIRM 1u /* it answers CONFIRM, which ended the session before */
+/* keep, mrc: slabs in any codec up to OPEN's; before, in that or none */
+#define MR_ABLE_CODECS 2u
+
+/* On the wire: MR_HELLO = 1 and so on */
 enum mr_message_type {
-    MR_HELLO = 1,      /* A who I am */
-    MR_WELCOME = 2,    /* S your session */
-    MR_REFUSED = 3,    /* S no session, and why */
-    MR_OPEN = 4,       /* A this movie is coming */
-    MR_OPENED = 5,     /* S send it; these slabs are durable already */
-    MR_ACK = 6,        /* S these slabs are durable */
-    MR_CREDIT = 7,     /* S so much may be sent, in total, per lane */
-    MR_DEMAND = 8,     /* A I want credit / I give so much back */
-    MR_RESEND = 9,     /* S that slab arrived damaged */
-    MR_END = 10,       /* A the movie is complete: totals */
-    MR_COMMITTED = 11, /* S it is final; the source may be freed */
-    MR_HOLD = 12,      /* S not now: open it again later */
-    MR_FAIL = 13,      /* A the movie is broken: keep what came, publish failed */
-    MR_FAILED = 14,    /* S it is failed, for good */
-    MR_ABANDON = 15,   /* A forget it: it begins again under another id */
-    MR_ABANDONED = 16, /* S forgotten */
-    MR_PING = 17,      /* both */
-    MR_PONG = 18,      /* both */
-    MR_BYE = 19,       /* both: end of session */
-    MR_CONFIRM = 20,   /* A may I free this source? */
-    MR_CONFIRMED = 21, /* S what the store has of it now */
+#define MR_MESSAGE_TYPE(number, NAME, body, from, needs) MR_##NAME = (number),
+    MR_MESSAGES(MR_MESSAGE_TYPE)
+#undef MR_MESSAGE_TYPE
+};
+
+/* The highest of them: behind the last row the compiler counts on. */
+enum {
+#define MR_MESSAGE_NUMBER(number, NAME, body, from, needs) MR_MESSAGE_NUMBER_##NAME = (number),
+    MR_MESSAGES(MR_MESSAGE_NUMBER)
+#undef MR_MESSAGE_NUMBER
+        MR_MESSAGE_NUMBERS,
+    MR_MESSAGE_LAST = MR_MESSAGE_NUMBERS - 1
 };
 
 struct mr_hello {
@@ -62,11 +64,6 @@ struct mr_hello {
     char host[MR_NAME_MAX + 1];
     int64_t real_ns; /* agent's clock */
 };
-
-/* What of version 1 a server does that its first builds did not */
-#define MR_ABLE_CONFIRM 1u /* it answers CONFIRM, which ended the session before */
-/* keep, mrc: slabs in any codec up to OPEN's; before, in that or none */
-#define MR_ABLE_CODECS 2u
 
 /* The session is in the envelope */
 struct mr_welcome {
@@ -298,7 +295,12 @@ struct mr_message {
     };
 };
 
+/* Of a number that is no message's: "?", 0, 0. */
 const char *mr_message_name(enum mr_message_type type); /* "HELLO" */
+unsigned mr_message_from(enum mr_message_type type);    /* MR_FROM_... */
+/* Abilities without which an agent may not say it, nor a server ever says it. */
+uint32_t mr_message_needs(enum mr_message_type type);
+uint32_t mr_message_abilities(void); /* what all messages together need */
 
 /* Encodes into ret (capacity size): -ENOSPC. For OPENED and ACK, ranges must point at range_count
  * pairs already encoded with mr_message_put_range (16 bytes each). *ret_bytes: whole message. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bodies of the control messages: one pair per message, the writer above its reader. Private to
- * message*.c: message.c has the envelope and chooses the pair, message_session.c the bodies about
- * the session, message_movie.c those about a movie.
+ * The bodies of the control messages: a pair for each, the writer above its reader (a body that two
+ * messages have is declared twice, which is allowed). Private to message*.c: message.c has the
+ * envelope and chooses the pair, message_session.c the bodies about the session, message_movie.c
+ * those about a movie.
  *
  * Writers fail by the cursor (no room) only; what they are given is ours and right. Readers fill a
  * zeroed struct and leave the verdict in the fields cursor.
@@ -13,31 +14,10 @@
 #include "wire/field.h"
 #include "wire/message.h"
 
-#define MR_BODY(name)                                                              \
-    void mr_message_write_##name(struct mr_writer *w, const struct mr_message *m); \
-    void mr_message_read_##name(struct mr_fields *f, struct mr_message *m)
-
-MR_BODY(hello);
-MR_BODY(welcome);
-MR_BODY(refused);
-MR_BODY(credit);
-MR_BODY(demand);
-MR_BODY(ping);
-MR_BODY(bye);
-
-MR_BODY(open);
-MR_BODY(opened);
-MR_BODY(ack);
-MR_BODY(resend);
-MR_BODY(end);
-MR_BODY(committed);
-MR_BODY(hold);
-MR_BODY(fail);
-MR_BODY(failed);
-MR_BODY(abandon);
-MR_BODY(confirm);
-MR_BODY(confirmed);
-
+#define MR_BODY(number, NAME, body, from, needs)                                   \
+    void mr_message_write_##body(struct mr_writer *w, const struct mr_message *m); \
+    void mr_message_read_##body(struct mr_fields *f, struct mr_message *m);
+MR_MESSAGES(MR_BODY)
 #undef MR_BODY
 
 void mr_message_write_open_body(struct mr_writer *w, const struct mr_open *open);

@@ -45,7 +45,7 @@ static int decode(size_t bytes, struct mr_err *err)
 
 START_TEST(every_type_keeps_its_bytes)
 {
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         size_t bytes = encode_sample((enum mr_message_type)type);
         char name[32] = {0};
         snprintf(name, sizeof(name), "%s", mr_message_name((enum mr_message_type)type));
@@ -80,7 +80,7 @@ END_TEST
 START_TEST(every_type_comes_back)
 {
     static uint8_t again[sizeof(wire)];
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         struct mr_message m = {0};
         struct mr_err err = {0};
         size_t bytes = encode_sample((enum mr_message_type)type), again_bytes = 0;
@@ -120,7 +120,7 @@ END_TEST
 
 START_TEST(every_cut_and_every_flipped_bit_is_refused)
 {
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         struct mr_err err;
         size_t bytes = encode_sample((enum mr_message_type)type);
         for (size_t cut = 0; cut < bytes; cut++) {
@@ -138,7 +138,7 @@ END_TEST
 
 START_TEST(a_body_that_ends_early_is_refused_by_name)
 {
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         struct mr_err err;
         size_t bytes = encode_sample((enum mr_message_type)type);
         bool ping = type == MR_PING || type == MR_PONG;
@@ -197,7 +197,7 @@ END_TEST
 
 START_TEST(bytes_behind_known_fields_are_ignored)
 {
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         struct mr_err err;
         size_t bytes = encode_sample((enum mr_message_type)type);
         uint32_t body = (uint32_t)(bytes - ENVELOPE - 8 + 5);
@@ -213,7 +213,7 @@ END_TEST
 
 START_TEST(no_room_is_said)
 {
-    for (unsigned type = MR_HELLO; type <= SAMPLE_LAST; type++) {
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
         struct mr_message m;
         sample_message((enum mr_message_type)type, &m);
         size_t bytes = encode(&m), unused = 0;
@@ -323,7 +323,7 @@ START_TEST(unknown_type_is_refused)
 {
     struct mr_err err;
     size_t bytes = encode_sample(MR_PING);
-    wire[4] = SAMPLE_LAST + 1;
+    wire[4] = MR_MESSAGE_LAST + 1;
     sign(bytes);
     ck_assert_int_eq(decode(bytes, &err), -EPROTO);
     ck_assert_str_eq(mr_message_name((enum mr_message_type)0), "?");
@@ -356,9 +356,28 @@ START_TEST(open_body_alone_comes_back)
 }
 END_TEST
 
-MR_SUITE("message", T(every_type_keeps_its_bytes), T(open_says_whether_it_is_whole),
-         T(every_type_comes_back), T(decoded_fields_are_the_sent_ones),
-         T(every_cut_and_every_flipped_bit_is_refused),
+START_TEST(the_list_says_who_may_say_what)
+{
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
+        unsigned from = mr_message_from((enum mr_message_type)type);
+        ck_assert_msg(from >= MR_FROM_AGENT && from <= MR_FROM_BOTH, "type %u", type);
+    }
+    ck_assert_uint_eq(mr_message_from(MR_OPEN), MR_FROM_AGENT);
+    ck_assert_uint_eq(mr_message_from(MR_OPENED), MR_FROM_SERVER);
+    ck_assert_uint_eq(mr_message_from(MR_BYE), MR_FROM_BOTH);
+    ck_assert_uint_eq(mr_message_needs(MR_OPEN), 0);
+    ck_assert_uint_eq(mr_message_needs(MR_CONFIRM), MR_ABLE_CONFIRM);
+    ck_assert_uint_eq(mr_message_abilities(), MR_ABLE_CONFIRM);
+    for (unsigned none = 0; none <= MR_MESSAGE_LAST + 1; none += MR_MESSAGE_LAST + 1) {
+        ck_assert_uint_eq(mr_message_from((enum mr_message_type)none), 0);
+        ck_assert_uint_eq(mr_message_needs((enum mr_message_type)none), 0);
+    }
+}
+END_TEST
+
+MR_SUITE("message", T(the_list_says_who_may_say_what), T(every_type_keeps_its_bytes),
+         T(open_says_whether_it_is_whole), T(every_type_comes_back),
+         T(decoded_fields_are_the_sent_ones), T(every_cut_and_every_flipped_bit_is_refused),
          T(a_body_that_ends_early_is_refused_by_name), T(a_ping_without_backlog_has_none),
          T(a_welcome_without_abilities_has_none), T(bytes_behind_known_fields_are_ignored),
          T(no_room_is_said), T(hello_of_other_versions_can_be_refused_in_words),
