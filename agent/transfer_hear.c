@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "transfer_state.h"
 
+#include <assert.h>
 #include <errno.h>
 
 static int receive_welcome(struct mr_transfer *t, const struct mr_message *m, struct mr_err *err)
@@ -130,8 +131,13 @@ static int receive_movie(struct mr_transfer *t, const struct mr_message *msg, in
     case MR_HOLD:
         receive_hold(t, m, msg, now_ns);
         return 0;
-    default:
+    case MR_COMMITTED:
+    case MR_FAILED:
+    case MR_ABANDONED:
         finish(t, m, msg, now_ns);
+        return 0;
+    default:
+        assert(false); /* the caller sorts them */
         return 0;
     }
 }
@@ -139,7 +145,7 @@ static int receive_movie(struct mr_transfer *t, const struct mr_message *msg, in
 static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
                          struct mr_err *err)
 {
-    switch ((int)m->type) {
+    switch (m->type) {
     case MR_CREDIT:
         receive_credit(t, &m->credit);
         return 0;
@@ -161,9 +167,19 @@ static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int6
     case MR_FAILED:
     case MR_ABANDONED:
         return receive_movie(t, m, now_ns, err);
-    default:
-        return mr_err_set(err, -EPROTO, "%s is not for an agent", mr_message_name(m->type));
+    case MR_WELCOME: /* these three are heard in any state */
+    case MR_REFUSED:
+    case MR_BYE:
+    case MR_HELLO:
+    case MR_OPEN:
+    case MR_DEMAND:
+    case MR_END:
+    case MR_FAIL:
+    case MR_ABANDON:
+    case MR_CONFIRM:
+        break;
     }
+    return mr_err_set(err, -EPROTO, "%s is not for an agent", mr_message_name(m->type));
 }
 
 int mr_transfer_receive(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,

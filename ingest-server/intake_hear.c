@@ -187,7 +187,7 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
 {
     struct mr_message pong = {.type = MR_PONG,
                               .ping = {.token = m->ping.token, .real_ns = real_ns}};
-    switch ((int)m->type) {
+    switch (m->type) {
     case MR_OPEN:
         receive_open(in, s, &m->open);
         return;
@@ -218,7 +218,18 @@ static void receive_talk(struct mr_intake *in, struct session *s, const struct m
             discard_unfinished(in, s);
         mr_intake_end_session(in, s);
         return;
-    default:
+    case MR_HELLO: /* heard before there is a session */
+    case MR_WELCOME:
+    case MR_REFUSED:
+    case MR_OPENED:
+    case MR_ACK:
+    case MR_CREDIT:
+    case MR_RESEND:
+    case MR_COMMITTED:
+    case MR_HOLD:
+    case MR_FAILED:
+    case MR_ABANDONED:
+    case MR_CONFIRMED:
         mr_intake_dismiss(in, s, MR_REASON_BAD_REQUEST, "that message is not for a server");
     }
 }

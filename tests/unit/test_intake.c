@@ -549,11 +549,29 @@ START_TEST(test_small_files_leave_room)
 }
 END_TEST
 
-MR_SUITE("intake", T(test_commits), T(test_commits_a_small_one),
-         T(test_a_slab_past_the_end_fills_no_hole), T(test_end_with_a_wrong_count_fails_the_movie),
-         T(test_abandon_while_berthing), T(test_abandon_of_an_older_session_is_answered),
-         T(test_others_cannot_touch_a_movie), T(test_stuck_is_held_and_renewed),
-         T(test_an_exceeded_quota_fails_the_movie),
+START_TEST(test_hears_what_agents_say_and_nothing_else)
+{
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
+        begin();
+        hello(0, 1, 1, true);
+        memset(&m, 0, sizeof(m));
+        m.type = (enum mr_message_type)type;
+        if (m.type == MR_CONFIRM)
+            m.confirm.revision = 3;
+        hear(0);
+        bool refused = sent.type == MR_BYE && strstr(sent.bye.text, "not for a server") != NULL;
+        bool ours = (mr_message_from(m.type) & MR_FROM_AGENT) != 0;
+        ck_assert_msg(refused != ours, "%s", mr_message_name(m.type));
+        done();
+    }
+}
+END_TEST
+
+MR_SUITE("intake", T(test_hears_what_agents_say_and_nothing_else), T(test_commits),
+         T(test_commits_a_small_one), T(test_a_slab_past_the_end_fills_no_hole),
+         T(test_end_with_a_wrong_count_fails_the_movie), T(test_abandon_while_berthing),
+         T(test_abandon_of_an_older_session_is_answered), T(test_others_cannot_touch_a_movie),
+         T(test_stuck_is_held_and_renewed), T(test_an_exceeded_quota_fails_the_movie),
          T(test_newer_session_waits_for_the_older_ones_writes), T(test_limits_and_nonsense),
          T(test_what_an_agent_has_to_ship_is_seen), T(test_silence_and_credit),
          T(test_no_credit_while_paused), T(test_confirm_is_answered_to_who_asked), T(test_stop),

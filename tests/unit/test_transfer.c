@@ -442,8 +442,24 @@ START_TEST(test_only_who_announced_it_is_asked)
 }
 END_TEST
 
-MR_SUITE("transfer", T(test_ships_a_movie), T(test_whole_movie_ends_without_an_ack),
-         T(test_backlog_is_told_while_slabs_are_sent), T(test_what_is_shipped_and_what_flows),
+START_TEST(test_hears_what_servers_say_and_nothing_else)
+{
+    for (unsigned type = MR_HELLO; type <= MR_MESSAGE_LAST; type++) {
+        welcome(1);
+        memset(&in, 0, sizeof(in));
+        err = (struct mr_err){0};
+        bool refused = hear((enum mr_message_type)type) == -EPROTO &&
+                       strstr(err.text, "not for an agent") != NULL;
+        bool ours = (mr_message_from(in.type) & MR_FROM_SERVER) != 0;
+        ck_assert_msg(refused != ours, "%s", mr_message_name(in.type));
+        mr_transfer_free(t);
+    }
+}
+END_TEST
+
+MR_SUITE("transfer", T(test_hears_what_servers_say_and_nothing_else), T(test_ships_a_movie),
+         T(test_whole_movie_ends_without_an_ack), T(test_backlog_is_told_while_slabs_are_sent),
+         T(test_what_is_shipped_and_what_flows),
          T(test_durable_ones_are_shipped_when_they_are_read), T(test_empty_movie_ends_at_once),
          T(test_durable_slabs_are_only_read), T(test_idle_credit_goes_back_and_needed_does_not),
          T(test_too_little_credit_goes_back_while_more_is_asked),
