@@ -195,7 +195,7 @@ void mr_intake_remember_unsaid(struct mr_intake *in, struct entry *e, uint64_t s
 /* Acks as ranges: neighbours that became durable together are said together. */
 void mr_intake_say_acks(struct mr_intake *in, struct session *s, struct entry *e)
 {
-    uint8_t ranges[ACK_RANGES * 16];
+    uint8_t ranges[ACK_RANGES * MR_RANGE_BYTES];
     size_t at = 0;
     while (at < e->unsaid_count) {
         struct mr_message m = {
@@ -219,7 +219,7 @@ void mr_intake_say_opened(struct mr_intake *in, struct session *s, struct entry 
 {
     if (count > MR_RANGES_MAX)
         count = MR_RANGES_MAX; /* the rest is sent again: harmless */
-    uint8_t *ranges = malloc(count * 16 + 1);
+    uint8_t *ranges = malloc(count * MR_RANGE_BYTES + 1);
     if (ranges == NULL)
         count = 0;
     for (uint32_t i = 0; i < count; i++)

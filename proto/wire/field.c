@@ -14,6 +14,11 @@ bool mr_fields_ok(const struct mr_fields *f)
     return f->bad == NULL;
 }
 
+size_t mr_fields_left(const struct mr_fields *f)
+{
+    return mr_reader_left(&f->reader);
+}
+
 /* Called after every read: remembers who made the cursor fail. */
 static bool arrived(struct mr_fields *f, const char *name)
 {

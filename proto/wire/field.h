@@ -18,6 +18,7 @@ struct mr_fields {
 
 struct mr_fields mr_fields_init(const void *data, size_t bytes); /* borrows data */
 bool mr_fields_ok(const struct mr_fields *f);
+size_t mr_fields_left(const struct mr_fields *f); /* bytes not yet read */
 
 /* Each: a value outside min..max is a bad field. */
 uint8_t mr_field_u8(struct mr_fields *f, const char *name, uint8_t min, uint8_t max);

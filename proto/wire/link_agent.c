@@ -182,7 +182,8 @@ int mr_peer_connect_lanes(struct mr_peer *peer, const uint16_t *ports, size_t la
         .heartbeat_ms = MR_LINK_LANE_BEAT_MS,
         .heartbeat_timeout_ms = MR_LINK_LANE_LIMIT_MS,
     };
-    assert(lanes >= 1 && lanes <= MR_LANES_MAX && peer->lane_count == 0);
+    assert(lanes >= 1 && lanes <= MR_LANES_MAX);
+    assert(peer->lane_count == 0);
     for (size_t i = 0; i < lanes; i++) {
         int r = open_channel(peer, options, ports[i], &peer->lanes[i], err);
         if (r < 0)
@@ -299,7 +300,9 @@ static int send_lent(void *socket, const uint8_t *header, void *payload, size_t 
 int mr_peer_send_slab(struct mr_peer *peer, size_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES],
                       void *payload, size_t bytes, void (*done)(void *ctx), void *ctx)
 {
-    assert(lane < peer->lane_count && bytes >= 1 && bytes <= MR_SLAB_WIRE_MAX && done != NULL);
+    assert(lane < peer->lane_count);
+    assert(bytes >= 1 && bytes <= MR_SLAB_WIRE_MAX);
+    assert(done != NULL);
     struct mr_loan *loan = peer->down ? NULL : mr_link_lend(peer->link, done, ctx);
     if (loan == NULL)
         return -EAGAIN;

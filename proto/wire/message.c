@@ -16,7 +16,19 @@
 
 static const uint8_t magic[4] = {'M', 'R', 'C', 'T'};
 
-enum { ENVELOPE_BYTES = 24, BODY_BYTES_OFFSET = 12, CRC_BYTES = 8 };
+enum { ENVELOPE_BYTES = 24, CRC_BYTES = 8 };
+
+/* The largest of each fits: no field is longer on the wire than in memory, but for strings, by a
+ * byte: u16 in front, no NUL behind. */
+_Static_assert(sizeof(struct mr_open) + 5 <= MR_OPEN_BODY_MAX, "any OPEN's body, of five strings");
+_Static_assert(ENVELOPE_BYTES + sizeof(struct mr_end) + 2 + MR_METADATA_MAX + MR_BLOB_MAX +
+                       CRC_BYTES <=
+                   MR_CONTROL_BYTES_MAX,
+               "any END, of two strings");
+_Static_assert(ENVELOPE_BYTES + sizeof(struct mr_opened) + MR_RANGES_MAX * MR_RANGE_BYTES +
+                       CRC_BYTES <=
+                   MR_CONTROL_BYTES_MAX,
+               "any OPENED, and any ACK, which is less");
 
 struct codec {
     const char *name;
@@ -113,15 +125,17 @@ int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t
     struct mr_writer w = mr_writer_init(ret, size);
     mr_write_raw(&w, magic, sizeof(magic));
     mr_write_u16(&w, (uint16_t)m->type);
-    mr_write_u16(&w, 0);
+    mr_write_u16(&w, 0); /* reserved: 0, ignored */
     mr_write_u32(&w, m->sequence);
+    size_t length_at = w.at;
     mr_write_u32(&w, 0); /* body bytes, known below */
     mr_write_u64(&w, m->session);
+    size_t body_at = w.at;
     codec->write(&w, m);
     if (w.failed || w.size - w.at < CRC_BYTES)
         return -ENOSPC;
-    struct mr_writer length = mr_writer_init((uint8_t *)ret + BODY_BYTES_OFFSET, 4);
-    mr_write_u32(&length, (uint32_t)(w.at - ENVELOPE_BYTES));
+    struct mr_writer length = mr_writer_init((uint8_t *)ret + length_at, sizeof(uint32_t));
+    mr_write_u32(&length, (uint32_t)(w.at - body_at));
     mr_write_u64(&w, mr_crc64(0, ret, w.at));
     *ret_bytes = w.at;
     return 0;
@@ -135,7 +149,7 @@ static int open_envelope(const uint8_t *data, size_t bytes, struct mr_message *m
         return mr_err_set(err, -EBADMSG, "not a Millrace control message (%zu bytes)", bytes);
     struct mr_reader r = mr_reader_init(data + sizeof(magic), bytes - sizeof(magic));
     *ret_type = mr_read_u16(&r);
-    (void)mr_read_u16(&r);
+    (void)mr_read_u16(&r); /* reserved: 0, ignored */
     m->sequence = mr_read_u32(&r);
     uint32_t body_bytes = mr_read_u32(&r);
     m->session = mr_read_u64(&r);

@@ -27,6 +27,7 @@
 #define MR_TEXT_MAX             512  /* reasons */
 #define MR_LANES_MAX            64
 #define MR_RANGES_MAX           65536 /* durable ranges in one message */
+#define MR_RANGE_BYTES          16    /* one of them, encoded */
 
 /* Who says a message; bits. */
 #define MR_FROM_AGENT  1u
@@ -303,7 +304,8 @@ uint32_t mr_message_needs(enum mr_message_type type);
 uint32_t mr_message_abilities(void); /* what all messages together need */
 
 /* Encodes into ret (capacity size): -ENOSPC. For OPENED and ACK, ranges must point at range_count
- * pairs already encoded with mr_message_put_range (16 bytes each). *ret_bytes: whole message. */
+ * pairs already encoded with mr_message_put_range (MR_RANGE_BYTES each; NULL where there are none).
+ * Counts and blobs within their maxima. *ret_bytes: whole message. */
 int mr_message_encode(const struct mr_message *m, void *ret, size_t size,
                       size_t *ret_bytes) MR_MUST_USE;
 

@@ -6,6 +6,7 @@
  */
 #include "wire/message_body.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Whoever knows that a message is of a movie reaches its id through any of these bodies. */
@@ -26,11 +27,9 @@ MOVIE_COMES_FIRST(mr_confirmed);
 
 #define OPEN_WHOLE 1u /* bit 0 of flags */
 
-enum { RANGE_BYTES = 16 };
-
 struct mr_range mr_message_range(const uint8_t *ranges, uint32_t index)
 {
-    struct mr_reader r = mr_reader_init(ranges + (size_t)index * RANGE_BYTES, RANGE_BYTES);
+    struct mr_reader r = mr_reader_init(ranges + (size_t)index * MR_RANGE_BYTES, MR_RANGE_BYTES);
     struct mr_range range = {.first = mr_read_u64(&r)};
     range.count = mr_read_u64(&r);
     return range;
@@ -38,22 +37,38 @@ struct mr_range mr_message_range(const uint8_t *ranges, uint32_t index)
 
 void mr_message_put_range(uint8_t *ranges, uint32_t index, struct mr_range range)
 {
-    struct mr_writer w = mr_writer_init(ranges + (size_t)index * RANGE_BYTES, RANGE_BYTES);
+    struct mr_writer w = mr_writer_init(ranges + (size_t)index * MR_RANGE_BYTES, MR_RANGE_BYTES);
     mr_write_u64(&w, range.first);
     mr_write_u64(&w, range.count);
 }
 
+/* The other faces of mr_field_ulid and mr_field_blob. */
+static void write_ulid(struct mr_writer *w, const struct mr_ulid *id)
+{
+    mr_write_raw(w, id->bytes, sizeof(id->bytes));
+}
+
+static void write_blob(struct mr_writer *w, const uint8_t *blob, uint32_t bytes, uint32_t max)
+{
+    assert(bytes <= max);
+    assert(bytes == 0 || blob != NULL);
+    mr_write_u32(w, bytes);
+    mr_write_raw(w, blob, bytes);
+}
+
 static void write_ranges(struct mr_writer *w, const uint8_t *ranges, uint32_t count)
 {
+    assert(count <= MR_RANGES_MAX);
+    assert(count == 0 || ranges != NULL);
     mr_write_u32(w, count);
-    mr_write_raw(w, ranges, (size_t)count * RANGE_BYTES);
+    mr_write_raw(w, ranges, (size_t)count * MR_RANGE_BYTES);
 }
 
 /* Every range within MR_SLABS_MAX; ordered: also ascending with a gap between any two. */
 static const uint8_t *read_ranges(struct mr_fields *f, bool ordered, uint32_t *ret_count)
 {
     uint32_t count = mr_field_u32(f, "range_count", 0, MR_RANGES_MAX);
-    const uint8_t *ranges = mr_field_view(f, "ranges", (size_t)count * RANGE_BYTES);
+    const uint8_t *ranges = mr_field_view(f, "ranges", (size_t)count * MR_RANGE_BYTES);
     uint64_t next = 0; /* least first that is allowed */
     for (uint32_t i = 0; mr_fields_ok(f) && i < count; i++) {
         struct mr_range range = mr_message_range(ranges, i);
@@ -103,7 +118,7 @@ static void read_geometry(struct mr_fields *f, struct mr_geometry *g)
 
 void mr_message_write_open_body(struct mr_writer *w, const struct mr_open *o)
 {
-    mr_write_raw(w, o->movie.bytes, sizeof(o->movie.bytes));
+    write_ulid(w, &o->movie);
     mr_write_u32(w, o->revision);
     mr_write_u8(w, (uint8_t)o->kind);
     mr_write_u8(w, (uint8_t)o->output);
@@ -159,7 +174,7 @@ void mr_message_read_open(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_opened(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_opened *o = &m->opened;
-    mr_write_raw(w, o->movie.bytes, sizeof(o->movie.bytes));
+    write_ulid(w, &o->movie);
     mr_write_u32(w, o->generation);
     mr_write_u8(w, o->resumed);
     write_ranges(w, o->ranges, o->range_count);
@@ -177,7 +192,7 @@ void mr_message_read_opened(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_ack(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_ack *a = &m->ack;
-    mr_write_raw(w, a->movie.bytes, sizeof(a->movie.bytes));
+    write_ulid(w, &a->movie);
     mr_write_u32(w, a->generation);
     write_ranges(w, a->ranges, a->range_count);
 }
@@ -193,7 +208,7 @@ void mr_message_read_ack(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_resend(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_resend *s = &m->resend;
-    mr_write_raw(w, s->movie.bytes, sizeof(s->movie.bytes));
+    write_ulid(w, &s->movie);
     mr_write_u32(w, s->generation);
     mr_write_u64(w, s->slab);
 }
@@ -221,7 +236,7 @@ static void read_extent(struct mr_fields *f, struct mr_extent *ret)
 void mr_message_write_end(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_end *e = &m->end;
-    mr_write_raw(w, e->movie.bytes, sizeof(e->movie.bytes));
+    write_ulid(w, &e->movie);
     mr_write_u32(w, e->generation);
     write_extent(w, &e->extent);
     mr_write_u64(w, e->slabs);
@@ -234,10 +249,8 @@ void mr_message_write_end(struct mr_writer *w, const struct mr_message *m)
     mr_write_i64(w, e->finished_real_ns);
     mr_write_str(w, e->complete_by);
     mr_write_str(w, e->warnings);
-    mr_write_u32(w, e->metadata_bytes);
-    mr_write_raw(w, e->metadata, e->metadata_bytes);
-    mr_write_u32(w, e->source_header_bytes);
-    mr_write_raw(w, e->source_header, e->source_header_bytes);
+    write_blob(w, e->metadata, e->metadata_bytes, MR_METADATA_MAX);
+    write_blob(w, e->source_header, e->source_header_bytes, MR_BLOB_MAX);
 }
 
 void mr_message_read_end(struct mr_fields *f, struct mr_message *m)
@@ -263,7 +276,7 @@ void mr_message_read_end(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_committed(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_committed *c = &m->committed;
-    mr_write_raw(w, c->movie.bytes, sizeof(c->movie.bytes));
+    write_ulid(w, &c->movie);
     mr_write_u32(w, c->revision);
     mr_write_u64(w, c->sequence);
     mr_write_u8(w, c->known);
@@ -288,7 +301,7 @@ void mr_message_read_committed(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_hold(struct mr_writer *w, const struct mr_message *m)
 {
-    mr_write_raw(w, m->hold.movie.bytes, sizeof(m->hold.movie.bytes));
+    write_ulid(w, &m->hold.movie);
     mr_write_u16(w, m->hold.code);
     mr_write_u32(w, m->hold.retry_ms);
     mr_write_str(w, m->hold.text);
@@ -304,7 +317,7 @@ void mr_message_read_hold(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_fail(struct mr_writer *w, const struct mr_message *m)
 {
-    mr_write_raw(w, m->fail.movie.bytes, sizeof(m->fail.movie.bytes));
+    write_ulid(w, &m->fail.movie);
     mr_write_u32(w, m->fail.generation);
     write_extent(w, &m->fail.extent);
     mr_write_str(w, m->fail.text);
@@ -320,7 +333,7 @@ void mr_message_read_fail(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_failed(struct mr_writer *w, const struct mr_message *m)
 {
-    mr_write_raw(w, m->failed.movie.bytes, sizeof(m->failed.movie.bytes));
+    write_ulid(w, &m->failed.movie);
     mr_write_u16(w, m->failed.code);
     mr_write_str(w, m->failed.text);
 }
@@ -334,7 +347,7 @@ void mr_message_read_failed(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_abandon(struct mr_writer *w, const struct mr_message *m)
 {
-    mr_write_raw(w, m->abandon.movie.bytes, sizeof(m->abandon.movie.bytes));
+    write_ulid(w, &m->abandon.movie);
 }
 
 void mr_message_read_abandon(struct mr_fields *f, struct mr_message *m)
@@ -344,7 +357,7 @@ void mr_message_read_abandon(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_confirm(struct mr_writer *w, const struct mr_message *m)
 {
-    mr_write_raw(w, m->confirm.movie.bytes, sizeof(m->confirm.movie.bytes));
+    write_ulid(w, &m->confirm.movie);
     mr_write_u32(w, m->confirm.revision);
 }
 
@@ -357,7 +370,7 @@ void mr_message_read_confirm(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_confirmed(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_confirmed *c = &m->confirmed;
-    mr_write_raw(w, c->movie.bytes, sizeof(c->movie.bytes));
+    write_ulid(w, &c->movie);
     mr_write_u32(w, c->revision);
     mr_write_u8(w, (uint8_t)c->standing);
     mr_write_u8(w, c->has_pixels);

@@ -6,6 +6,8 @@
  */
 #include "wire/message_body.h"
 
+#include <assert.h>
+
 #define HEARTBEAT_MIN_MS 10u
 #define HEARTBEAT_MAX_MS 3600000u
 
@@ -43,6 +45,7 @@ void mr_message_read_hello(struct mr_fields *f, struct mr_message *m)
 void mr_message_write_welcome(struct mr_writer *w, const struct mr_message *m)
 {
     const struct mr_welcome *c = &m->welcome;
+    assert(c->lanes <= MR_LANES_MAX);
     mr_write_u16(w, c->version);
     mr_write_u16(w, c->lanes);
     mr_write_u32(w, c->heartbeat_ms);
@@ -66,7 +69,7 @@ void mr_message_read_welcome(struct mr_fields *f, struct mr_message *m)
     mr_field_str(f, "site", c->site, sizeof(c->site));
     mr_field_str(f, "software", c->software, sizeof(c->software));
     c->abilities = 0;
-    if (mr_reader_left(&f->reader) > 0) /* appended within version 1 */
+    if (mr_fields_left(f) > 0) /* appended within version 1 */
         c->abilities = mr_field_u32(f, "abilities", 0, UINT32_MAX);
 }
 
@@ -84,6 +87,7 @@ void mr_message_read_refused(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_credit(struct mr_writer *w, const struct mr_message *m)
 {
+    assert(m->credit.lanes <= MR_LANES_MAX);
     mr_write_u16(w, m->credit.lanes);
     for (size_t i = 0; i < m->credit.lanes; i++)
         mr_write_u64(w, m->credit.granted[i]);
@@ -98,6 +102,7 @@ void mr_message_read_credit(struct mr_fields *f, struct mr_message *m)
 
 void mr_message_write_demand(struct mr_writer *w, const struct mr_message *m)
 {
+    assert(m->demand.lanes <= MR_LANES_MAX);
     mr_write_u16(w, m->demand.lanes);
     for (size_t i = 0; i < m->demand.lanes; i++) {
         mr_write_u8(w, m->demand.wanted[i]);
@@ -131,11 +136,11 @@ void mr_message_read_ping(struct mr_fields *f, struct mr_message *m)
     m->ping.real_ns = mr_field_i64(f, "real_ns");
     m->ping.backlog = (struct mr_backlog){0};
     m->ping.packing = (struct mr_packing){0};
-    if (mr_reader_left(&f->reader) == 0) /* appended within version 1 */
+    if (mr_fields_left(f) == 0) /* appended within version 1 */
         return;
     m->ping.backlog.bytes = mr_field_u64(f, "backlog_bytes", 0, UINT64_MAX);
     m->ping.backlog.files = mr_field_u32(f, "backlog_files", 0, UINT32_MAX);
-    if (mr_reader_left(&f->reader) == 0) /* appended later */
+    if (mr_fields_left(f) == 0) /* appended later */
         return;
     m->ping.packing.codec = (enum mr_codec_id)mr_field_u8(f, "codec", 0, MR_CODEC_COUNT - 1);
     m->ping.packing.by_itself = mr_field_bool(f, "by_itself");

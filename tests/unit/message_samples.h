@@ -18,7 +18,7 @@ static const struct mr_ulid sample_movie = {
 
 static inline const uint8_t *sample_ranges(void)
 {
-    static uint8_t ranges[SAMPLE_RANGES * 16];
+    static uint8_t ranges[SAMPLE_RANGES * MR_RANGE_BYTES];
     mr_message_put_range(ranges, 0, (struct mr_range){0, 5});
     mr_message_put_range(ranges, 1, (struct mr_range){7, 1});
     mr_message_put_range(ranges, 2, (struct mr_range){1000, MR_SLABS_MAX - 1000});
