@@ -84,6 +84,10 @@ void mr_link_free(struct mr_link *link)
     if (link == NULL)
         return;
     while (zmq_ctx_term(link->context) != 0 && zmq_errno() == EINTR) {}
+    size_t back = 0;
+    for (const struct mr_loan *loan = link->free; loan != NULL; loan = loan->next)
+        back++;
+    assert(back == MR_LINK_LOANS); /* libzmq has nobody's payload any more */
     (void)pthread_mutex_destroy(&link->lock);
     free(link);
 }
@@ -180,25 +184,34 @@ int mr_link_last_receive(void *socket, struct mr_part *ret)
     return 0;
 }
 
-int mr_link_route_receive(void *socket, struct mr_route *ret)
+int mr_link_head_receive(void *socket, size_t min, size_t max, void *ret, size_t *ret_bytes)
 {
-    struct mr_part id;
+    struct mr_part head;
     bool more = false;
-    int r = mr_link_part_receive(socket, &id, &more);
+    int r = mr_link_part_receive(socket, &head, &more);
     if (r < 0)
         return r;
-    size_t size = mr_part_bytes(&id);
-    bool good = more && size <= sizeof(ret->bytes);
+    size_t bytes = mr_part_bytes(&head);
+    bool good = more && bytes >= min && bytes <= max;
     if (good) {
-        memcpy(ret->bytes, mr_part_data(&id), size);
-        ret->size = (uint8_t)size;
+        memcpy(ret, mr_part_data(&head), bytes);
+        *ret_bytes = bytes;
     }
-    mr_part_close(&id);
+    mr_part_close(&head);
     if (!good) {
         mr_link_drain(socket, more);
         return -EBADMSG;
     }
     return 0;
+}
+
+int mr_link_route_receive(void *socket, struct mr_route *ret)
+{
+    size_t size = 0;
+    int r = mr_link_head_receive(socket, 0, sizeof(ret->bytes), ret->bytes, &size);
+    if (r == 0)
+        ret->size = (uint8_t)size;
+    return r;
 }
 
 int mr_link_part_send(void *socket, const void *data, size_t bytes, bool more)

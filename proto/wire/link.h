@@ -5,6 +5,10 @@
  * by itself; any break on any of its sockets is reported once as DOWN and the caller makes a new
  * session on new sockets, so nothing stale can follow.
  *
+ * Of all ends: _new, _connect and _bind return owned; on failure nothing, and err (may be NULL) is
+ * filled in. _free and _close take NULL. A part that was received is the caller's to close. _wait
+ * returns 0, also on timeout, or -EINTR; timeout_ms -1 is for ever.
+ *
  *   agent   control DEALER -> ROUTER;  lane i PUSH -> PULL
  *   events  PUB -> SUB; replay ROUTER (speaks as REP) <- REQ
  */
@@ -21,8 +25,9 @@
 struct mr_link; /* the context: I/O threads, limits; one per program; may be shared by threads */
 
 int mr_link_new(int io_threads, struct mr_link **ret) MR_MUST_USE;
-void mr_link_free(struct mr_link *link); /* all sockets must be closed; bounded linger */
-const char *mr_link_library(void);       /* "libzmq 4.3.4" */
+/* All sockets must be closed. Bounded linger; then every payload was given back. */
+void mr_link_free(struct mr_link *link);
+const char *mr_link_library(void); /* "libzmq 4.3.4" */
 
 /* A received part: borrowed from libzmq until mr_part_close. Safe to close on any thread. */
 struct mr_part {
@@ -44,8 +49,7 @@ int mr_peer_connect(struct mr_link *link, const char *endpoint, struct mr_peer *
 int mr_peer_connect_lanes(struct mr_peer *peer, const uint16_t *ports, size_t lanes,
                           struct mr_err *err) MR_MUST_USE;
 /* Drops what is queued (linger 0), or lets control linger linger_ms for a BYE. done() of slabs
- * still queued is called soon, on another thread: at the latest before mr_link_free returns. NULL
- * is accepted. */
+ * still queued is called soon, on another thread: at the latest before mr_link_free returns. */
 void mr_peer_close(struct mr_peer *peer);
 void mr_peer_set_linger(struct mr_peer *peer, int linger_ms);
 
@@ -61,12 +65,13 @@ int mr_peer_send(struct mr_peer *peer, const void *message, size_t bytes) MR_MUS
 int mr_peer_receive(struct mr_peer *peer, struct mr_part *ret) MR_MUST_USE;
 
 /* Zero-copy: payload stays in use until done(ctx) is called, on any thread, exactly once, also when
- * the socket is closed. On failure (-EAGAIN) the caller keeps it and done is not called. */
+ * the socket is closed. On failure, -EAGAIN or -ENOMEM, it stays the caller's; done is not called.
+ */
 int mr_peer_send_slab(struct mr_peer *peer, size_t lane, const uint8_t header[MR_SLAB_HEADER_BYTES],
                       void *payload, size_t bytes, void (*done)(void *ctx), void *ctx) MR_MUST_USE;
 
 /* Waits until something can be done: a message, a monitor event, any of fds readable, room on a
- * lane that is in want_room (bit set), or timeout_ms. Returns 0, or -EINTR. */
+ * lane that is in want_room (bit set), or timeout_ms. */
 int mr_peer_wait(struct mr_peer *peer, const int *fds, size_t fd_count, uint64_t want_room,
                  int timeout_ms) MR_MUST_USE;
 
@@ -119,7 +124,7 @@ int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *jso
 /* -EAGAIN; -EBADMSG: not a request (dropped: go on). Each is answered before the next is taken. */
 int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret) MR_MUST_USE;
 /* 0 also when the client is gone; -EAGAIN: it asks on without reading, and misses this answer (a
- * REQ cannot); -EMSGSIZE: over MR_REPLAY_BYTES_MAX. */
+ * REQ cannot); -EMSGSIZE: over MR_REPLAY_BYTES_MAX; -EPROTO: nobody waits for one. */
 int mr_publisher_reply(struct mr_publisher *p, const void *json, size_t bytes) MR_MUST_USE;
 int mr_publisher_wait(struct mr_publisher *p, const int *fds, size_t fd_count,
                       int timeout_ms) MR_MUST_USE;

@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
@@ -136,9 +135,9 @@ static int connect_control(struct mr_peer *peer, struct mr_err *err)
     static const struct mr_socket_options options = {
         .type = ZMQ_DEALER,
         .message_max = MR_CONTROL_BYTES_MAX,
-        .send_hwm = 1000,
-        .receive_hwm = 10000,  /* acks must not wait behind acks */
-        .keep_received = true, /* a stopping server's BYE, above all */
+        .send_hwm = MR_LINK_CONTROL_HWM,
+        .receive_hwm = 10 * MR_LINK_CONTROL_HWM, /* acks must not wait behind acks */
+        .keep_received = true,                   /* a stopping server's BYE, above all */
         .heartbeat_ms = MR_LINK_CONTROL_BEAT_MS,
         .heartbeat_timeout_ms = MR_LINK_CONTROL_LIMIT_MS,
     };
@@ -158,7 +157,7 @@ int mr_peer_connect(struct mr_link *link, const char *endpoint, struct mr_peer *
 {
     struct mr_peer *peer = calloc(1, sizeof(*peer));
     if (peer == NULL)
-        return -ENOMEM;
+        return mr_err_errno(err, -ENOMEM, "%s: no socket", endpoint);
     peer->link = link;
     int r = mr_endpoint_parse(endpoint, &peer->address, err);
     if (r == 0)

@@ -14,6 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ZMTP's heartbeats. A client that is silent for its limit is gone, as is a server for the sooner
+ * one: who subscribes wants to be connected anew, where a server only frees a queue. */
+#define BEAT_MS         5000
+#define CLIENT_LIMIT_MS 30000
+#define SERVER_LIMIT_MS 15000
+/* Messages that are queued for one client: events (more are missed, and found by replay), answers
+ * of up to 16 MiB, questions. */
+#define EVENTS_HWM   1000
+#define REPLIES_HWM  4
+#define REQUESTS_HWM 16
+
 struct mr_publisher {
     void *events;
     void *replay;           /* ROUTER: a REP would wait for a client that died before its reply */
@@ -30,21 +41,21 @@ struct mr_subscriber {
 static const struct mr_socket_options pub_options = {
     .type = ZMQ_PUB,
     .message_max = MR_REQUEST_BYTES_MAX, /* subscriptions */
-    .send_hwm = 1000,
-    .receive_hwm = 1000,
+    .send_hwm = EVENTS_HWM,
+    .receive_hwm = EVENTS_HWM,
     .linger_ms = MR_LINK_LINGER_MS,
-    .heartbeat_ms = 5000,
-    .heartbeat_timeout_ms = 30000,
+    .heartbeat_ms = BEAT_MS,
+    .heartbeat_timeout_ms = CLIENT_LIMIT_MS,
 };
 
 static const struct mr_socket_options replay_options = {
     .type = ZMQ_ROUTER,
     .message_max = MR_REQUEST_BYTES_MAX,
-    .send_hwm = 4,
-    .receive_hwm = 16,
+    .send_hwm = REPLIES_HWM,
+    .receive_hwm = REQUESTS_HWM,
     .linger_ms = MR_LINK_LINGER_MS,
-    .heartbeat_ms = 5000,
-    .heartbeat_timeout_ms = 30000,
+    .heartbeat_ms = BEAT_MS,
+    .heartbeat_timeout_ms = CLIENT_LIMIT_MS,
 };
 
 int mr_publisher_bind(struct mr_link *link, const char *events, const char *replay,
@@ -52,7 +63,7 @@ int mr_publisher_bind(struct mr_link *link, const char *events, const char *repl
 {
     struct mr_publisher *p = calloc(1, sizeof(*p));
     if (p == NULL)
-        return -ENOMEM;
+        return mr_err_errno(err, -ENOMEM, "%s: no socket", events);
     int r = mr_link_socket_bind(link, &pub_options, events, &p->events, &p->ports[0], err);
     if (r == 0)
         r = mr_link_socket_bind(link, &replay_options, replay, &p->replay, &p->ports[1], err);
@@ -91,20 +102,13 @@ int mr_publisher_send(struct mr_publisher *p, const char *topic, const void *jso
 int mr_publisher_receive_request(struct mr_publisher *p, struct mr_part *ret)
 {
     struct mr_route client;
-    struct mr_part empty;
-    bool more = false;
+    uint8_t none;
+    size_t bytes = 0;
     int r = mr_link_route_receive(p->replay, &client);
     if (r == 0)
-        r = mr_link_part_receive(p->replay, &empty, &more);
-    if (r < 0)
-        return r;
-    bool good = more && mr_part_bytes(&empty) == 0;
-    mr_part_close(&empty);
-    if (!good) {
-        mr_link_drain(p->replay, more);
-        return -EBADMSG;
-    }
-    r = mr_link_last_receive(p->replay, ret);
+        r = mr_link_head_receive(p->replay, 0, 0, &none, &bytes);
+    if (r == 0)
+        r = mr_link_last_receive(p->replay, ret);
     if (r == 0)
         p->client = client;
     return r;
@@ -173,10 +177,10 @@ int mr_subscriber_connect(struct mr_link *link, const char *events, const char *
     static const struct mr_socket_options options = {
         .type = ZMQ_SUB,
         .message_max = MR_EVENT_BYTES_MAX,
-        .send_hwm = 1000,
-        .receive_hwm = 1000,
-        .heartbeat_ms = 5000,
-        .heartbeat_timeout_ms = 15000,
+        .send_hwm = EVENTS_HWM,
+        .receive_hwm = EVENTS_HWM,
+        .heartbeat_ms = BEAT_MS,
+        .heartbeat_timeout_ms = SERVER_LIMIT_MS,
         .reconnect = true,
     };
     struct mr_endpoint address;
@@ -185,7 +189,7 @@ int mr_subscriber_connect(struct mr_link *link, const char *events, const char *
         return r;
     struct mr_subscriber *s = calloc(1, sizeof(*s));
     if (s == NULL)
-        return -ENOMEM;
+        return mr_err_errno(err, -ENOMEM, "%s: no socket", events);
     s->link = link;
     (void)snprintf(s->replay, sizeof(s->replay), "%s", replay);
     r = connect_client(link, &options, events, &s->events, err);
@@ -221,22 +225,11 @@ static int wait_until(void *socket, short events, int64_t deadline_ns)
 
 static int take_event(void *socket, char *ret_topic, size_t topic_size, struct mr_part *ret_json)
 {
-    struct mr_part topic;
-    bool more = false;
-    int r = mr_link_part_receive(socket, &topic, &more);
+    size_t bytes = 0;
+    int r = mr_link_head_receive(socket, 0, topic_size - 1, ret_topic, &bytes);
     if (r < 0)
         return r;
-    size_t bytes = mr_part_bytes(&topic);
-    bool good = more && bytes < topic_size;
-    if (good) {
-        memcpy(ret_topic, mr_part_data(&topic), bytes);
-        ret_topic[bytes] = '\0';
-    }
-    mr_part_close(&topic);
-    if (!good) {
-        mr_link_drain(socket, more);
-        return -EBADMSG;
-    }
+    ret_topic[bytes] = '\0';
     return mr_link_last_receive(socket, ret_json);
 }
 
@@ -277,8 +270,8 @@ int mr_subscriber_request(struct mr_subscriber *s, const void *json, size_t byte
         .message_max = MR_REPLAY_BYTES_MAX,
         .send_hwm = 1,
         .receive_hwm = 1,
-        .heartbeat_ms = 5000,
-        .heartbeat_timeout_ms = 15000,
+        .heartbeat_ms = BEAT_MS,
+        .heartbeat_timeout_ms = SERVER_LIMIT_MS,
         .reconnect = true,
     };
     void *socket = NULL;

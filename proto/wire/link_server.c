@@ -5,10 +5,8 @@
  */
 #include "wire/link_socket.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct mr_router {
     void *socket;
@@ -24,15 +22,15 @@ int mr_router_bind(struct mr_link *link, const char *endpoint, struct mr_router 
     static const struct mr_socket_options options = {
         .type = ZMQ_ROUTER,
         .message_max = MR_CONTROL_BYTES_MAX,
-        .send_hwm = 1000,
-        .receive_hwm = 1000,
+        .send_hwm = MR_LINK_CONTROL_HWM,
+        .receive_hwm = MR_LINK_CONTROL_HWM,
         .linger_ms = MR_LINK_LINGER_MS,
         .heartbeat_ms = MR_LINK_CONTROL_BEAT_MS,
         .heartbeat_timeout_ms = MR_LINK_CONTROL_LIMIT_MS,
     };
     struct mr_router *router = calloc(1, sizeof(*router));
     if (router == NULL)
-        return -ENOMEM;
+        return mr_err_errno(err, -ENOMEM, "%s: no socket", endpoint);
     int r = mr_link_socket_bind(link, &options, endpoint, &router->socket, ret_port, err);
     if (r < 0) {
         free(router);
@@ -93,7 +91,7 @@ int mr_lane_bind(struct mr_link *link, const char *endpoint, struct mr_lane_sock
     };
     struct mr_lane_socket *lane = calloc(1, sizeof(*lane));
     if (lane == NULL)
-        return -ENOMEM;
+        return mr_err_errno(err, -ENOMEM, "%s: no socket", endpoint);
     int r = mr_link_socket_bind(link, &options, endpoint, &lane->socket, ret_port, err);
     if (r < 0) {
         free(lane);
@@ -114,20 +112,10 @@ void mr_lane_close(struct mr_lane_socket *lane)
 int mr_lane_receive(struct mr_lane_socket *lane, uint8_t ret_header[MR_SLAB_HEADER_BYTES],
                     struct mr_part *ret_payload)
 {
-    struct mr_part header;
-    bool more = false;
-    int r = mr_link_part_receive(lane->socket, &header, &more);
-    if (r < 0)
-        return r;
-    bool good = more && mr_part_bytes(&header) == MR_SLAB_HEADER_BYTES;
-    if (good)
-        memcpy(ret_header, mr_part_data(&header), MR_SLAB_HEADER_BYTES);
-    mr_part_close(&header);
-    if (!good) {
-        mr_link_drain(lane->socket, more);
-        return -EBADMSG;
-    }
-    return mr_link_last_receive(lane->socket, ret_payload);
+    size_t bytes = 0;
+    int r = mr_link_head_receive(lane->socket, MR_SLAB_HEADER_BYTES, MR_SLAB_HEADER_BYTES,
+                                 ret_header, &bytes);
+    return r < 0 ? r : mr_link_last_receive(lane->socket, ret_payload);
 }
 
 int mr_lane_wait(struct mr_lane_socket *lane, const int *fds, size_t fd_count, int timeout_ms)

@@ -17,9 +17,10 @@
  * MR_LANES_MAX lanes of full queues (MR_LINK_LANE_HWM and what libzmq has under way), several
  * times. */
 #define MR_LINK_LOANS 2048
-#define MR_LINK_LANE_HWM \
-    4 /* messages, each side: credit bounds bytes, this bounds what libzmq holds */
-#define MR_LINK_LINGER_MS 1000
+/* Messages, each side: credit bounds bytes, this bounds what libzmq holds. */
+#define MR_LINK_LANE_HWM    4
+#define MR_LINK_CONTROL_HWM 1000 /* messages to or from one peer */
+#define MR_LINK_LINGER_MS   1000
 /* A peer that is silent for the limit is gone. A lane whose thread waits for a stalled disk reads
  * nothing, heartbeats included: its limit is the agent's ack timeout, not the control socket's. */
 #define MR_LINK_CONTROL_BEAT_MS  2000
@@ -78,8 +79,11 @@ void mr_link_loan_over(void *payload, void *loan); /* zmq_free_fn: any thread */
 /* Receives one part without waiting: 0, -EAGAIN ... *ret_more: another part of the same message
  * follows. */
 int mr_link_part_receive(void *socket, struct mr_part *ret, bool *ret_more) MR_MUST_USE;
-/* As above for a part that must be the message's last: -EBADMSG, with the message dropped, where it
- * is not. */
+/* A part of min to max bytes that another must follow, copied to ret (of max bytes). -EBADMSG, with
+ * the message dropped: it is not so. */
+int mr_link_head_receive(void *socket, size_t min, size_t max, void *ret,
+                         size_t *ret_bytes) MR_MUST_USE;
+/* A part that must be the message's last: -EBADMSG, with the message dropped, where it is not. */
 int mr_link_last_receive(void *socket, struct mr_part *ret) MR_MUST_USE;
 /* The routing id a ROUTER puts in front. -EBADMSG, with the message dropped: nothing follows it, or
  * it is the peer's own choice and over-long. */
