@@ -26,6 +26,19 @@
 #define WAIT_MS     50
 #define SNAPSHOT_NS (200 * MR_NS_PER_MS)
 
+enum counter { DUPLICATES, BACKLOG, COMPRESSING, COUNTERS };
+
+static const struct mr_counter counters[COUNTERS] = {
+    [DUPLICATES] = {.name = "millrace_duplicate_slabs_total",
+                    .help = "Slabs that came again though they were durable."},
+    [BACKLOG] = {.name = "millrace_agents_backlog_bytes",
+                 .help = "What connected agents have to ship and is not durable.",
+                 .kind = MR_GAUGE},
+    [COMPRESSING] = {.name = "millrace_agents_compressing",
+                     .help = "Connected agents whose keep and mrc movies travel compressed.",
+                     .kind = MR_GAUGE},
+};
+
 /* A movie that some lanes still hold */
 struct leaving {
     struct leaving *next;
@@ -45,7 +58,7 @@ struct mr_control {
     pthread_mutex_t lock; /* of snapshot */
     char *snapshot;
     int64_t snapshot_ns;
-    struct mr_counter duplicates, backlog, compressing;
+    struct mr_counter counters[COUNTERS];
 };
 
 /* ---- what intake asks for ---- */
@@ -258,7 +271,7 @@ static void take_news(struct mr_control *c, struct mr_lane_news *n)
         return;
     case MR_LANE_DURABLE:
         if (!mr_intake_durable(c->intake, n->movie, n->slab))
-            mr_counter_add(&c->duplicates, 1);
+            mr_counter_add(&c->counters[DUPLICATES], 1);
         return;
     case MR_LANE_ABOARD:
         mr_intake_aboard(c->intake, n->movie, n->slab);
@@ -381,11 +394,11 @@ static void take_snapshot(struct mr_control *c, int64_t now_ns)
     struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
     struct agents sum = {0};
     mr_intake_each_session(c->intake, sum_up, &sum);
-    mr_counter_set(&c->backlog, sum.backlog_bytes);
-    mr_counter_set(&c->compressing, sum.compressing);
+    mr_counter_set(&c->counters[BACKLOG], sum.backlog_bytes);
+    mr_counter_set(&c->counters[COMPRESSING], sum.compressing);
     mr_intake_each_session(c->intake, add_session, sessions);
     mr_intake_each_movie(c->intake, add_movie, movies);
-    mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->duplicates));
+    mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->counters[DUPLICATES]));
     mr_json_put(json, "sessions", sessions);
     mr_json_put(json, "movies", movies);
     char *text = mr_json_dump(json);
@@ -442,20 +455,8 @@ int mr_control_new(struct mr_link *link, const struct mr_control_config *config,
     c->config = *config;
     c->lanes = config->intake.lanes;
     pthread_mutex_init(&c->lock, NULL);
-    c->duplicates = (struct mr_counter){.name = "millrace_duplicate_slabs_total",
-                                        .help = "Slabs that came again though they were durable.",
-                                        .kind = MR_COUNTER};
-    mr_counter_register(&c->duplicates);
-    c->backlog =
-        (struct mr_counter){.name = "millrace_agents_backlog_bytes",
-                            .help = "What connected agents have to ship and is not durable.",
-                            .kind = MR_GAUGE};
-    mr_counter_register(&c->backlog);
-    c->compressing =
-        (struct mr_counter){.name = "millrace_agents_compressing",
-                            .help = "Connected agents whose keep and mrc movies travel compressed.",
-                            .kind = MR_GAUGE};
-    mr_counter_register(&c->compressing);
+    memcpy(c->counters, counters, sizeof(counters));
+    mr_counters_register(c->counters, COUNTERS);
     for (uint16_t i = 0; i < c->lanes; i++)
         c->config.intake.ports[i] = mr_lane_port(config->lanes[i]);
     const struct mr_intake_ops ops = {.ctx = c,
@@ -488,9 +489,7 @@ void mr_control_free(struct mr_control *c)
     if (c->router != NULL)
         mr_router_close(c->router);
     mr_intake_free(c->intake);
-    mr_counter_unregister(&c->duplicates);
-    mr_counter_unregister(&c->backlog);
-    mr_counter_unregister(&c->compressing);
+    mr_counters_unregister(c->counters, COUNTERS);
     pthread_mutex_destroy(&c->lock);
     free(c->snapshot);
     free(c->scratch);

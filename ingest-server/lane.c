@@ -444,14 +444,13 @@ static int make_parts(struct mr_lane *lane, struct mr_link *link,
 static void register_counters(struct mr_lane *lane)
 {
     snprintf(lane->label, sizeof(lane->label), "%u", lane->index);
-    for (int i = 0; i < COUNTERS; i++) {
+    for (int i = 0; i < COUNTERS; i++)
         lane->counters[i] = (struct mr_counter){.name = counters[i].name,
                                                 .help = counters[i].help,
                                                 .kind = MR_COUNTER,
                                                 .label = "lane",
                                                 .label_value = lane->label};
-        mr_counter_register(&lane->counters[i]);
-    }
+    mr_counters_register(lane->counters, COUNTERS);
 }
 
 int mr_lane_new(struct mr_link *link, const struct mr_lane_config *config, struct mr_lane **ret,
@@ -478,8 +477,7 @@ void mr_lane_free(struct mr_lane *lane)
 {
     if (lane == NULL)
         return;
-    for (int i = 0; i < COUNTERS; i++)
-        mr_counter_unregister(&lane->counters[i]);
+    mr_counters_unregister(lane->counters, COUNTERS);
     mr_landing_free(lane->landing); /* waits for writes in flight, so before their buffers go */
     if (lane->socket != NULL)
         mr_lane_close(lane->socket);

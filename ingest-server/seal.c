@@ -45,8 +45,7 @@ int mr_seal_new(const struct mr_commit *commit, struct mr_queue *jobs, struct mr
     s->fatal = fatal;
     s->ctx = ctx;
     memcpy(s->counters, counters, sizeof(counters));
-    for (int i = 0; i < COUNTERS; i++)
-        mr_counter_register(&s->counters[i]);
+    mr_counters_register(s->counters, COUNTERS);
     *ret = s;
     return 0;
 }
@@ -67,8 +66,7 @@ void mr_seal_free(struct mr_seal *s)
 {
     if (s == NULL)
         return;
-    for (int i = 0; i < COUNTERS; i++)
-        mr_counter_unregister(&s->counters[i]);
+    mr_counters_unregister(s->counters, COUNTERS);
     for (size_t i = 0; i < s->stuck_count; i++)
         work_drop(&s->stuck[i]);
     mr_unlogged_fini(&s->unlogged);

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -102,10 +103,8 @@ int mr_space_new(mr_space_ask ask, void *ctx, uint32_t keep_free_hundredths, str
         return code;
     }
     pthread_mutex_init(&s->lock, NULL);
-    for (int i = 0; i < GAUGES; i++) {
-        s->gauges[i] = gauges[i];
-        mr_counter_register(&s->gauges[i]);
-    }
+    memcpy(s->gauges, gauges, sizeof(gauges));
+    mr_counters_register(s->gauges, GAUGES);
     mr_space_look(s);
     *ret = s;
     return 0;
@@ -115,8 +114,7 @@ void mr_space_free(struct mr_space *s)
 {
     if (s == NULL)
         return;
-    for (int i = 0; i < GAUGES; i++)
-        mr_counter_unregister(&s->gauges[i]);
+    mr_counters_unregister(s->gauges, GAUGES);
     pthread_mutex_destroy(&s->lock);
     mr_fs_close(&s->stop);
     free(s);

@@ -10,6 +10,11 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct mr_counter *first; /* under mutex */
 
+static bool is_gauge(const struct mr_counter *c)
+{
+    return c->kind == MR_GAUGE || c->kind == MR_GAUGE_SECONDS;
+}
+
 static struct mr_counter **place_for(const struct mr_counter *counter)
 {
     struct mr_counter **place = &first, **behind_name = NULL;
@@ -21,24 +26,54 @@ static struct mr_counter **place_for(const struct mr_counter *counter)
     return behind_name != NULL ? behind_name : place;
 }
 
-void mr_counter_register(struct mr_counter *counter)
+static bool ends_with(const char *name, const char *end)
 {
+    size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+
+/* Names are an interface: a wrong one cannot be mended once it is out. */
+static void check_name(const struct mr_counter *c)
+{
+    static const char prefix[] = "millrace_";
+    static const char *const ends[] = {[MR_COUNTER] = "_total",
+                                       [MR_COUNTER_SECONDS] = "_seconds_total",
+                                       [MR_GAUGE] = "",
+                                       [MR_GAUGE_SECONDS] = "_seconds"};
+    assert(strncmp(c->name, prefix, sizeof(prefix) - 1) == 0);
+    assert(strspn(c->name, "abcdefghijklmnopqrstuvwxyz_") == strlen(c->name));
+    assert(ends_with(c->name, ends[c->kind]));
+    assert(ends_with(c->name, "_total") == !is_gauge(c));
+}
+
+void mr_counters_register(struct mr_counter *counters, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        check_name(&counters[i]);
     pthread_mutex_lock(&mutex);
-    struct mr_counter **place = place_for(counter);
-    counter->next = *place;
-    *place = counter;
+    for (size_t i = 0; i < count; i++) {
+        struct mr_counter **place = place_for(&counters[i]);
+        counters[i].next = *place;
+        *place = &counters[i];
+    }
     pthread_mutex_unlock(&mutex);
 }
 
-void mr_counter_unregister(struct mr_counter *counter)
+static void take_out(struct mr_counter *counter)
 {
-    pthread_mutex_lock(&mutex);
     for (struct mr_counter **place = &first; *place != NULL; place = &(*place)->next)
         if (*place == counter) {
             *place = counter->next;
             counter->next = NULL;
-            break;
+            return;
         }
+}
+
+void mr_counters_unregister(struct mr_counter *counters, size_t count)
+{
+    pthread_mutex_lock(&mutex);
+    for (size_t i = 0; i < count; i++)
+        take_out(&counters[i]);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -53,11 +88,6 @@ static void print_escaped(FILE *out, const char *s, bool quotes)
         else
             fputc(*s, out);
     }
-}
-
-static bool is_gauge(const struct mr_counter *c)
-{
-    return c->kind == MR_GAUGE || c->kind == MR_GAUGE_SECONDS;
 }
 
 static void print_value(FILE *out, const struct mr_counter *c)

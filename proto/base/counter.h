@@ -14,12 +14,14 @@
 enum mr_counter_kind {
     MR_COUNTER,         /* "_total" */
     MR_COUNTER_SECONDS, /* kept in ns, printed in seconds: "_seconds_total" */
-    MR_GAUGE,
-    MR_GAUGE_SECONDS /* kept in ns, printed in seconds */
+    MR_GAUGE,           /* what it is: "_bytes", but never "_total" */
+    MR_GAUGE_SECONDS    /* kept in ns, printed in seconds: "_seconds" */
 };
 
 struct mr_counter {
-    const char *name; /* "millrace_lane_received_bytes_total"; borrowed, as all texts here */
+    /* "millrace_lane_received_bytes_total": small letters and '_'; ends as its kind says. Borrowed,
+     * as all texts here. */
+    const char *name;
     const char *help; /* one line */
     enum mr_counter_kind kind;
     const char *label, *label_value; /* "lane" and "0", or NULL */
@@ -27,11 +29,11 @@ struct mr_counter {
     struct mr_counter *next; /* the registry's */
 };
 
-/* Series of one name stand together in the output, in the order of their registration. The counter
- * is borrowed until mr_counter_unregister. */
-void mr_counter_register(struct mr_counter *counter);
-/* no effect on one that is not registered */
-void mr_counter_unregister(struct mr_counter *counter);
+/* Series of one name stand together in the output, in the order of their registration. The counters
+ * are borrowed until mr_counters_unregister. */
+void mr_counters_register(struct mr_counter *counters, size_t count);
+/* no effect on those that are not registered */
+void mr_counters_unregister(struct mr_counter *counters, size_t count);
 
 static inline void mr_counter_add(struct mr_counter *c, uint64_t n)
 {

@@ -9,8 +9,8 @@ set(sim_wrapped
   pthread_cond_wait pthread_create pthread_join pthread_mutex_lock pthread_mutex_trylock
   pthread_mutex_unlock pthread_setname_np pthread_sigmask pwrite64 read readdir64 realloc renameat
   renameat2 statx strdup syncfs syscall unlinkat write
-  mr_clock_boottime_ns mr_clock_monotonic_ns mr_clock_real_ns mr_codec_free mr_codec_new mr_counter_register
-  mr_counter_unregister mr_failpoint mr_intake_free mr_intake_new
+  mr_clock_boottime_ns mr_clock_monotonic_ns mr_clock_real_ns mr_codec_free mr_codec_new mr_counters_register
+  mr_counters_unregister mr_failpoint mr_intake_free mr_intake_new
   mr_intake_tick mr_json_dump mr_landing_new mr_lease_is_gone
   mr_lease_self mr_log mr_log_seldom mr_publish_new mr_queue_new mr_tally_begin mr_tally_end
   mr_tally_sheet_close mr_tally_sheet_open)

@@ -151,6 +151,7 @@ static void sweep(struct serverside *s)
     s->eventlog = NULL;
     s->up = s->frozen = s->serves = s->told_to_stop = false;
     s->stop_fd = -1;
+    s->counters = 0;
     s->ending = SERVER_LIVES;
     for (struct cable *c = s->world->cables; c != NULL; c = c->next)
         if (c->open && c->server == s && c->server_life == s->life)
@@ -163,6 +164,7 @@ static void left(struct serverside *s)
     size_t open = calls_count_open(s), bytes = s->memory.bytes;
     PROMISE(w, open == 0, "the server ends and leaves %zu files open", open);
     PROMISE(w, bytes == 0, "the server ends and leaves %zu bytes allocated", bytes);
+    PROMISE(w, s->counters == 0, "the server ends and leaves %zu counters", s->counters);
     sweep(s);
 }
 

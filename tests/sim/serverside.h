@@ -32,6 +32,7 @@ struct serverside {
     uint32_t life;
     struct simlink link;
     struct memory memory;
+    size_t counters; /* registered */
     int64_t lane_stuck_until_ns[WORLD_LANES];
     /* found when they were made; NULL: not there */
     struct mr_intake *intake;

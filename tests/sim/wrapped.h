@@ -115,8 +115,8 @@ void __wrap_mr_log(enum mr_log_level level, const char *stage, const char *fmt, 
     MR_PRINTF(3, 4);
 void __wrap_mr_log_seldom(enum mr_log_level level, const char *stage, const char *fmt, ...)
     MR_PRINTF(3, 4);
-void __wrap_mr_counter_register(struct mr_counter *counter);
-void __wrap_mr_counter_unregister(struct mr_counter *counter);
+void __wrap_mr_counters_register(struct mr_counter *counters, size_t count);
+void __wrap_mr_counters_unregister(struct mr_counter *counters, size_t count);
 void __wrap_mr_tally_begin(const char *name);
 void __wrap_mr_tally_end(void);
 int __wrap_mr_tally_sheet_open(const char *program, const struct mr_tally_level *levels,

@@ -33,9 +33,9 @@ static struct mr_counter odd = {.name = "millrace_odd",
 
 START_TEST(series_of_a_name_stand_together)
 {
-    mr_counter_register(&lane0);
-    mr_counter_register(&waited);
-    mr_counter_register(&lane1);
+    mr_counters_register(&lane0, 1);
+    mr_counters_register(&waited, 1);
+    mr_counters_register(&lane1, 1);
     mr_counter_add(&lane0, 5);
     mr_counter_add(&lane0, 6);
     mr_counter_add(&waited, 1500000000);
@@ -53,7 +53,7 @@ END_TEST
 
 START_TEST(texts_are_escaped_and_gauges_go_both_ways)
 {
-    mr_counter_register(&odd);
+    mr_counters_register(&odd, 1);
     mr_counter_set(&odd, 10);
     mr_counter_subtract(&odd, 3);
     char *text = printed();
@@ -65,17 +65,35 @@ END_TEST
 
 START_TEST(what_is_taken_out_is_gone)
 {
-    mr_counter_register(&lane0);
-    mr_counter_register(&lane1);
-    mr_counter_register(&waited);
-    mr_counter_unregister(&lane1);
-    mr_counter_unregister(&lane1);
-    mr_counter_unregister(&waited);
-    mr_counter_unregister(&lane0);
+    mr_counters_register(&lane0, 1);
+    mr_counters_register(&lane1, 1);
+    mr_counters_register(&waited, 1);
+    mr_counters_unregister(&lane1, 1);
+    mr_counters_unregister(&lane1, 1);
+    mr_counters_unregister(&waited, 1);
+    mr_counters_unregister(&lane0, 1);
     char *text = printed();
     ck_assert_str_eq(text, "");
     free(text);
-    mr_counter_register(&lane1); /* and may come back */
+    mr_counters_register(&lane1, 1); /* and may come back */
+}
+END_TEST
+
+START_TEST(a_table_comes_and_goes_whole)
+{
+    static struct mr_counter two[2] = {{.name = "millrace_one_total", .help = "One."},
+                                       {.name = "millrace_two", .help = "Two.", .kind = MR_GAUGE}};
+    mr_counters_register(two, 2);
+    char *text = printed();
+    ck_assert_str_eq(text, "# HELP millrace_one_total One.\n# TYPE millrace_one_total counter\n"
+                           "millrace_one_total 0\n"
+                           "# HELP millrace_two Two.\n# TYPE millrace_two gauge\n"
+                           "millrace_two 0\n");
+    free(text);
+    mr_counters_unregister(two, 2);
+    text = printed();
+    ck_assert_str_eq(text, "");
+    free(text);
 }
 END_TEST
 
@@ -89,7 +107,7 @@ static void *add_many(void *arg)
 START_TEST(no_addition_is_lost)
 {
     pthread_t threads[4];
-    mr_counter_register(&lane0);
+    mr_counters_register(&lane0, 1);
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, add_many, &lane0), 0);
     free(printed());
@@ -101,4 +119,4 @@ END_TEST
 
 MR_SUITE("counter", T(series_of_a_name_stand_together),
          T(texts_are_escaped_and_gauges_go_both_ways), T(what_is_taken_out_is_gone),
-         T(no_addition_is_lost))
+         T(a_table_comes_and_goes_whole), T(no_addition_is_lost))
