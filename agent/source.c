@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of formats. Does not know any format itself: a new one is a file of its own and a row
- * here.
+ * Which format a file is of, and what every format promises. Does not know any itself: a new one is
+ * a file of its own and a row in source_list.h.
  */
 #include "source.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Asked in this order; the last claims everything. */
-static const struct mr_source *const sources[] = {
-    &mr_source_mrc,
-    &mr_source_opaque,
-};
+#define ROW(name) &mr_source_##name,
+static const struct mr_source *const sources[] = {MR_SOURCES(ROW)};
 
 #define SOURCE_COUNT (sizeof(sources) / sizeof(sources[0]))
 
@@ -20,6 +17,11 @@ const char *mr_complete_by_name(enum mr_complete_by by)
 {
     static const char *const names[] = {"", "close", "mdoc", "header", "quiet", "push"};
     return (size_t)by < sizeof(names) / sizeof(names[0]) ? names[by] : "";
+}
+
+const struct mr_source *mr_source_at(size_t index)
+{
+    return index < SOURCE_COUNT ? sources[index] : NULL;
 }
 
 const struct mr_source *mr_source_of(const char *path)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The seam for formats: what a file in a watched tree is, which of its bytes will not change any
- * more, and whether it is complete. A source is a row of functions in the table in source.c; a new
- * format is one new file and one line there. Sources are pure: facts in, a view out, no system
- * call, no clock, no memory but the view of the look before. Any thread.
+ * more, and whether it is complete. A source is a row of functions; a new format is one new file
+ * and one line in source_list.h. Sources are pure: facts in, a view out, no system call, no clock,
+ * no memory but the view of the look before. Any thread.
  */
 #ifndef MR_AGENT_SOURCE_H
 #define MR_AGENT_SOURCE_H
 
 #include "base/text.h"
+#include "source_list.h"
 #include "wire/message.h"
 
 #define MR_SOURCE_HEAD_MAX 1024u       /* most bytes a format may want of a file's beginning */
@@ -75,8 +76,9 @@ struct mr_source_view {
 };
 
 struct mr_source {
-    const char *name;  /* of the format, at most 15 characters */
-    size_t head_bytes; /* wanted in facts.head, at most MR_SOURCE_HEAD_MAX */
+    const char *name;    /* of the format, at most 15 characters */
+    const char *example; /* a path that is of this format */
+    size_t head_bytes;   /* wanted in facts.head, at most MR_SOURCE_HEAD_MAX */
     bool wants_mdoc;
     bool (*probe)(const char *path); /* is it a file of this format, by its name? */
     /* before: the view of the last look at the same file, NULL at the first one or after it was
@@ -98,7 +100,11 @@ void mr_source_look(const struct mr_source *source, const struct mr_source_facts
  * it has been OPENed. Either may be unknown: then false. */
 bool mr_source_differs(const struct mr_source_view *a, const struct mr_source_view *b);
 
-/* The formats, each in its own file; rows of the table in source.c. */
-extern const struct mr_source mr_source_mrc, mr_source_opaque;
+/* The nth of source_list.h, NULL behind the last. */
+const struct mr_source *mr_source_at(size_t index);
+
+#define MR_SOURCE_ROW(name) extern const struct mr_source mr_source_##name;
+MR_SOURCES(MR_SOURCE_ROW)
+#undef MR_SOURCE_ROW
 
 #endif

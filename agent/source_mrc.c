@@ -263,6 +263,7 @@ static void look(const struct mr_source_facts *facts, const struct mr_source_vie
 }
 
 const struct mr_source mr_source_mrc = {.name = "mrc",
+                                        .example = "movie.mrc",
                                         .head_bytes = MR_MRC_HEADER_BYTES,
                                         .wants_mdoc = true,
                                         .probe = probe,

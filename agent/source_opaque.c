@@ -40,4 +40,5 @@ static void look(const struct mr_source_facts *facts, const struct mr_source_vie
     }
 }
 
-const struct mr_source mr_source_opaque = {.name = "file", .probe = probe, .look = look};
+const struct mr_source mr_source_opaque = {
+    .name = "file", .example = "session.log", .probe = probe, .look = look};

@@ -414,7 +414,47 @@ START_TEST(another_geometry_is_another_movie)
 }
 END_TEST
 
-MR_SUITE("source", T(names_decide_the_format), T(the_plugins_movie_grows_frame_by_frame),
+/* A file that grows byte by byte, under a header that says this or nothing. */
+static void grow_by_bytes(const struct mr_source *source)
+{
+    uint64_t from = 0, to = 0;
+    begin(0);
+    facts.path = source->example;
+    look_first(true);
+    for (uint64_t size = 1; size < 1024 + 3 * FRAME; size++) {
+        grow(size);
+        ck_assert_msg(view.state != MR_SOURCE_COMPLETE, "%s: at %d: %s", source->name, (int)size,
+                      why);
+        ck_assert_msg(from == to || (view.settled_from <= from && view.settled_to >= to),
+                      "%s: at %d: less is settled than before", source->name, (int)size);
+        from = view.settled_from;
+        to = view.settled_to;
+    }
+    wait_for(29);
+    ck_assert_int_ne(view.state, MR_SOURCE_COMPLETE);
+}
+
+START_TEST(every_format_keeps_the_promises)
+{
+    const struct mr_source *source;
+    size_t count = 0;
+    for (; (source = mr_source_at(count)) != NULL; count++) {
+        ck_assert_ptr_eq(mr_source_of(source->example), source);
+        ck_assert_uint_lt(strlen(source->name), sizeof(((struct mr_open *)0)->format));
+        ck_assert_uint_le(source->head_bytes, MR_SOURCE_HEAD_MAX);
+        memset(head, 0, sizeof(head));
+        grow_by_bytes(source);
+        memset(head, 0xa5, sizeof(head));
+        grow_by_bytes(source);
+        write_header(4, 0, false);
+        grow_by_bytes(source);
+    }
+    ck_assert_ptr_eq(mr_source_at(count - 1), &mr_source_opaque);
+}
+END_TEST
+
+MR_SUITE("source", T(every_format_keeps_the_promises), T(names_decide_the_format),
+         T(the_plugins_movie_grows_frame_by_frame),
          T(close_completes_only_where_header_and_size_agree),
          T(an_aborted_movie_is_complete_with_its_smaller_nz),
          T(nz_that_comes_late_does_not_hold_up_the_frames),
