@@ -214,7 +214,7 @@ static int report(const struct mr_sim_options *o, const struct mr_sim_stack *sta
                   struct mr_err *err)
 {
     char pixels[17] = "-";
-    if (o->format != MR_SIM_FILE)
+    if (o->format->has_pixels)
         (void)snprintf(pixels, sizeof(pixels), "%016" PRIX64, stack->pixel_crc);
     printf("%s\t%" PRIu64 "\t%u\t%s\t%016" PRIX64 "\n", stack->file.path, stack->file.bytes,
            stack->frames, pixels, stack->file.crc);
@@ -228,7 +228,7 @@ int mr_sim_exposure_run(const struct mr_sim_camera *camera, uint32_t movie, stru
     struct scene scene;
     char path[4096];
     if (snprintf(path, sizeof(path), "%s/%s_%04u%s", o->out, o->prefix, movie + 1,
-                 mr_sim_stack_suffix(o->format)) >= (int)sizeof(path))
+                 o->format->suffix) >= (int)sizeof(path))
         return mr_err_errno(err, -ENAMETOOLONG, "%s/%s", o->out, o->prefix);
     int r = make_folders(path, err);
     if (r == 0 && (r = set_scene(camera, movie, &scene)) < 0)

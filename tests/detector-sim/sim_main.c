@@ -2,6 +2,7 @@
 /* millrace-sim: a camera for tests and demonstrations. Options in, movies out, exit status; what
  * happens to a movie is in sim_exposure. */
 #include "sim_exposure.h"
+#include "sim_stack.h"
 
 #include "base/clock.h"
 
@@ -55,7 +56,7 @@ static int open_truth(const struct mr_sim_options *o, FILE **ret, struct mr_err 
 static int prepare(const struct mr_sim_options *o, struct mr_sim_specimen **ret, struct mr_err *err)
 {
     *ret = NULL;
-    if (o->format == MR_SIM_FILE || o->frames == 0)
+    if (!o->format->has_pixels || o->frames == 0)
         return 0;
     uint32_t bases = o->frames < BASES ? o->frames : BASES;
     int r = mr_sim_specimen_new(mr_pixel_from_mrc_mode(o->mode), o->nx, o->ny, o->dose, o->seed,
@@ -91,7 +92,7 @@ int main(int argc, char **argv)
     if (mr_sim_options_parse(argc, argv, &options, &request, &err) < 0)
         return usage(&err);
     if (request == MR_SIM_HELP)
-        return fputs(mr_sim_options_help, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return mr_sim_options_help(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (request == MR_SIM_VERSION)
         return puts("millrace-sim " MILLRACE_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     return run(&options);

@@ -3,6 +3,9 @@
  * opens and writes nothing. */
 #include "sim_options.h"
 
+#include "sim_stack.h"
+
+#include "base/text.h"
 #include "wire/pixel.h"
 #include "wire/slab.h"
 
@@ -12,14 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char mr_sim_options_help[] =
+static const char help_before_formats[] =
     "Usage: millrace-sim --out DIR [OPTION]...\n"
     "Write movies as a camera does: growing files of counted frames with a drifting specimen.\n"
     "\n"
     "What to write\n"
     "  --out DIR             folder to write into; made where missing\n"
     "  --prefix NAME         names are NAME_0001.mrc, NAME_0002.mrc ...; may hold folders (movie)\n"
-    "  --format F            mrc, tiff, raw (frames without header), file (opaque bytes) (mrc)\n"
+    "  --format F            ";
+static const char help_after_formats[] =
     "  --mode M              MRC mode 0, 1, 2, 6, 12 or 101 (0)\n"
     "  --nx N, --ny N        pixels (5760, 4092)\n"
     "  --frames N            frames of a movie (40)\n"
@@ -108,7 +112,6 @@ static const struct option long_options[] = {
 
 static const struct mr_sim_options defaults = {
     .prefix = "movie",
-    .format = MR_SIM_MRC,
     .nx = 5760,
     .ny = 4092,
     .frames = 40,
@@ -178,14 +181,15 @@ static int set_mode(const char *text, int *ret, struct mr_err *err)
     return r;
 }
 
-static int set_format(const char *text, enum mr_sim_format *ret, struct mr_err *err)
+static int set_format(const char *text, const struct mr_sim_stack_ops **ret, struct mr_err *err)
 {
-    static const char *const formats[] = {"mrc", "tiff", "raw", "file", NULL};
-    unsigned found = 0;
-    int r = word("format", text, formats, &found, err);
-    if (r == 0)
-        *ret = (enum mr_sim_format)found;
-    return r;
+    const struct mr_sim_stack_ops *format;
+    for (size_t i = 0; (format = mr_sim_stack_at(i)) != NULL; i++)
+        if (strcmp(text, format->name) == 0) {
+            *ret = format;
+            return 0;
+        }
+    return mr_err_set(err, -EINVAL, "--format: unknown value '%s'", text);
 }
 
 static int set_hold(const char *text, enum mr_sim_hold *ret, struct mr_err *err)
@@ -265,6 +269,55 @@ static bool leaves_folder(const char *path)
     return false;
 }
 
+static bool holds(const struct mr_sim_stack_ops *format, int mode)
+{
+    for (size_t i = 0; format->modes[i] >= 0; i++)
+        if (format->modes[i] == mode)
+            return true;
+    return false;
+}
+
+/* "a, b and c": the formats that are so. */
+static const char *names_of(bool (*is_so)(const struct mr_sim_stack_ops *), char *ret, size_t size)
+{
+    struct mr_text t = mr_text_init(ret, size);
+    const struct mr_sim_stack_ops *format, *last = NULL;
+    for (size_t i = 0; (format = mr_sim_stack_at(i)) != NULL; i++) {
+        if (!is_so(format))
+            continue;
+        if (last != NULL)
+            mr_text_appendf(&t, "%s%s", ret[0] == '\0' ? "" : ", ", last->name);
+        last = format;
+    }
+    if (last != NULL)
+        mr_text_appendf(&t, "%s%s", ret[0] == '\0' ? "" : " and ", last->name);
+    return ret;
+}
+
+static bool has_count(const struct mr_sim_stack_ops *format)
+{
+    return format->has_count;
+}
+
+static bool may_be_empty(const struct mr_sim_stack_ops *format)
+{
+    return format->may_be_empty;
+}
+
+static int check_format(const struct mr_sim_options *o, struct mr_err *err)
+{
+    char names[128];
+    if (!o->format->has_count && o->nz_late)
+        return mr_err_set(err, -EINVAL, "--nz-late is for --format %s: no other has such a count",
+                          names_of(has_count, names, sizeof(names)));
+    if (!holds(o->format, o->mode))
+        return mr_err_set(err, -EINVAL, "--format %s has no mode %d", o->format->name, o->mode);
+    if (o->frames == 0 && !o->format->may_be_empty)
+        return mr_err_set(err, -EINVAL, "--frames 0 makes no movie; only %s may be empty",
+                          names_of(may_be_empty, names, sizeof(names)));
+    return 0;
+}
+
 static int check(const struct mr_sim_options *o, struct mr_err *err)
 {
     if (o->out == NULL)
@@ -274,18 +327,28 @@ static int check(const struct mr_sim_options *o, struct mr_err *err)
     if (o->mode == 101 && o->nx % 2 != 0)
         return mr_err_set(err, -EINVAL,
                           "--mode 101 wants an even --nx: readers differ on odd rows");
-    if (o->format != MR_SIM_MRC && o->nz_late)
-        return mr_err_set(err, -EINVAL, "--nz-late is for --format mrc: no other has such a count");
-    if (o->format == MR_SIM_TIFF && o->mode == 101)
-        return mr_err_set(err, -EINVAL, "--format tiff has no mode 101");
-    if (o->frames == 0 && o->format != MR_SIM_FILE && o->format != MR_SIM_RAW)
-        return mr_err_set(err, -EINVAL,
-                          "--frames 0 makes no movie; only raw and file may be empty");
+    int r = check_format(o, err);
+    if (r < 0)
+        return r;
     uint64_t row = mr_pixel_row_bytes(mr_pixel_from_mrc_mode(o->mode), o->nx);
     if (row * o->ny > 1ull << 31)
         return mr_err_set(err, -EINVAL, "a frame of %u x %u is larger than 2 GiB", o->nx, o->ny);
-    if (o->format == MR_SIM_TIFF && (row * o->ny + 256) * o->frames >= UINT32_MAX)
-        return mr_err_set(err, -EINVAL, "a classic TIFF ends at 4 GiB: fewer --frames");
+    return o->format->judge == NULL ? 0 : o->format->judge(o, row * o->ny, err);
+}
+
+int mr_sim_options_help(FILE *out)
+{
+    const struct mr_sim_stack_ops *format;
+    if (fputs(help_before_formats, out) < 0)
+        return -errno;
+    for (size_t i = 0; (format = mr_sim_stack_at(i)) != NULL; i++) {
+        const char *open = format->help != NULL ? " (" : "", *close = open[0] != '\0' ? ")" : "";
+        if (fprintf(out, "%s%s%s%s%s", i > 0 ? ", " : "", format->name, open,
+                    format->help != NULL ? format->help : "", close) < 0)
+            return -errno;
+    }
+    if (fprintf(out, " (%s)\n%s", mr_sim_stack_at(0)->name, help_after_formats) < 0)
+        return -errno;
     return 0;
 }
 
@@ -293,6 +356,7 @@ int mr_sim_options_parse(int argc, char **argv, struct mr_sim_options *ret,
                          enum mr_sim_request *ret_request, struct mr_err *err)
 {
     struct mr_sim_options o = defaults;
+    o.format = mr_sim_stack_at(0);
     enum mr_sim_request request = MR_SIM_RUN;
     int option, index = 0;
     optind = 1;

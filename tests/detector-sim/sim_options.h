@@ -7,18 +7,20 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* sysexits(3) */
 enum { MR_SIM_EXIT_USAGE = 64, MR_SIM_EXIT_IO = 74 };
 
-enum mr_sim_format { MR_SIM_MRC, MR_SIM_TIFF, MR_SIM_RAW, MR_SIM_FILE };
 enum mr_sim_hold { MR_SIM_HOLD_NOT, MR_SIM_HOLD_FRAMES, MR_SIM_HOLD_HEADER };
+
+struct mr_sim_stack_ops; /* sim_stack.h */
 
 struct mr_sim_options {
     const char *out;    /* directory; borrowed from argv */
     const char *prefix; /* below out; may hold directories */
     const char *truth;  /* file for the drift that was made, or NULL */
-    enum mr_sim_format format;
+    const struct mr_sim_stack_ops *format;
     int mode;        /* MRC mode: 0, 1, 2, 6, 12, 101 */
     uint32_t nx, ny; /* pixels */
     uint32_t frames; /* per movie */
@@ -41,6 +43,6 @@ enum mr_sim_request { MR_SIM_RUN, MR_SIM_HELP, MR_SIM_VERSION };
 int mr_sim_options_parse(int argc, char **argv, struct mr_sim_options *ret,
                          enum mr_sim_request *ret_request, struct mr_err *err) MR_MUST_USE;
 
-extern const char mr_sim_options_help[];
+int mr_sim_options_help(FILE *out) MR_MUST_USE; /* < 0: it could not be written */
 
 #endif

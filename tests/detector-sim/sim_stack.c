@@ -12,33 +12,38 @@ static int nothing(struct mr_sim_stack *s, struct mr_err *err)
     return 0;
 }
 
-static const struct mr_sim_stack_ops raw = {".raw", nothing, nothing, nothing, nothing};
-static const struct mr_sim_stack_ops opaque = {".bin", nothing, nothing, nothing, nothing};
+const struct mr_sim_stack_ops mr_sim_stack_raw = {.name = "raw",
+                                                  .help = "frames without header",
+                                                  .suffix = ".raw",
+                                                  .modes = MR_SIM_ALL_MODES,
+                                                  .has_pixels = true,
+                                                  .may_be_empty = true,
+                                                  .begin = nothing,
+                                                  .before = nothing,
+                                                  .after = nothing,
+                                                  .finish = nothing};
 
-static const struct mr_sim_stack_ops *ops_of(enum mr_sim_format format)
-{
-    switch (format) {
-    case MR_SIM_TIFF:
-        return &mr_sim_stack_tiff;
-    case MR_SIM_RAW:
-        return &raw;
-    case MR_SIM_FILE:
-        return &opaque;
-    case MR_SIM_MRC:
-    default:
-        return &mr_sim_stack_mrc;
-    }
-}
+const struct mr_sim_stack_ops mr_sim_stack_opaque = {.name = "file",
+                                                     .help = "opaque bytes",
+                                                     .suffix = ".bin",
+                                                     .modes = MR_SIM_ALL_MODES,
+                                                     .may_be_empty = true,
+                                                     .begin = nothing,
+                                                     .before = nothing,
+                                                     .after = nothing,
+                                                     .finish = nothing};
 
-const char *mr_sim_stack_suffix(enum mr_sim_format format)
+const struct mr_sim_stack_ops *mr_sim_stack_at(size_t index)
 {
-    return ops_of(format)->suffix;
+#define ROW(name) &mr_sim_stack_##name,
+    static const struct mr_sim_stack_ops *const formats[] = {MR_SIM_FORMATS(ROW) NULL};
+    return formats[index];
 }
 
 int mr_sim_stack_begin(struct mr_sim_stack *s, const struct mr_sim_options *options,
                        const char *path, struct mr_err *err)
 {
-    *s = (struct mr_sim_stack){.ops = ops_of(options->format), .options = options};
+    *s = (struct mr_sim_stack){.ops = options->format, .options = options};
     s->pixel = mr_pixel_from_mrc_mode(options->mode);
     s->total.min = UINT32_MAX;
     int r = mr_sim_file_create(&s->file, path, err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A movie file while the camera writes it. One table of operations per format; the four steps are
- * begin, add (frame by frame), finish (what is written when the exposure is over) and end (close).
- * Formats are pure in that they touch only their mr_sim_file.
+ * A movie file while the camera writes it. One row per format, which --help is printed from, too;
+ * the four steps are begin, add (frame by frame), finish (what is written when the exposure is
+ * over) and end (close). Formats are pure in that they touch only their mr_sim_file.
  */
 #ifndef MR_SIM_STACK_H
 #define MR_SIM_STACK_H
@@ -27,8 +27,21 @@ struct mr_sim_stack {
     uint64_t link_offset;  /* TIFF: where that directory's offset goes */
 };
 
+#define MR_SIM_ALL_MODES        \
+    {                           \
+        0, 1, 2, 6, 12, 101, -1 \
+    }
+
 struct mr_sim_stack_ops {
+    const char *name;   /* what --format calls it */
+    const char *help;   /* what it is, in a few words; NULL: what its name says */
     const char *suffix; /* of the name, with its dot */
+    int modes[8];       /* of MRC's, those it can hold; -1 behind the last */
+    bool has_count;     /* its header says how many frames there are */
+    bool has_pixels;    /* false: opaque bytes */
+    bool may_be_empty;
+    /* What else it cannot hold: -EINVAL, err says why. NULL: nothing. */
+    int (*judge)(const struct mr_sim_options *o, uint64_t frame_bytes, struct mr_err *err);
     int (*begin)(struct mr_sim_stack *s, struct mr_err *err);
     int (*before)(struct mr_sim_stack *s, struct mr_err *err); /* each frame's bytes */
     int (*after)(struct mr_sim_stack *s,
@@ -36,9 +49,19 @@ struct mr_sim_stack_ops {
     int (*finish)(struct mr_sim_stack *s, struct mr_err *err);
 };
 
-extern const struct mr_sim_stack_ops mr_sim_stack_mrc, mr_sim_stack_tiff;
+/* Every format, a row each: X(name) is mr_sim_stack_<name>. The first is the default. */
+#define MR_SIM_FORMATS(X) \
+    X(mrc)                \
+    X(tiff)               \
+    X(raw)                \
+    X(opaque)
 
-const char *mr_sim_stack_suffix(enum mr_sim_format format);
+#define MR_SIM_FORMAT(name) extern const struct mr_sim_stack_ops mr_sim_stack_##name;
+MR_SIM_FORMATS(MR_SIM_FORMAT)
+#undef MR_SIM_FORMAT
+
+/* The nth of them, NULL behind the last. */
+const struct mr_sim_stack_ops *mr_sim_stack_at(size_t index);
 
 /* Creates the file. Borrows options and path until the end. On failure nothing is left open. */
 int mr_sim_stack_begin(struct mr_sim_stack *s, const struct mr_sim_options *options,

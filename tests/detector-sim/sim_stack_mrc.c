@@ -101,4 +101,12 @@ static int finish(struct mr_sim_stack *s, struct mr_err *err)
     return put_header(s, s->frames, s->total.count > 0, err);
 }
 
-const struct mr_sim_stack_ops mr_sim_stack_mrc = {".mrc", begin, before, after, finish};
+const struct mr_sim_stack_ops mr_sim_stack_mrc = {.name = "mrc",
+                                                  .suffix = ".mrc",
+                                                  .modes = MR_SIM_ALL_MODES,
+                                                  .has_count = true,
+                                                  .has_pixels = true,
+                                                  .begin = begin,
+                                                  .before = before,
+                                                  .after = after,
+                                                  .finish = finish};

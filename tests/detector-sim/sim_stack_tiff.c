@@ -9,6 +9,8 @@
 
 #include "base/bytes.h"
 
+#include <errno.h>
+
 #define ENTRIES         10
 #define DIRECTORY_BYTES (2 + ENTRIES * 12 + 4)
 
@@ -86,4 +88,20 @@ static int finish(struct mr_sim_stack *s, struct mr_err *err)
     return s->frame_offset == 0 ? 0 : put_directory(s, err);
 }
 
-const struct mr_sim_stack_ops mr_sim_stack_tiff = {".tif", begin, before, after, finish};
+/* Room for each frame's directory, and for what makes it lie on an even offset. */
+static int judge(const struct mr_sim_options *o, uint64_t frame_bytes, struct mr_err *err)
+{
+    if ((frame_bytes + 256) * o->frames >= UINT32_MAX)
+        return mr_err_set(err, -EINVAL, "a classic TIFF ends at 4 GiB: fewer --frames");
+    return 0;
+}
+
+const struct mr_sim_stack_ops mr_sim_stack_tiff = {.name = "tiff",
+                                                   .suffix = ".tif",
+                                                   .modes = {0, 1, 2, 6, 12, -1},
+                                                   .has_pixels = true,
+                                                   .judge = judge,
+                                                   .begin = begin,
+                                                   .before = before,
+                                                   .after = after,
+                                                   .finish = finish};

@@ -22,7 +22,7 @@ static char folder[] = "/tmp/millrace-sim-XXXXXX", path[64], old[72];
 static uint8_t pixels[FRAME_BYTES];
 static struct mr_sim_sums sums = {FRAME_BYTES, 3 * FRAME_BYTES, 9 * FRAME_BYTES, 3, 3};
 
-static struct mr_sim_options prepare(enum mr_sim_format format)
+static struct mr_sim_options prepare(const struct mr_sim_stack_ops *format)
 {
     ck_assert_ptr_nonnull(mkdtemp(folder));
     (void)snprintf(path, sizeof(path), "%s/m.mrc", folder);
@@ -75,7 +75,7 @@ static struct mr_mrc_header header_now(size_t *ret_bytes, bool *ret_unset)
 
 START_TEST(mrc_grows_as_the_plugin_grows_it)
 {
-    struct mr_sim_options o = prepare(MR_SIM_MRC);
+    struct mr_sim_options o = prepare(&mr_sim_stack_mrc);
     struct mr_sim_stack s;
     size_t bytes = 1;
     bool unset = false;
@@ -105,7 +105,7 @@ END_TEST
 
 START_TEST(aborted_movie_gets_the_true_count)
 {
-    struct mr_sim_options o = prepare(MR_SIM_MRC);
+    struct mr_sim_options o = prepare(&mr_sim_stack_mrc);
     struct mr_sim_stack s;
     size_t bytes = 0;
     bool unset = false;
@@ -150,7 +150,7 @@ static unsigned reachable(void)
 
 START_TEST(tiff_shows_whole_frames_only)
 {
-    struct mr_sim_options o = prepare(MR_SIM_TIFF);
+    struct mr_sim_options o = prepare(&mr_sim_stack_tiff);
     struct mr_sim_stack s;
     ck_assert_int_eq(mr_sim_stack_begin(&s, &o, path, NULL), 0);
     for (unsigned i = 0; i < 3; i++) {
@@ -167,7 +167,7 @@ END_TEST
 
 START_TEST(raw_is_nothing_but_frames_and_an_old_file_is_set_aside)
 {
-    struct mr_sim_options o = prepare(MR_SIM_RAW);
+    struct mr_sim_options o = prepare(&mr_sim_stack_raw);
     struct mr_sim_stack s;
     ck_assert_int_eq(mr_sim_stack_begin(&s, &o, path, NULL), 0);
     ck_assert_int_eq(mr_sim_stack_end(&s, NULL), 0);
@@ -186,7 +186,7 @@ END_TEST
 
 START_TEST(what_cannot_be_written_is_said)
 {
-    struct mr_sim_options o = prepare(MR_SIM_MRC);
+    struct mr_sim_options o = prepare(&mr_sim_stack_mrc);
     struct mr_sim_stack s;
     struct mr_err err = {0};
     ck_assert_int_eq(mr_sim_stack_begin(&s, &o, "/nowhere/at/all.mrc", &err), -ENOENT);
