@@ -17,7 +17,7 @@ except ImportError:
     zmq = None
 
 NAMES = ("HELLO WELCOME REFUSED OPEN OPENED ACK CREDIT DEMAND RESEND END COMMITTED HOLD FAIL "
-         "FAILED ABANDON ABANDONED PING PONG BYE").split()
+         "FAILED ABANDON ABANDONED PING PONG BYE CONFIRM CONFIRMED").split()
 TYPES = {name: number for number, name in enumerate(NAMES, 1)}
 CODES = ("- VERSION NAME_IN_USE STALE_EPOCH STOPPING BUSY NO_SPACE READ_ONLY IO BAD_NAME "
          "BAD_REQUEST UNSUPPORTED MISMATCH PERMISSION SOURCE").split()
@@ -85,6 +85,10 @@ def parse(kind, body):
         return {"movie": movie, "code": CODES[code], "text": r.text()}
     if kind == "ABANDONED":
         return {"movie": r.take("16s")}
+    if kind == "CONFIRMED":
+        fields = dict(zip(("movie", "revision", "standing", "has_pixels", "bytes", "crc_file",
+                           "crc_pixels"), r.take("16sIBBQQQ")))
+        return {**fields, "path": r.text()}
     if kind in ("PING", "PONG"):
         return dict(zip(("token", "real_ns"), r.take("Qq")))
     raise AssertionError(f"the server may not say {kind}")
