@@ -87,6 +87,7 @@ void mr_consign_was_read(struct mr_shipment *s, uint64_t slab);
  */
 void mr_consign_stop(struct mr_consign *c);
 
+enum mr_output mr_consign_named_output(enum mr_wish wish);        /* AUTO: keep */
 enum mr_codec_id mr_consign_named_codec(enum mr_codec_wish wish); /* AUTO: none */
 
 bool mr_consign_idle(const struct mr_consign *c); /* nothing waits, nothing moves */

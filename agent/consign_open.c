@@ -15,11 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum mr_output output_of(const struct mr_consign *c, const struct mr_shipment *s)
+enum mr_output mr_consign_named_output(enum mr_wish wish)
 {
-    if (s->view.kind != MR_KIND_MOVIE || !s->view.known)
-        return MR_OUTPUT_KEEP;
-    switch (c->config.outputs[s->watch]) {
+    switch (wish) {
     case MR_WISH_MRC:
         return MR_OUTPUT_MRC;
     case MR_WISH_HDF5:
@@ -29,6 +27,13 @@ static enum mr_output output_of(const struct mr_consign *c, const struct mr_ship
         break;
     }
     return MR_OUTPUT_KEEP;
+}
+
+static enum mr_output output_of(const struct mr_consign *c, const struct mr_shipment *s)
+{
+    if (s->view.kind != MR_KIND_MOVIE || !s->view.known)
+        return MR_OUTPUT_KEEP;
+    return mr_consign_named_output(c->config.outputs[s->watch]);
 }
 
 enum mr_codec_id mr_consign_named_codec(enum mr_codec_wish wish)

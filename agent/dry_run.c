@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "consign.h"
 #include "purge.h"
 #include "purge_rules.h"
 #include "push.h"
@@ -49,29 +50,25 @@ static void describe(const struct mr_growth *g, char *ret, size_t size)
 }
 
 /* By {agent}/{path}; an extension is replaced where the format changes. */
-static void final_name(const struct listing *l, const struct mr_growth *g, enum mr_wish output,
+static void final_name(const struct listing *l, const struct mr_growth *g, enum mr_output output,
                        char *ret, size_t size)
 {
-    const char *dot = strrchr(g->path, '.'), *slash = strrchr(g->path, '/');
-    const char *extension = output == MR_WISH_HDF5                                        ? ".h5"
-                            : output == MR_WISH_MRC && strcmp(g->view.format, "mrc") != 0 ? ".mrc"
-                                                                                          : "";
-    bool has_extension = dot != NULL && dot > (slash == NULL ? g->path : slash + 1);
-    bool replaced = *extension != '\0' && has_extension;
-    int stem = (int)(replaced ? (size_t)(dot - g->path) : strlen(g->path));
-    snprintf(ret, size, "%s/%.*s%s", l->config->name, stem, g->path, extension);
+    const char *extension = mr_output_extension(output, g->view.format);
+    size_t stem = extension != NULL ? mr_output_stem(g->path) : strlen(g->path);
+    snprintf(ret, size, "%s/%.*s%s", l->config->name, (int)stem, g->path,
+             extension != NULL ? extension : "");
 }
 
 /* Would the output take these pixels? err: why not. */
-static int try_shape(const struct mr_growth *g, enum mr_wish output, struct mr_err *err)
+static int try_shape(const struct mr_growth *g, enum mr_output output, struct mr_err *err)
 {
     const struct mr_source_view *v = &g->view;
     struct mr_geometry geometry;
-    if (output != MR_WISH_MRC && output != MR_WISH_HDF5)
+    if (output == MR_OUTPUT_KEEP)
         return 0;
-    return mr_geometry_frames(output == MR_WISH_MRC ? MR_LAYOUT_STREAM : MR_LAYOUT_CHUNKS, v->pixel,
-                              v->swap_bytes, v->width, v->height, v->data_offset, v->ext_bytes,
-                              &geometry, err);
+    return mr_geometry_frames(output == MR_OUTPUT_MRC ? MR_LAYOUT_STREAM : MR_LAYOUT_CHUNKS,
+                              v->pixel, v->swap_bytes, v->width, v->height, v->data_offset,
+                              v->ext_bytes, &geometry, err);
 }
 
 /* A last column, where the watch frees sources: would this one go, and why not? What only the
@@ -104,11 +101,10 @@ static void list_purge(struct listing *l, const struct mr_growth *g)
 
 static int list_one(void *ctx, const struct mr_growth *g, const char *why)
 {
-    static const char *const words[] = {"keep", "keep", "mrc", "hdf5"};
     struct listing *l = ctx;
     struct mr_err err = {0};
     bool movie = g->view.known && g->view.kind == MR_KIND_MOVIE;
-    enum mr_wish output = movie ? l->outputs[g->watch] : MR_WISH_KEEP;
+    enum mr_output output = movie ? mr_consign_named_output(l->outputs[g->watch]) : MR_OUTPUT_KEEP;
     char what[96], name[MR_PATH_MAX + 128];
     describe(g, what, sizeof(what));
     final_name(l, g, output, name, sizeof(name));
@@ -119,9 +115,9 @@ static int list_one(void *ctx, const struct mr_growth *g, const char *why)
         printf("is not shipped as finished");
     } else if (try_shape(g, output, &err) < 0) {
         l->refused++;
-        printf("%s is refused: %s", words[output], err.text);
+        printf("%s is refused: %s", mr_output_name(output), err.text);
     } else {
-        printf("%s -> %s", words[output], name);
+        printf("%s -> %s", mr_output_name(output), name);
     }
     list_purge(l, g);
     printf("\n");

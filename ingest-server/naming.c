@@ -15,8 +15,6 @@
 #include <strings.h>
 
 #define PIECES_MAX 32
-#define EXTENSION_MAX \
-    16 /* bytes with the dot: more behind the last dot is a name, not an extension */
 
 enum piece_kind { LITERAL, AGENT, SITE, SESSION, NAME, DATE, PATH };
 
@@ -339,17 +337,6 @@ static int tidy(char *path, struct mr_err *err)
     return 0;
 }
 
-/* Offset of the extension's dot in the path's last component, or the path's length. */
-static size_t extension_at(const char *path)
-{
-    const char *name = mr_text_last(path);
-    const char *dot = strrchr(name, '.');
-    size_t length = strlen(path);
-    if (!dot || dot == name || dot[1] == '\0' || strlen(dot) > EXTENSION_MAX)
-        return length;
-    return (size_t)(dot - path);
-}
-
 /* path[0, stem) + tail into ret; the stem gives way, by whole characters, where the name would
  * pass 255 bytes. */
 static int compose(const char *path, size_t stem, const char *tail, char *ret)
@@ -367,13 +354,6 @@ static int compose(const char *path, size_t stem, const char *tail, char *ret)
     return t.overflowed ? -ENAMETOOLONG : 0;
 }
 
-static const char *new_extension(const struct mr_naming_movie *m)
-{
-    if (m->output == MR_OUTPUT_HDF5)
-        return ".h5";
-    return m->output == MR_OUTPUT_MRC && strcasecmp(m->format, "mrc") != 0 ? ".mrc" : NULL;
-}
-
 int mr_naming_path(const struct mr_naming *naming, const struct mr_naming_movie *movie, char *ret,
                    struct mr_err *err)
 {
@@ -388,8 +368,8 @@ int mr_naming_path(const struct mr_naming *naming, const struct mr_naming_movie 
     r = tidy(path, err);
     if (r < 0)
         return r;
-    const char *extension = new_extension(movie);
-    r = extension ? compose(path, extension_at(path), extension, ret)
+    const char *extension = mr_output_extension(movie->output, movie->format);
+    r = extension ? compose(path, mr_output_stem(path), extension, ret)
                   : compose(path, strlen(path), "", ret);
     if (r < 0)
         mr_err_set(err, r, "final path is over %d bytes", MR_NAMING_PATH_MAX);
@@ -398,11 +378,11 @@ int mr_naming_path(const struct mr_naming *naming, const struct mr_naming_movie 
 
 int mr_naming_candidate(const char *path, uint32_t n, char *ret)
 {
-    char tail[EXTENSION_MAX + 32];
+    char tail[MR_EXTENSION_MAX + 32];
     struct mr_text t = mr_text_init(tail, sizeof(tail));
     size_t stem = strlen(path);
     if (n > 1) {
-        stem = extension_at(path);
+        stem = mr_output_stem(path);
         mr_text_appendf(&t, "_dup%u%s", n, path + stem);
     }
     return compose(path, stem, tail, ret);

@@ -8,11 +8,13 @@
 #include "wire/message.h"
 
 #include "base/crc64.h"
+#include "base/text.h"
 #include "wire/message_body.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 static const uint8_t magic[4] = {'M', 'R', 'C', 'T'};
 
@@ -116,6 +118,22 @@ const char *mr_output_name(enum mr_output output)
 {
     static const char *const names[] = {"?", "keep", "mrc", "hdf5"};
     return (unsigned)output < sizeof(names) / sizeof(names[0]) ? names[output] : "?";
+}
+
+const char *mr_output_extension(enum mr_output output, const char *format)
+{
+    if (output == MR_OUTPUT_HDF5)
+        return ".h5";
+    return output == MR_OUTPUT_MRC && strcasecmp(format, "mrc") != 0 ? ".mrc" : NULL;
+}
+
+size_t mr_output_stem(const char *path)
+{
+    const char *name = mr_text_last(path);
+    const char *dot = strrchr(name, '.');
+    if (dot == NULL || dot == name || dot[1] == '\0' || strlen(dot) > MR_EXTENSION_MAX)
+        return strlen(path);
+    return (size_t)(dot - path);
 }
 
 int mr_message_encode(const struct mr_message *m, void *ret, size_t size, size_t *ret_bytes)

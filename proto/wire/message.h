@@ -107,6 +107,12 @@ struct mr_refused {
 enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 };
 enum mr_output { MR_OUTPUT_KEEP = 1, MR_OUTPUT_MRC = 2, MR_OUTPUT_HDF5 = 3 };
 const char *mr_output_name(enum mr_output output);
+/* What a stored file is called, where its source is called so: path[0, stem) + extension; NULL: the
+ * source's own stays. format: of the source. */
+const char *mr_output_extension(enum mr_output output, const char *format);
+#define MR_EXTENSION_MAX 16 /* bytes with the dot; more behind the last dot is a name */
+/* Offset of the extension's dot in the path's last component, or the path's length. */
+size_t mr_output_stem(const char *path);
 
 struct mr_open {
     struct mr_ulid movie;

@@ -337,6 +337,20 @@ START_TEST(unknown_type_is_refused)
 }
 END_TEST
 
+START_TEST(an_output_has_its_extension)
+{
+    ck_assert_ptr_null(mr_output_extension(MR_OUTPUT_KEEP, "mrc"));
+    ck_assert_ptr_null(mr_output_extension(MR_OUTPUT_MRC, "MRC"));
+    ck_assert_str_eq(mr_output_extension(MR_OUTPUT_MRC, "tiff"), ".mrc");
+    ck_assert_str_eq(mr_output_extension(MR_OUTPUT_HDF5, "mrc"), ".h5");
+    ck_assert_uint_eq(mr_output_stem("a.b/movie.mrc"), 9);
+    ck_assert_uint_eq(mr_output_stem("a.b/movie"), 9);
+    ck_assert_uint_eq(mr_output_stem("a/.mrc"), 6);
+    ck_assert_uint_eq(mr_output_stem("movie."), 6);
+    ck_assert_uint_eq(mr_output_stem("m.that_is_no_extension"), 22);
+}
+END_TEST
+
 START_TEST(open_body_alone_comes_back)
 {
     struct mr_open sent, got = {0};
@@ -382,4 +396,4 @@ MR_SUITE("message", T(the_list_says_who_may_say_what), T(every_type_keeps_its_by
          T(a_welcome_without_abilities_has_none), T(bytes_behind_known_fields_are_ignored),
          T(no_room_is_said), T(hello_of_other_versions_can_be_refused_in_words),
          T(ranges_are_judged), T(fields_out_of_range_are_refused_by_name),
-         T(unknown_type_is_refused), T(open_body_alone_comes_back))
+         T(unknown_type_is_refused), T(an_output_has_its_extension), T(open_body_alone_comes_back))
