@@ -14,7 +14,7 @@
 
 #define STAGE            "tail"
 #define FILL_MAX         256                /* movies in one transaction of the journal */
-#define RETRY_NS         (30 * MR_NS_PER_S) /* a file that cannot be opened is tried again after that */
+#define RETRY_NS         (30 * MR_NS_PER_S) /* before a file that cannot be opened is tried again */
 #define PAUSE_NS         (1 * MR_NS_PER_S)
 #define READ_PATIENCE_NS (60 * MR_NS_PER_S) /* longer than a share is away for a moment */
 

@@ -77,14 +77,24 @@ def wait_for(condition, timeout=TIMEOUT, what=None):
         pause = min(pause * 1.5, 0.1)
 
 
-PORTS_TAKEN = []  # sockets, one for each port that is ours until this process ends
+PORTS_TAKEN = []  # sockets, one for each port that is ours until its Workspace is left
 
 
 def take_port(port):
     """Among all tests that run: an abstract name that only one can have."""
     mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0millrace-test-port-{port}")
+    except OSError:
+        mark.close()
+        raise
     PORTS_TAKEN.append(mark)
-    mark.bind(f"\0millrace-test-port-{port}")
+
+
+def give_ports_back(kept):
+    """All but the first `kept` that were taken: thousands of cases may run in one process."""
+    while len(PORTS_TAKEN) > kept:
+        PORTS_TAKEN.pop().close()
 
 
 def free_ports(count):
@@ -434,6 +444,7 @@ class Workspace:
         self.temporary = tempfile.TemporaryDirectory(prefix="millrace-test-", dir=base)
         self.path = self.temporary.name
         self.programs = []
+        self.ports_before = len(PORTS_TAKEN)
         self.movies = self.folder("movies")
 
     def __enter__(self):
@@ -442,6 +453,7 @@ class Workspace:
     def __exit__(self, kind, value, trace):
         for program in reversed(self.programs):
             program.end()
+        give_ports_back(self.ports_before)
         reports = [program.log for program in self.programs if program.is_reported()]
         if reports or kind not in (None, Skipped):
             self.show_logs()
