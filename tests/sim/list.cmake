@@ -70,5 +70,7 @@ if(NOT MILLRACE_SANITIZE MATCHES thread) # there is only one
   # A release build on two cores has time for all of them.
   add_test(NAME sim.sample COMMAND sim --schedules 10000 --from 1 --seconds 110 --jobs 2)
   add_test(NAME sim.seeds COMMAND sim --seeds ${CMAKE_CURRENT_SOURCE_DIR}/sim/seeds.txt)
-  set_tests_properties(sim.sample sim.seeds PROPERTIES LABELS sim TIMEOUT 300)
+  add_test(NAME sim.mutations COMMAND /usr/bin/python3 -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/sim/mutate.py --fit ${PROJECT_SOURCE_DIR})
+  set_tests_properties(sim.sample sim.seeds sim.mutations PROPERTIES LABELS sim TIMEOUT 300)
 endif()

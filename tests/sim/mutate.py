@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the simulation find bugs? Breaks the server in one way at a time and looks for the schedule
 that notices. Works on a copy of the tree: mutate.py COPY [SCHEDULES], COPY having been configured
-with the release preset."""
+with the release preset; mutate.py --fit TREE only asks whether each way has its place there."""
 import re
 import subprocess
 import sys
@@ -46,11 +46,10 @@ MUTATIONS = [
     ("a failed syncfs is forgotten", "ingest-server/skiff.c",
      "        atomic_fetch_add(&store->skiffs->failures, 1);", "        (void)r;"),
     ("what a group was sealed with is not synced after a crash", "ingest-server/flotilla.c",
-     "    return fsync(fd) < 0 ? -EBADF : 0;", "    return 0;"),
+     "    int r = fsync(fd) < 0 ? -EBADF : 0;", "    int r = 0;"),
     ("what is known is stored again", "ingest-server/seal_prepare.c",
-     "    if (r == -ENOENT)\n        return r;\n    if (r < 0)\n        return mr_err_errno(",
-     "    if (r == -ENOENT || r == 0)\n        return -ENOENT;\n    if (r < 0)\n"
-     "        return mr_err_errno("),
+     "    if (r < 0)\n        return r;\n    discard(s, w);",
+     "    if (r <= 0)\n        return -ENOENT;\n    discard(s, w);"),
     ("credit is given twice", "ingest-server/credit.c",
      "->granted += grant;", "->granted += 2 * grant;"),
 ]
@@ -83,7 +82,15 @@ def try_mutation(copy, schedules, name, path, old, new):
         file.write_text(text)
 
 
+def fit(tree):
+    lost = [m[0] for m in MUTATIONS if (Path(tree) / m[1]).read_text().count(m[2]) == 0]
+    print(*(f"{name}: not applicable any more" for name in lost), sep="\n")
+    sys.exit(bool(lost))
+
+
 def main():
+    if sys.argv[1] == "--fit":
+        fit(sys.argv[2])
     copy, schedules = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
     missed = 0
     for mutation in MUTATIONS:
