@@ -8,10 +8,10 @@
 #include "announce.h"
 #include "base/clock.h"
 #include "base/counter.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/tally.h"
 #include "base/text.h"
+#include "status.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -340,22 +340,6 @@ static void take_messages(struct mr_control *c, int64_t now_ns, int64_t real_ns)
 
 /* ---- status ---- */
 
-static void add_session(void *ctx, const struct mr_intake_session_view *v)
-{
-    struct mr_json *session = mr_json_object();
-    mr_json_put_string(session, "agent", v->hello->name);
-    mr_json_put_string(session, "host", v->hello->host);
-    mr_json_put_string(session, "software", v->hello->software);
-    mr_json_put_bool(session, "push", v->hello->ephemeral);
-    mr_json_put_int(session, "movies", (int64_t)v->movies);
-    mr_json_put_int(session, "backlog_bytes", (int64_t)v->backlog.bytes);
-    mr_json_put_int(session, "backlog_files", (int64_t)v->backlog.files);
-    mr_json_put_string(session, "codec", mr_codec_name(v->packing.codec));
-    mr_json_put_bool(session, "codec_auto", v->packing.by_itself);
-    mr_json_put_int(session, "link_bytes_per_s", (int64_t)v->packing.link_bytes_per_s);
-    mr_json_add(ctx, session);
-}
-
 struct agents {
     uint64_t backlog_bytes, compressing;
 };
@@ -367,42 +351,16 @@ static void sum_up(void *ctx, const struct mr_intake_session_view *v)
     sum->compressing += v->packing.codec != MR_CODEC_NONE;
 }
 
-static void add_movie(void *ctx, const struct mr_intake_movie_view *v)
-{
-    char id[MR_ULID_TEXT];
-    struct mr_json *movie = mr_json_object();
-    struct mr_span span;
-    mr_slab_span(&v->open->geometry, NULL, 0, &span);
-    mr_json_put_string(movie, "movie", mr_ulid_text(&v->open->movie, id));
-    mr_json_put_string(movie, "agent", v->agent);
-    mr_json_put_string(movie, "path", v->open->path);
-    mr_json_put_string(movie, "output", mr_output_name(v->open->output));
-    mr_json_put_string(movie, "state", v->state);
-    mr_json_put_int(movie, "durable_slabs", (int64_t)v->durable);
-    mr_json_put_int(movie, "slabs", (int64_t)v->slabs);
-    mr_json_put_int(movie, "durable_bytes", (int64_t)(v->durable * span.raw_bytes));
-    mr_json_put_int(movie, "age_ms", (mr_clock_monotonic_ns() - v->opened_ns) / MR_NS_PER_MS);
-    mr_json_add(ctx, movie);
-}
-
 static void take_snapshot(struct mr_control *c, int64_t now_ns)
 {
     if (now_ns - c->snapshot_ns < SNAPSHOT_NS)
         return;
     c->snapshot_ns = now_ns;
-    struct mr_json *json = mr_json_object();
-    struct mr_json *sessions = mr_json_array(), *movies = mr_json_array();
     struct agents sum = {0};
     mr_intake_each_session(c->intake, sum_up, &sum);
     mr_counter_set(&c->counters[BACKLOG], sum.backlog_bytes);
     mr_counter_set(&c->counters[COMPRESSING], sum.compressing);
-    mr_intake_each_session(c->intake, add_session, sessions);
-    mr_intake_each_movie(c->intake, add_movie, movies);
-    mr_json_put_int(json, "duplicate_slabs", (int64_t)mr_counter_value(&c->counters[DUPLICATES]));
-    mr_json_put(json, "sessions", sessions);
-    mr_json_put(json, "movies", movies);
-    char *text = mr_json_dump(json);
-    mr_json_free(json);
+    char *text = mr_status_of_intake(c->intake, mr_counter_value(&c->counters[DUPLICATES]));
     pthread_mutex_lock(&c->lock);
     free(c->snapshot);
     c->snapshot = text;

@@ -6,7 +6,6 @@
 #include "server.h"
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/tally_sheet.h"
@@ -16,6 +15,7 @@
 #include "recheck.h"
 #include "recovery.h"
 #include "skiff.h"
+#include "status.h"
 #include "takeover.h"
 
 #include <errno.h>
@@ -65,62 +65,19 @@ struct mr_server {
 
 /* ---- status ---- */
 
-static void put_lanes(struct mr_json *status, const struct mr_server *s)
-{
-    struct mr_json *lanes = mr_json_array();
-    for (uint16_t i = 0; i < s->plan->lanes; i++) {
-        struct mr_lane_counts n;
-        mr_lane_count(s->lanes[i], &n);
-        struct mr_json *lane = mr_json_object();
-        mr_json_put_int(lane, "received_slabs", (int64_t)n.slabs);
-        mr_json_put_int(lane, "received_bytes", (int64_t)n.bytes);
-        mr_json_put_int(lane, "raw_bytes", (int64_t)n.raw_bytes);
-        mr_json_put_int(lane, "durable_slabs", (int64_t)n.durable);
-        mr_json_put_int(lane, "stale_slabs", (int64_t)n.stale);
-        mr_json_put_int(lane, "damaged_slabs", (int64_t)n.damaged);
-        mr_json_put_int(lane, "buffers", (int64_t)n.buffers);
-        mr_json_put_int(lane, "buffers_free", (int64_t)n.buffers_free);
-        mr_json_put_string(lane, "engine", mr_lane_engine(s->lanes[i]));
-        mr_json_add(lanes, lane);
-    }
-    mr_json_put(status, "lanes", lanes);
-}
-
-static void put_store(struct mr_json *status, struct mr_space *space)
-{
-    struct mr_space_view v;
-    mr_space_view(space, &v);
-    struct mr_json *store = mr_json_object();
-    mr_json_put_bool(store, "paused", v.paused);
-    mr_json_put_int(store, "free_bytes", (int64_t)v.free_bytes);
-    mr_json_put_int(store, "total_bytes", (int64_t)v.total_bytes);
-    mr_json_put_int(store, "keep_free_bytes", (int64_t)v.keep_bytes);
-    mr_json_put(status, "store", store);
-}
-
 static char *status(void *ctx)
 {
     struct mr_server *s = ctx;
-    char *inner = mr_control_status(s->control);
-    MR_CLEANUP(mr_json_freep) struct mr_json *json = NULL;
-    if (inner == NULL || mr_json_parse(inner, strlen(inner), &json, NULL) < 0)
-        json = mr_json_object();
-    free(inner);
-    struct mr_seal_counts sealed;
-    mr_seal_count(s->seal, &sealed);
-    mr_json_put_string(json, "server", s->config->name);
-    mr_json_put_string(json, "version", MILLRACE_VERSION);
-    mr_json_put_string(json, "root", s->config->root);
-    mr_json_put_int(json, "uptime_ms", (mr_clock_monotonic_ns() - s->started_ns) / MR_NS_PER_MS);
-    put_store(json, s->space);
-    put_lanes(json, s);
-    mr_json_put_int(json, "committed", (int64_t)sealed.committed);
-    mr_json_put_int(json, "failed", (int64_t)sealed.failed);
-    mr_json_put_int(json, "discarded", (int64_t)sealed.discarded);
-    mr_json_put_int(json, "known", (int64_t)sealed.known);
-    mr_json_put_int(json, "last_commit_ms", sealed.last_commit_ns / MR_NS_PER_MS);
-    mr_json_put_int(json, "last_event", (int64_t)mr_eventlog_last(s->eventlog));
-    return mr_json_dump(json);
+    const struct mr_status_parts parts = {.name = s->config->name,
+                                          .root = s->config->root,
+                                          .started_ns = s->started_ns,
+                                          .control = s->control,
+                                          .space = s->space,
+                                          .lanes = s->lanes,
+                                          .lane_count = s->plan->lanes,
+                                          .seal = s->seal,
+                                          .eventlog = s->eventlog};
+    return mr_status_text(&parts);
 }
 
 static bool ready(void *ctx, struct mr_err *err)
