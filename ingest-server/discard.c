@@ -56,6 +56,8 @@ static int make_empty(int dir, const char *name)
 static int remove_anew(int dir, const char *name)
 {
     int r = make_empty(dir, name);
+    if (r == -ENOENT) /* the folder has gone, and with it the name */
+        return 0;
     return r < 0 ? r : unlinkat(dir, name, 0) < 0 ? -errno : 0;
 }
 
