@@ -16,6 +16,7 @@
 #define FILL_MAX         256                /* movies in one transaction of the journal */
 #define RETRY_NS         (30 * MR_NS_PER_S) /* before a file that cannot be opened is tried again */
 #define PAUSE_NS         (1 * MR_NS_PER_S)
+#define READ_GAP_NS      (10 * MR_NS_PER_S) /* nobody tried, without a session or credit */
 #define READ_PATIENCE_NS (60 * MR_NS_PER_S) /* longer than a share is away for a moment */
 
 int mr_consign_new(const struct mr_consign_config *config, struct mr_journal *journal,
@@ -377,14 +378,22 @@ void mr_consign_read_failed(struct mr_consign *c, struct mr_shipment *s, uint64_
         mr_consign_changed(c, s, "it shrank while it was read");
         return;
     }
-    mr_log_seldom(MR_LOG_WARN, STAGE, "%s/%s cannot be read: %s; tried again every second", s->root,
-                  s->path, mr_err_name(code));
-    if (is_ours(code) && !c->config.ends)
+    if (is_ours(code) && !c->config.ends) {
+        mr_log_seldom(MR_LOG_WARN, STAGE, "sources cannot be read: %s; tried again every second",
+                      mr_err_name(code));
         return;
-    if (s->failing_since_ns == 0 || slab < s->failed_slab) {
+    }
+    bool begins =
+        s->failing_since_ns == 0 || slab < s->failed_slab || now_ns - s->failed_ns > READ_GAP_NS;
+    if (!begins && slab != s->failed_slab)
+        return;
+    s->failed_ns = now_ns;
+    if (begins) {
         s->failed_slab = slab;
         s->failing_since_ns = now_ns;
-    } else if (slab == s->failed_slab && now_ns - s->failing_since_ns >= READ_PATIENCE_NS) {
+        mr_warn(STAGE, "%s/%s cannot be read: %s; tried again every second", s->root, s->path,
+                mr_err_name(code));
+    } else if (now_ns - s->failing_since_ns >= READ_PATIENCE_NS) {
         unreadable(c, s, code);
     }
 }

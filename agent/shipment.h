@@ -60,6 +60,7 @@ struct mr_shipment {
     unsigned tries; /* times it began again because it read as other bytes than before */
     uint64_t failed_slab;
     int64_t failing_since_ns; /* monotonic: that slab cannot be read; 0: all can */
+    int64_t failed_ns;        /* likewise: when it last could not */
     uint16_t held_code;       /* of the last HOLD; 0: not held */
     uint32_t held_ms;         /* what all its HOLDs come to */
     bool held_too_long;       /* of a command that ends: abandoned for that */
