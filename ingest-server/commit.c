@@ -353,12 +353,12 @@ static int remove_journal(const struct mr_commit *c, const struct mr_dossier *d)
     char name[MR_NAMING_PART];
     int r = 0;
     mr_dossier_name(&d->open.movie, d->generation, "journal", name);
+    if (c->store->epoch > 0)
+        mr_discard_strays(c->store, &d->open.movie, d->generation, d->path);
     if (unlinkat(c->store->journal_fd, name, 0) < 0 && errno != ENOENT)
         r = -errno;
     if (r < 0)
         mr_log_seldom(MR_LOG_WARN, STAGE, "journal %s cannot be removed: %s", name, mr_err_name(r));
-    if (c->store->epoch > 0)
-        mr_discard_strays(c->store, &d->open.movie, d->generation, d->path);
     mr_store_tidy(c->store, d->path);
     return r;
 }

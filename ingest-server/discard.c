@@ -114,12 +114,16 @@ void mr_discard_strays(const struct mr_store *store, const struct mr_ulid *id, u
     MR_CLEANUP(mr_fs_close) int fd = mr_store_part_dir(store, path, false);
     MR_CLEANUP(mr_fs_list_close) DIR *dir = NULL;
     struct mr_dossier_file f;
+    bool removed = false;
     if (mr_fs_list(fd, &dir) < 0)
         return;
     while (mr_dossier_next(dir, "part", &f) > 0)
         if (mr_ulid_equal(&f.id, id) && f.generation != generation &&
             (mr_dossier_epoch(f.generation) < store->epoch || mr_dossier_is_foreign(f.generation)))
-            unlinkat(fd, f.name, 0);
+            removed |= unlinkat(fd, f.name, 0) == 0;
+    /* before the journal goes for good: nobody looks for what a power cut brings back after that */
+    if (removed)
+        (void)!mr_fs_sync_dir(fd);
 }
 
 /* Journals that were removed */

@@ -113,8 +113,8 @@ def test_second_sigterm_ends_the_server(work):
     with Disk(work, "ext4", 1024) as disk, contextlib.ExitStack() as ends:
         server, agent, movies = begin(work, link_to=lambda s: slow_link(ends, s), on=disk.server)
         with disk.frozen():
-            wait_for(lambda: total(server, "received_slabs") > total(server, "durable_slabs"),
-                     what="something has begun")
+            wait_for(lambda: (total(server, "received_slabs") or 0) >
+                     (total(server, "durable_slabs") or 0), what="something has begun")
             signal_twice(server)
             wait_for(lambda: not server.alive() or "Z" in states(server), what="it ends")
         assert server.wait(DRAIN) == -signal.SIGTERM, server.process.returncode

@@ -19,14 +19,23 @@ NOLOGFLUSH = 2  # nothing more is written, not even the file system's own journa
 CLONE_NEWNS = 0x20000
 SMALLEST_XFS = 300  # MiB; mkfs makes no smaller one
 BLKIO = "/sys/fs/cgroup/blkio"
-# Thaws when the test says so, and when it is not there any more: nobody else could.
+# Thaws when the test says so, and when it is not there any more: nobody else could. So it is nobody's
+# child, in no terminal's group, and has an end of its own.
 THAWER = """
-import fcntl, os, sys
+import fcntl, os, select, signal, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE:
+    signal.signal(number, signal.SIG_IGN)
 fd = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.ioctl(fd, 0xC0045877, 0)
-print(flush=True)
-sys.stdin.read()
-fcntl.ioctl(fd, 0xC0045878, 0)
+try:
+    os.write(1, b"frozen\\n")
+    select.select([0], [], [], 300)
+finally:
+    fcntl.ioctl(fd, 0xC0045878, 0)
+os.write(1, b"thawed\\n")
 """
 
 
@@ -149,9 +158,12 @@ class Disk:
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as thawer:
             if not thawer.stdout.readline():
                 raise Skipped(f"{self.kind}: it cannot be frozen")
-            yield
-            thawer.stdin.close()
-            assert thawer.wait() == 0
+            try:
+                yield
+            finally:
+                thawer.stdin.close()
+                thawed = thawer.stdout.readline()
+            assert thawed == b"thawed\n"
 
     @contextlib.contextmanager
     def throttled(self, program, bytes_a_second):

@@ -48,8 +48,10 @@ static int sick_disk_result(long number, int fd, _Atomic int *fail)
 static bool sick_disk_is(int fd, const char *end)
 {
     char link[64], path[4096];
+    if (end == NULL)
+        return false;
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t n = end == NULL ? -1 : readlink(link, path, sizeof(path));
+    ssize_t n = readlink(link, path, sizeof(path));
     return n >= (ssize_t)strlen(end) && strncmp(path + n - strlen(end), end, strlen(end)) == 0;
 }
 
