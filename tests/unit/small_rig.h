@@ -7,8 +7,6 @@
 #include "seal_rig.h"
 #include "skiff.h"
 
-/* False: the file system beneath is not fit for it. */
-
 #include <sys/statfs.h>
 #include <sys/utsname.h>
 
@@ -25,6 +23,7 @@ static inline bool small_is_due(const struct rig *rig)
            (fs.f_type == 0xEF53 || fs.f_type == 0x58465342 || fs.f_type == 0x9123683E);
 }
 
+/* False: the file system beneath is not fit for it. */
 static inline bool small_launch(struct rig *rig)
 {
     struct mr_err err = {0};
