@@ -78,8 +78,8 @@ void mr_consign_confirmed(void *ctx, const struct mr_confirmed *answer);
 /* The source is not what it was (other bytes, another file): it begins again under a new id. */
 void mr_consign_changed(struct mr_consign *c, struct mr_shipment *s, const char *why);
 /* A slab of it could not be read (-errno; -ENODATA: it ends before), or could. Where the same one
- * could not for a minute, tried all the time, the movie fails; want of our own descriptors or memory
- * fails it only with a command that ends. now_ns: monotonic. */
+ * could not for a minute, tried all the time, the movie fails; want of our own descriptors or
+ * memory fails it only with a command that ends. now_ns: monotonic. */
 void mr_consign_read_failed(struct mr_consign *c, struct mr_shipment *s, uint64_t slab, int code,
                             int64_t now_ns);
 void mr_consign_was_read(struct mr_shipment *s, uint64_t slab);

@@ -19,8 +19,8 @@ NOLOGFLUSH = 2  # nothing more is written, not even the file system's own journa
 CLONE_NEWNS = 0x20000
 SMALLEST_XFS = 300  # MiB; mkfs makes no smaller one
 BLKIO = "/sys/fs/cgroup/blkio"
-# Thaws when the test says so, and when it is not there any more: nobody else could. So it is nobody's
-# child, in no terminal's group, and has an end of its own.
+# Thaws when the test says so, and when it is not there any more: nobody else could. So it is
+# nobody's child, in no terminal's group, and has an end of its own.
 THAWER = """
 import fcntl, os, select, signal, sys
 if os.fork():
