@@ -204,18 +204,29 @@ int mr_store_lazy_part_dir(const struct mr_store *s, const char *path)
     return part;
 }
 
+/* One that comes after it under this name, be it another server's, is not known to be durable. */
+static bool remove_part_dir(const struct mr_store *s, int parent, const char *path)
+{
+    char dir[MR_NAMING_PATH_MAX + 1];
+    const char *name;
+    if (parent < 0 || strchr(path, '/') == NULL ||
+        unlinkat(parent, MR_NAMING_RESERVED, AT_REMOVEDIR) < 0)
+        return false;
+    mr_store_split(path, dir, sizeof(dir), &name);
+    mr_dirset_remove(s->durable_dirs, mr_dirset_hash(dir));
+    return true;
+}
+
 void mr_store_lazy_tidy(const struct mr_store *s, const char *path)
 {
     MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
-    if (dir >= 0 && strchr(path, '/') != NULL)
-        (void)unlinkat(dir, MR_NAMING_RESERVED, AT_REMOVEDIR);
+    (void)remove_part_dir(s, dir, path);
 }
 
 void mr_store_tidy(const struct mr_store *s, const char *path)
 {
     MR_CLEANUP(mr_fs_close) int dir = mr_store_dir(s, path);
-    if (dir >= 0 && strchr(path, '/') != NULL &&
-        unlinkat(dir, MR_NAMING_RESERVED, AT_REMOVEDIR) == 0) {
+    if (remove_part_dir(s, dir, path)) {
         int r = mr_fs_sync_dir(dir);
         (void)r; /* an empty directory that comes back after a crash does no harm */
     }

@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include "scratch.h"
+#include "sick_disk.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -129,6 +130,32 @@ static unsigned mode_of(int fd)
     return st.st_mode & 07777;
 }
 
+/* By a server that was replaced, say, which ended before it had synced it. */
+START_TEST(part_folder_that_another_made_anew_is_synced)
+{
+    struct scratch s = scratch_make();
+    struct mr_store store;
+    struct mr_err err = {0};
+    struct mr_store_config config = config_of(s.path);
+    ck_assert_int_eq(mr_store_open(&config, &store, &err), 0);
+    for (int lazy = 0; lazy < 2; lazy++) {
+        int fd = mr_store_part_dir(&store, "a/b/c.mrc", true);
+        ck_assert_int_ge(fd, 0);
+        close(fd);
+        if (lazy)
+            mr_store_lazy_tidy(&store, "a/b/c.mrc");
+        else
+            mr_store_tidy(&store, "a/b/c.mrc");
+        ck_assert_int_eq(mkdirat(store.root_fd, "a/b/.millrace", 0750), 0);
+        sick_disk.no_sync_of = "/a/b";
+        ck_assert_int_eq(mr_store_part_dir(&store, "a/b/c.mrc", true), -EIO);
+        sick_disk.no_sync_of = NULL;
+    }
+    mr_store_close(&store);
+    scratch_remove(&s);
+}
+END_TEST
+
 START_TEST(new_files_get_mode_and_group)
 {
     struct scratch s = scratch_make();
@@ -186,4 +213,5 @@ END_TEST
 
 MR_SUITE("store", T(root_is_made_with_its_parents), T(what_cannot_be_a_store_is_refused_in_words),
          T(split_gives_folder_and_name), T(part_folders_come_and_go),
-         T(new_files_get_mode_and_group), T(default_acl_decides_the_mode))
+         T(part_folder_that_another_made_anew_is_synced), T(new_files_get_mode_and_group),
+         T(default_acl_decides_the_mode))
