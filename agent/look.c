@@ -158,12 +158,21 @@ static bool take_facts(struct mr_look *l, struct mr_file *file, const struct mr_
     return true;
 }
 
-static void judge(struct mr_look *l, struct mr_file *file, const struct mr_source_facts *facts)
+/* current: the head is no newer than size and mtime. A verdict by a newer head, as when the final
+ * header was written in between, would be void at the next look, and all that was sent be sent
+ * again under another id. */
+static void judge(struct mr_look *l, struct mr_file *file, const struct mr_source_facts *facts,
+                  bool current)
 {
     char why[MR_SOURCE_WHY_MAX];
     struct mr_text text = mr_text_init(why, sizeof(why));
     struct mr_source_view view;
     mr_source_look(file->source, facts, file->view, &view, &text);
+    bool verdict = view.state == MR_SOURCE_COMPLETE || view.state == MR_SOURCE_BROKEN;
+    if (verdict && !current && !facts->as_it_is) {
+        mr_filetable_schedule(&l->files, file, l->now_ns + MR_LOOK_EVERY_NS);
+        return;
+    }
     if (file->found && file->view != NULL && mr_source_differs(file->view, &view)) {
         restart(l, file, MR_GROWTH_REPLACED, "its header describes another movie now");
         text = mr_text_init(why, sizeof(why));
@@ -210,10 +219,11 @@ static void ask(struct mr_look *l, struct mr_file *file, int dir)
 {
     uint8_t head[MR_SOURCE_HEAD_MAX];
     size_t head_bytes = 0;
+    bool current = true;
     const struct mr_track_watch *watch = &l->config.watches[file->watch];
     if (file->source->head_bytes > 0 && file->facts.size > 0) {
         int code = mr_peek_head(dir, file->path, &file->facts, file->source->head_bytes, head,
-                                &head_bytes);
+                                &head_bytes, &current);
         if (code == -ESTALE || code == -ENOENT) {
             mr_filetable_schedule(&l->files, file, l->now_ns + MR_LOOK_EVERY_NS);
             return;
@@ -235,7 +245,7 @@ static void ask(struct mr_look *l, struct mr_file *file, int dir)
                                     .head = head_bytes > 0 ? head : NULL,
                                     .head_bytes = head_bytes,
                                     .mdoc = mdoc};
-    judge(l, file, &facts);
+    judge(l, file, &facts, current);
     free(mdoc);
 }
 

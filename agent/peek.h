@@ -12,10 +12,11 @@
 
 #define MR_PEEK_MDOC_MAX (1024u * 1024) /* a larger mdoc is a tilt series', not a stack's */
 
-/* Reads min(facts->size, want) bytes of root/path into ret. -ESTALE: the name means another file
- * than facts by now, or it was shortened; else as open(2) and pread(2). */
+/* Reads min(facts->size, want) bytes of root/path into ret; *ret_current: after that, size and
+ * mtime were still those of facts. -ESTALE: the name means another file than facts by now, or it
+ * was shortened; else as open(2) and pread(2). */
 int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, size_t want,
-                 uint8_t *ret, size_t *ret_bytes) MR_MUST_USE;
+                 uint8_t *ret, size_t *ret_bytes, bool *ret_current) MR_MUST_USE;
 
 /* Text of `<path>.mdoc`, NULL where there is none that can be read. Returns owned. */
 char *mr_peek_mdoc(int root, const char *path);

@@ -141,6 +141,56 @@ START_TEST(a_final_header_completes_without_a_close)
 }
 END_TEST
 
+static int finish_before_read = -1; /* a movie whose final header comes just before the next read */
+
+static int64_t mtime_of(int fd)
+{
+    struct stat st;
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    return st.st_mtim.tv_sec * S + st.st_mtim.tv_nsec;
+}
+
+/* Until the file's clock has moved on: kernels count in ticks. */
+static void finish(int fd)
+{
+    int64_t before_ns = mtime_of(fd);
+    while (mtime_of(fd) == before_ns)
+        write_header(fd, 2, true);
+}
+
+ssize_t __real_pread64(int fd, void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *data, size_t bytes, off_t offset)
+{
+    int writer = finish_before_read;
+    finish_before_read = -1;
+    if (writer >= 0)
+        finish(writer);
+    return __real_pread64(fd, data, bytes, offset);
+}
+
+/* A verdict by size and mtime of before and the header of after would be taken back: "complete,
+ * changed, found, complete", and every slab sent twice. */
+START_TEST(a_header_that_comes_within_a_look_is_judged_at_the_next)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, 2, false);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    write_frame(fd, 1, FRAME);
+    finish_before_read = fd;
+    ck_assert_str_eq(listen_after(S), "");
+    ck_assert_int_eq(finish_before_read, -1);
+    ck_assert_str_eq(listen_after(S), "complete a.mrc; ");
+    ck_assert_int_eq(got.facts.mtime_ns, mtime_of(fd));
+    close(fd);
+    ck_assert_str_eq(listen_after(S), "");
+    end();
+}
+END_TEST
+
 START_TEST(an_mdoc_beside_it_completes_it)
 {
     tree_make();
@@ -472,6 +522,7 @@ START_TEST(stop_ends_it_even_where_it_waits_for_room)
 END_TEST
 
 MR_SUITE("track", T(a_movie_is_told_as_it_grows), T(a_final_header_completes_without_a_close),
+         T(a_header_that_comes_within_a_look_is_judged_at_the_next),
          T(an_mdoc_beside_it_completes_it), T(what_never_agrees_is_broken_after_give_up),
          T(shrinking_replacing_and_changing_are_told), T(the_plugins_probe_file_is_ignored),
          T(opaque_files_complete_on_close_or_quiet), T(what_nobody_writes_any_more_was_closed),
