@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "transfer_state.h"
 
-#include <assert.h>
 #include <errno.h>
 
 static int receive_welcome(struct mr_transfer *t, const struct mr_message *m, struct mr_err *err)
@@ -44,9 +43,14 @@ static bool opened_is_due(const struct movie *m, const struct mr_opened *opened)
     return m->state == OPENING || renewed;
 }
 
+/* What a message about one movie does. */
+typedef int (*about_movie)(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                           int64_t now_ns, struct mr_err *err);
+
 static int receive_opened(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
-                          struct mr_err *err)
+                          int64_t now_ns, struct mr_err *err)
 {
+    (void)now_ns;
     if (m->state == FAILING || m->state == ABANDONING)
         return 0; /* it crossed what we said */
     if (!opened_is_due(m, &msg->opened))
@@ -76,34 +80,42 @@ static int receive_ack(struct mr_transfer *t, struct movie *m, const struct mr_m
     return apply_ranges(t, m, msg->ack.ranges, msg->ack.range_count, err);
 }
 
-static void receive_resend(struct mr_transfer *t, struct movie *m, const struct mr_resend *resend)
+static int receive_resend(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                          int64_t now_ns, struct mr_err *err)
 {
+    const struct mr_resend *resend = &msg->resend;
+    (void)now_ns, (void)err;
     if (resend->generation != m->generation || resend->slab >= m->window.capacity)
-        return;
+        return 0;
     mr_transfer_slab_unpick(t, m, resend->slab);
     mr_transfer_wake(t, m);
     if (m->state == ENDED)
         m->state = LIVE; /* END is repeated once all slabs are durable again: harmless */
+    return 0;
 }
 
-static void receive_hold(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
-                         int64_t now_ns)
+static int receive_hold(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                        int64_t now_ns, struct mr_err *err)
 {
+    (void)err;
     mr_transfer_wake(t, m);
     mr_transfer_window_reset(t, m);
     m->state = HELD;
     m->held_until_ns = now_ns + msg->hold.retry_ms * MR_NS_PER_MS;
     t->ops.verdict(t->ops.ctx, m->owner, msg);
+    return 0;
 }
 
-static void finish(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
-                   int64_t now_ns)
+static int receive_verdict(struct mr_transfer *t, struct movie *m, const struct mr_message *msg,
+                           int64_t now_ns, struct mr_err *err)
 {
+    (void)err;
     void *owner = m->owner;
     if (m->open.whole) /* its ACK, too */
         t->lanes[0].progress_ns = now_ns;
     mr_transfer_remove(t, m);
     t->ops.verdict(t->ops.ctx, owner, msg);
+    return 0;
 }
 
 static void receive_credit(struct mr_transfer *t, const struct mr_credit *credit)
@@ -113,33 +125,12 @@ static void receive_credit(struct mr_transfer *t, const struct mr_credit *credit
             t->lanes[i].granted = credit->granted[i];
 }
 
+/* Every body that names a movie begins with its id. One that is not here has been finished. */
 static int receive_movie(struct mr_transfer *t, const struct mr_message *msg, int64_t now_ns,
-                         struct mr_err *err)
+                         struct mr_err *err, about_movie receive)
 {
-    /* every body that names a movie begins with its id */
     struct movie *m = mr_transfer_find_id(t, &msg->abandon.movie);
-    if (m == NULL)
-        return 0; /* finished here already */
-    switch ((int)msg->type) {
-    case MR_OPENED:
-        return receive_opened(t, m, msg, err);
-    case MR_ACK:
-        return receive_ack(t, m, msg, now_ns, err);
-    case MR_RESEND:
-        receive_resend(t, m, &msg->resend);
-        return 0;
-    case MR_HOLD:
-        receive_hold(t, m, msg, now_ns);
-        return 0;
-    case MR_COMMITTED:
-    case MR_FAILED:
-    case MR_ABANDONED:
-        finish(t, m, msg, now_ns);
-        return 0;
-    default:
-        assert(false); /* the caller sorts them */
-        return 0;
-    }
+    return m != NULL ? receive(t, m, msg, now_ns, err) : 0;
 }
 
 static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int64_t now_ns,
@@ -160,13 +151,17 @@ static int receive_ready(struct mr_transfer *t, const struct mr_message *m, int6
             t->ops.confirmed(t->ops.ctx, &m->confirmed);
         return 0;
     case MR_OPENED:
+        return receive_movie(t, m, now_ns, err, receive_opened);
     case MR_ACK:
+        return receive_movie(t, m, now_ns, err, receive_ack);
     case MR_RESEND:
-    case MR_COMMITTED:
+        return receive_movie(t, m, now_ns, err, receive_resend);
     case MR_HOLD:
+        return receive_movie(t, m, now_ns, err, receive_hold);
+    case MR_COMMITTED:
     case MR_FAILED:
     case MR_ABANDONED:
-        return receive_movie(t, m, now_ns, err);
+        return receive_movie(t, m, now_ns, err, receive_verdict);
     case MR_WELCOME: /* these three are heard in any state */
     case MR_REFUSED:
     case MR_BYE:
