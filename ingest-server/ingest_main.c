@@ -129,17 +129,8 @@ static int read_option(int letter, struct options *o)
     case 'T':
         o->stats = true;
         return MR_OPTIONS_GO_ON;
-    case 'b':
-        mr_log_set_level(MR_LOG_DEBUG);
-        return MR_OPTIONS_GO_ON;
-    case 'h':
-        (void)fputs(usage, stdout);
-        return mr_options_printed();
-    case 'v':
-        return print_version();
     default:
-        fputs("try " PROGRAM " --help\n", stderr);
-        return EX_USAGE;
+        return mr_options_take_common(letter, PROGRAM, usage, print_version);
     }
 }
 
@@ -272,15 +263,8 @@ static void reload(const struct options *o, const struct setting *running)
     }
     mr_notify_reloading(mr_clock_monotonic_ns());
     int r = load(o, &fresh, &err);
-    if (r < 0) {
-        mr_error(STAGE, "%s: the running configuration stays", err.text);
-    } else if (mr_config_check_reload(mr_ingest_config_table, &running->config, &fresh.config,
-                                      &err) < 0) {
-        mr_warn(STAGE, "%s: %s; it changes at the next start, the running configuration stays",
-                o->file, err.text);
-    } else {
-        mr_info(STAGE, "%s: read again, nothing has changed", o->file);
-    }
+    mr_options_tell_reload(mr_ingest_config_table, &running->config, r == 0 ? &fresh.config : NULL,
+                           STAGE, o->file, &err);
     if (r == 0)
         mr_ingest_config_free(&fresh.config);
     mr_notify_ready(NULL);

@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define MR_NS_PER_MS 1000000LL
 #define MR_NS_PER_S  1000000000LL
@@ -20,6 +21,13 @@ int64_t mr_clock_monotonic_ns(void);
 int64_t mr_clock_real_ns(void);
 /* As monotonic, and goes on while the machine is suspended: for what runs out by then. */
 int64_t mr_clock_boottime_ns(void);
+
+/* That many ms from now, monotonic, as pthread_cond_timedwait wants it. < 0: now. */
+static inline struct timespec mr_clock_after_ms(int64_t timeout_ms)
+{
+    int64_t ns = mr_clock_monotonic_ns() + (timeout_ms > 0 ? timeout_ms : 0) * MR_NS_PER_MS;
+    return (struct timespec){.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
+}
 
 uint64_t mr_clock_thread_ns(void); /* CPU time of the calling thread */
 

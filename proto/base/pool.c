@@ -183,11 +183,7 @@ void mr_pool_free(struct mr_pool *pool)
 
 static void wait_returned(struct mr_pool *pool, int timeout_ms)
 {
-    struct timespec until;
-    if (timeout_ms > 0) {
-        int64_t ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
-        until = (struct timespec){.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
-    }
+    const struct timespec until = mr_clock_after_ms(timeout_ms);
     int r = 0;
     mr_tally_wait(MR_TALLY_ROOM);
     while (pool->available == 0 && r != ETIMEDOUT)

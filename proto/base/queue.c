@@ -134,11 +134,7 @@ int mr_queue_push(struct mr_queue *q, const void *item)
 
 static void wait_not_empty(struct mr_queue *q, int timeout_ms)
 {
-    struct timespec until;
-    if (timeout_ms > 0) {
-        int64_t ns = mr_clock_monotonic_ns() + timeout_ms * MR_NS_PER_MS;
-        until = (struct timespec){.tv_sec = ns / MR_NS_PER_S, .tv_nsec = ns % MR_NS_PER_S};
-    }
+    const struct timespec until = mr_clock_after_ms(timeout_ms);
     int r = 0;
     mr_tally_wait(MR_TALLY_INPUT);
     while (q->count == 0 && !q->closed && r != ETIMEDOUT)

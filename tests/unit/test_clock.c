@@ -75,6 +75,21 @@ START_TEST(named_zones_are_set_or_refused)
 }
 END_TEST
 
+START_TEST(a_deadline_lies_that_far_ahead)
+{
+    static const int64_t ms[] = {-1, 0, 1, 999, 1000, 3600 * 1000 + 1};
+    for (size_t i = 0; i < sizeof(ms) / sizeof(ms[0]); i++) {
+        int64_t wait_ns = ms[i] > 0 ? ms[i] * MR_NS_PER_MS : 0, before = mr_clock_monotonic_ns();
+        struct timespec until = mr_clock_after_ms(ms[i]);
+        int64_t ns = until.tv_sec * MR_NS_PER_S + until.tv_nsec;
+        ck_assert_int_lt(until.tv_nsec, MR_NS_PER_S);
+        ck_assert_int_ge(ns, before + wait_ns);
+        ck_assert_int_le(ns, mr_clock_monotonic_ns() + wait_ns);
+    }
+}
+END_TEST
+
 MR_SUITE("clock", T(monotonic_does_not_run_backwards), T(real_is_the_systems_time),
          T(text_is_rfc_3339_with_milliseconds), T(times_before_1970_round_towards_the_past),
-         T(days_follow_the_zone), T(named_zones_are_set_or_refused))
+         T(days_follow_the_zone), T(named_zones_are_set_or_refused),
+         T(a_deadline_lies_that_far_ahead))
