@@ -149,6 +149,7 @@ static void finish(struct mr_seal *s, struct group *g)
 {
     struct mr_err err = {0};
     bool taken = false;
+    mr_lease_prove_by_sight(s->commit->store->lease); /* who takes over later finds the group */
     int r = place(s, g);
     if (r == 0)
         tidy(s, g);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server that stood still and was replaced, and wakes up in the midst of its start: what it finds
- * is its successor's, which it takes neither for void nor for damage. */
+/*
+ * A server that was replaced and does not know it yet. One that wakes up in the midst of its start:
+ * does it take what is its successor's for void, or for damage? One that has all of a movie: does
+ * it give it a name that its successor does not look for?
+ */
 #include "dossier.h"
 #include "lease_rig.h"
 #include "recovery.h"
+#include "small_rig.h"
 #include "store_rig.h"
 #include "suite.h"
 #include "takeover.h"
@@ -120,5 +124,54 @@ START_TEST(epoch_of_its_successor_is_no_damage)
 }
 END_TEST
 
+static struct shipment ships[2];
+
+static void seal(struct rig *rig)
+{
+    struct mr_message *messages[2];
+    struct mr_seal_counts counts;
+    run(rig, (struct mr_seal_job[]){ships[0].job, ships[1].job}, 2, messages, &counts);
+}
+
+static void check_sealed_in_vain(struct rig *rig)
+{
+    ck_assert_int_eq(in_a_child(seal, rig), LOST);
+    ck_assert(!rig_has(rig, "k3/a.log"));
+    ck_assert(!rig_has(rig, "k3/b.log"));
+    ck_assert_uint_eq(mr_eventlog_last(rig->eventlog), 0);
+    for (int i = 0; i < 2; i++)
+        mr_movie_release(ships[i].job.movie);
+    rig_end(rig);
+}
+
+/* Its successor has listed the journals before these were made. */
+START_TEST(movies_sealed_after_the_take_over_get_no_name)
+{
+    struct rig rig;
+    struct mr_open a = rig_file("a.log"), b = rig_file("b.log");
+    rig_make(&rig);
+    ship(&rig, &a, 5000, 1, &ships[0]);
+    ship(&rig, &b, 6000, 2, &ships[1]);
+    check_sealed_in_vain(&rig);
+}
+END_TEST
+
+START_TEST(small_files_sealed_after_the_take_over_get_no_name)
+{
+    struct rig rig;
+    struct mr_open a = small_file("a.log", 900), b = small_file("b.log", 901);
+    rig_make(&rig);
+    if (small_launch(&rig)) {
+        small_ship(&rig, &a, 1, &ships[0]);
+        small_ship(&rig, &b, 2, &ships[1]);
+        check_sealed_in_vain(&rig);
+    } else {
+        rig_end(&rig);
+        suite_skip("the file system beneath is not fit for small files");
+    }
+}
+END_TEST
+
 MR_SUITE("replaced", T(journals_and_parts_of_its_successor_stay),
-         T(epoch_of_its_successor_is_no_damage))
+         T(epoch_of_its_successor_is_no_damage), T(movies_sealed_after_the_take_over_get_no_name),
+         T(small_files_sealed_after_the_take_over_get_no_name))
