@@ -15,7 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STAGE "watch"
+#define STAGE          "watch"
+#define OUTDATED_LOOKS 50 /* in a row, a second in all */
 
 const char *mr_growth_name(enum mr_growth_kind kind)
 {
@@ -160,7 +161,14 @@ static bool take_facts(struct mr_look *l, struct mr_file *file, const struct mr_
 
 /* current: the head is no newer than size and mtime. A verdict by a newer head, as when the final
  * header was written in between, would be void at the next look, and all that was sent be sent
- * again under another id. */
+ * again under another id. Not for ever: a file system may never tell a name's mtime as an open
+ * file's. */
+static bool may_decide(struct mr_file *file, const struct mr_source_facts *facts, bool current)
+{
+    file->outdated = current || facts->as_it_is ? 0 : file->outdated + 1;
+    return file->outdated == 0 || file->outdated > OUTDATED_LOOKS;
+}
+
 static void judge(struct mr_look *l, struct mr_file *file, const struct mr_source_facts *facts,
                   bool current)
 {
@@ -169,7 +177,7 @@ static void judge(struct mr_look *l, struct mr_file *file, const struct mr_sourc
     struct mr_source_view view;
     mr_source_look(file->source, facts, file->view, &view, &text);
     bool verdict = view.state == MR_SOURCE_COMPLETE || view.state == MR_SOURCE_BROKEN;
-    if (verdict && !current && !facts->as_it_is) {
+    if (verdict && !may_decide(file, facts, current)) {
         mr_filetable_schedule(&l->files, file, l->now_ns + MR_LOOK_EVERY_NS);
         return;
     }
