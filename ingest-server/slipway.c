@@ -131,7 +131,11 @@ static int begin_journal(const struct mr_store *store, struct mr_movie *movie,
         r = -errno;
     if (r == 0)
         r = mr_fs_sync_dir(store->journal_fd);
-    return r < 0 ? mr_err_errno(err, r, "journal %s", movie->journal_name) : 0;
+    if (r == 0)
+        return 0;
+    /* No part was made by it: gone, it need not be synced again to see what the disk has of it. */
+    (void)unlinkat(store->journal_fd, movie->journal_name, 0);
+    return mr_err_errno(err, r, "journal %s", movie->journal_name);
 }
 
 static int open_part_dir(const struct mr_store *store, struct mr_movie *movie, const char *path,
