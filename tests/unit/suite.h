@@ -39,6 +39,13 @@ static inline int64_t suite_ms(void)
         }                                                                   \
     } while (0)
 
+/* ck_assert for what holds a hundred thousand times: that writes to a file each time. */
+#define MUST(condition)                             \
+    do {                                            \
+        if (!(condition))                           \
+            ck_abort_msg("not so: %s", #condition); \
+    } while (0)
+
 enum { SUITE_SKIPPED = 77 }; /* ctest's SKIP_RETURN_CODE, too */
 static int *suite_skips;     /* shared with the tests, each of which is a process */
 
