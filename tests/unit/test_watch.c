@@ -110,6 +110,32 @@ START_TEST(new_directories_are_heard_at_once)
 }
 END_TEST
 
+/* Its watches follow the inode wherever it goes. */
+START_TEST(what_was_moved_out_is_heard_no_more)
+{
+    tree_make();
+    tree_mkdir("in");
+    tree_mkdir("in/d");
+    tree_mkdir("in/d/e");
+    tree_put("in/d/x", "");
+    char root[4200];
+    snprintf(root, sizeof(root), "%s", tree_path("in"));
+    start_with((struct mr_watch_config){.events = true, .path = root});
+    ck_assert_str_eq(listen(), "listed d/x; ");
+    tree_rename("in/d", "out");
+    ck_assert_str_eq(listen(), "");
+    ck_assert_uint_eq(mr_watch_listings_done(watch), 2); /* it tells that d/x is gone */
+    tree_put("out/x", "1");
+    tree_put("out/e/y", "1");
+    ck_assert_str_eq(listen(), "");
+    tree_rename("out", "in/f");
+    ck_assert_str_eq(listen(), "listed f/x; listed f/e/y; ");
+    tree_put("in/f/e/y", "2");
+    ck_assert_str_eq(listen(), "changed f/e/y; closed f/e/y; ");
+    end();
+}
+END_TEST
+
 START_TEST(globs_links_and_pipes)
 {
     static const char *const include[] = {"*.mrc", "logs/**"}, *const exclude[] = {".*", "*.tmp"};
@@ -348,8 +374,8 @@ START_TEST(the_map_of_directories_survives_removals)
 END_TEST
 
 MR_SUITE("watch", T(lists_first_and_then_hears), T(new_directories_are_heard_at_once),
-         T(globs_links_and_pipes), T(a_root_that_comes_late_and_goes),
-         T(lost_events_bring_a_whole_listing), T(what_cannot_be_taken_in_is_counted),
-         T(without_watches_rescans_do_the_work), T(a_deep_tree_needs_no_deep_stack),
-         T(a_step_does_a_bounded_amount_of_work), T(below_and_without_events),
-         T(the_map_of_directories_survives_removals))
+         T(what_was_moved_out_is_heard_no_more), T(globs_links_and_pipes),
+         T(a_root_that_comes_late_and_goes), T(lost_events_bring_a_whole_listing),
+         T(what_cannot_be_taken_in_is_counted), T(without_watches_rescans_do_the_work),
+         T(a_deep_tree_needs_no_deep_stack), T(a_step_does_a_bounded_amount_of_work),
+         T(below_and_without_events), T(the_map_of_directories_survives_removals))
