@@ -26,6 +26,7 @@ struct mr_file {
 
     uint32_t watch;
     bool found, decided;    /* as the next stage was told */
+    bool told;              /* it was told anything: then of its end, too */
     bool closed;            /* and not changed since */
     bool closed_unseen;     /* that hint came after the last look */
     bool touched;           /* written to since the last look */

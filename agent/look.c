@@ -25,12 +25,12 @@ const char *mr_growth_name(enum mr_growth_kind kind)
     return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "";
 }
 
-static void send(struct mr_look *l, const struct mr_file *file, enum mr_growth_kind kind,
-                 const char *why)
+static void send(struct mr_look *l, struct mr_file *file, enum mr_growth_kind kind, const char *why)
 {
     static const struct mr_source_view none = {.format = "", .kind = MR_KIND_FILE};
     struct mr_growth *g = &l->growth;
     bool decided = kind == MR_GROWTH_COMPLETE || kind == MR_GROWTH_BROKEN;
+    file->told = true;
     g->kind = kind;
     g->watch = file->watch;
     g->file = file->number;
@@ -260,7 +260,7 @@ static void ask(struct mr_look *l, struct mr_file *file, int dir)
 static void drop(struct mr_look *l, struct mr_file *file)
 {
     forget_view(file);
-    if (file->found || file->decided)
+    if (file->told)
         send(l, file, MR_GROWTH_GONE, "");
     l->unseen -= file->looked_ns == 0;
     l->counts.undecided -= !file->decided;

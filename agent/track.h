@@ -37,7 +37,7 @@ struct mr_growth {
     const char *root;           /* the watch's path; borrowed from the configuration */
     char path[MR_PATH_MAX + 1]; /* below root */
     struct mr_fs_facts facts;   /* as of the look that led to this; GONE: the last ones known */
-    struct mr_source_view view; /* REPLACED, CHANGED, GONE: the last one before that */
+    struct mr_source_view view; /* REPLACED, CHANGED, GONE: of nothing known */
     int64_t first_seen_real_ns; /* by this run */
     int64_t decided_real_ns;    /* COMPLETE, BROKEN: when; else 0 */
     char reason[MR_TEXT_MAX];   /* BROKEN, REPLACED, CHANGED: why; else "" */

@@ -109,6 +109,7 @@ mr_unit_test(text mr_base)
 mr_unit_test(thread mr_base)
 mr_unit_test(track mr_agent)
 target_link_options(test_track PRIVATE -Wl,--wrap=pread64) # between two calls of one look
+mr_unit_test(track_order mr_agent)
 mr_unit_test(transfer mr_agent)
 mr_unit_test(ulid mr_base)
 mr_unit_test(uncache mr_agent)
