@@ -94,7 +94,9 @@ static bool read_idle(const struct mr_guest_cpus *cpus, uint64_t *ret)
         return false;
     bool any = false;
     while (fgets(line, sizeof(line), f) != NULL && line[0] == 'c') {
-        if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu", &cpu, &user, &nice, &system, &idle,
+        /* the line of all of them is not ours: %u would pass the blank and read a time */
+        if (line[3] == ' ' ||
+            sscanf(line, "cpu%u %llu %llu %llu %llu %llu", &cpu, &user, &nice, &system, &idle,
                    &waiting) != 6 ||
             !mr_guest_cpus_has(cpus, cpu))
             continue;

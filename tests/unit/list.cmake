@@ -101,6 +101,10 @@ mr_unit_test(sim_stack mr_sim)
 mr_unit_test(skiff mr_ingest)
 mr_unit_test(slab mr_wire)
 mr_unit_test(slab_header mr_wire)
+mr_unit_test(sluice mr_agent)
+target_link_options(test_sluice PRIVATE -Wl,--wrap=mr_transfer_flow -Wl,--wrap=mr_transfer_ready
+  -Wl,--wrap=mr_transfer_welcome -Wl,--wrap=mr_transfer_in_flight -Wl,--wrap=fopen64
+  -Wl,--wrap=mr_gauge_look -Wl,--wrap=mr_gauge_packed)
 mr_unit_test(source mr_agent)
 mr_unit_test(source_verdicts mr_agent)
 mr_unit_test(space mr_ingest)
