@@ -264,14 +264,34 @@ static int check_watch(const struct mr_config_places *places, const struct mr_ag
     return 0;
 }
 
+/* Length of the next part of *path, to which that moves on; 0: there is none. "/./" is "/". */
+static size_t next_part(const char **path)
+{
+    size_t length;
+    for (;; *path += length) {
+        *path += strspn(*path, "/");
+        length = strcspn(*path, "/");
+        if (length != 1 || **path != '.')
+            return length;
+    }
+}
+
 /* `inner` is `outer` or lies in it. */
 static bool lies_in(const char *inner, const char *outer)
 {
-    size_t length = strlen(outer);
-    while (length > 1 && outer[length - 1] == '/')
-        length--;
-    return strncmp(inner, outer, length) == 0 &&
-           (outer[length - 1] == '/' || inner[length] == '/' || inner[length] == '\0');
+    for (size_t a, b; a = next_part(&inner), (b = next_part(&outer)) > 0; inner += a, outer += b)
+        if (a != b || memcmp(inner, outer, a) != 0)
+            return false;
+    return true;
+}
+
+/* Where that leads only the file system knows. */
+static bool goes_up(const char *path)
+{
+    for (size_t length; (length = next_part(&path)) > 0; path += length)
+        if (length == 2 && path[0] == '.' && path[1] == '.')
+            return true;
+    return false;
 }
 
 /* What one watch has committed another may still have to ship; and the journal must not go. */
@@ -288,6 +308,12 @@ static int check_delete(const struct mr_config_places *places, const struct mr_a
                                "output %s does not keep the file's bytes: the source would be the "
                                "only place they are; use keep, or set purge.allow_converted",
                                outputs[w->output]);
+    const char *up = goes_up(c->state_dir) ? c->state_dir : NULL;
+    for (size_t j = 0; j < c->watches.count; j++)
+        up = goes_up(watches[j].path) ? watches[j].path : up;
+    if (up != NULL)
+        return mr_config_error(places, err, key,
+                               "%s: write it without \"..\": it hides what lies in what", up);
     if (lies_in(c->state_dir, w->path))
         return mr_config_error(places, err, key, "agent.state_dir %s lies in it", c->state_dir);
     for (size_t j = 0; j < c->watches.count; j++)

@@ -134,6 +134,51 @@ START_TEST(mistakes_have_their_place)
 }
 END_TEST
 
+/* However the paths are spelled; a watch that frees is the second one. */
+START_TEST(a_watch_that_frees_lies_in_no_other_and_holds_no_state)
+{
+    static const struct {
+        const char *state, *other, *freeing, *why; /* why NULL: it may */
+    } rows[] = {{"/var/s", "/a", "/b", NULL},
+                {"/var/s", "/a", "/ab", NULL},
+                {"/var/s", "/ab", "/a", NULL},
+                {"/var/s", "/a.b", "/a", NULL},
+                {"/var/s", "/a/b", "/a/c", NULL},
+                {"/var/s", "/...", "/..a", NULL},
+                {"/var/s", "/a/b", "/a", "overlaps"},
+                {"/var/s", "/a", "/a/b", "overlaps"},
+                {"/var/s", "/a/", "/a", "overlaps"},
+                {"/var/s", "/a//b", "/a/b/c", "overlaps"},
+                {"/var/s", "/a/b/c", "/a//b", "overlaps"},
+                {"/var/s", "//a/./b/.", "/a/b", "overlaps"},
+                {"/var/s", "/", "/b", "overlaps"},
+                {"/var/s", "/a", "/var", "lies in it"},
+                {"/var/s", "/a", "/var/s", "lies in it"},
+                {"/var/s", "/a", "//var/.//", "lies in it"},
+                {"/var//s/", "/a", "/var/s", "lies in it"},
+                {"/var/s", "/a", "/./", "lies in it"},
+                {"/var/s", "/a", "/a/../var", "without"},
+                {"/var/s", "/a/..", "/b", "without"},
+                {"/b/../var", "/a", "/b", "without"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "agent: {state_dir: %s}\nwatch:\n  - {path: %s}\n  - path: %s\n"
+                 "    source_after_commit: %s\n",
+                 rows[i].state, rows[i].other, rows[i].freeing, "delete");
+        if (rows[i].why == NULL) {
+            ck_assert_msg(load(text, NULL) == 0, "row %zu: %s", i, err.text);
+            mr_agent_config_free(&config);
+        } else {
+            refused(text, ":5:26:", rows[i].why);
+            strcpy(strstr(text, "delete"), "keep\n"); /* then it is nobody's business */
+            ck_assert_msg(load(text, NULL) == 0, "row %zu: %s", i, err.text);
+            mr_agent_config_free(&config);
+        }
+    }
+}
+END_TEST
+
 /* More packing threads than CPUs are not made, whoever says how many. */
 START_TEST(the_host_bounds_the_plan)
 {
@@ -197,5 +242,6 @@ START_TEST(words_of_outputs)
 END_TEST
 
 MR_SUITE("agent_config", T(shipped_file_is_complete), T(examples_load), T(least_file_has_defaults),
-         T(lists_and_overrides), T(mistakes_have_their_place), T(the_host_bounds_the_plan),
+         T(lists_and_overrides), T(mistakes_have_their_place),
+         T(a_watch_that_frees_lies_in_no_other_and_holds_no_state), T(the_host_bounds_the_plan),
          T(push_needs_no_file), T(words_of_outputs))
