@@ -132,5 +132,64 @@ START_TEST(contradictions_are_refused)
 }
 END_TEST
 
+#define ALLOWED(change)                     \
+    do {                                    \
+        struct mr_slab_header h = sample(); \
+        change;                             \
+        ck_assert_int_eq(decode(&h), 0);    \
+    } while (0)
+
+START_TEST(what_is_just_within_the_limits_is_allowed)
+{
+    ALLOWED(h.lane = 0);
+    ALLOWED(h.lane = 63);
+    ALLOWED(h.session = UINT64_MAX);
+    ALLOWED(h.sequence = 1);
+    ALLOWED(h.sequence = UINT64_MAX);
+    ALLOWED(h.slab = 0);
+    ALLOWED(h.slab = MR_SLABS_MAX - 1);
+    ALLOWED(h.generation = UINT32_MAX);
+    ALLOWED(h.codec = MR_CODEC_BSZSTD);
+    ALLOWED(h.wire_bytes = 1);
+    ALLOWED(h.wire_bytes = MR_SLAB_WIRE_MAX);
+    ALLOWED(h.pixel_bytes = 0);
+    ALLOWED((h.pixel_offset = h.raw_bytes, h.pixel_bytes = 0)); /* an empty part, at the end */
+    ALLOWED((h.pixel_offset = h.raw_bytes - 1, h.pixel_bytes = 1));
+    ALLOWED((h.raw_bytes = 1, h.pixel_offset = 0, h.pixel_bytes = 1));
+    ALLOWED((h.codec = MR_CODEC_NONE, h.wire_bytes = h.raw_bytes));
+    ALLOWED(h.stats = (struct mr_stats){0});
+}
+END_TEST
+
+START_TEST(a_pixel_part_ends_where_the_slab_does)
+{
+    REFUSED((h.pixel_offset = h.raw_bytes + 1, h.pixel_bytes = 0));
+    REFUSED((h.pixel_offset = h.raw_bytes, h.pixel_bytes = 1));
+    REFUSED((h.pixel_offset = 0, h.pixel_bytes = h.raw_bytes + 1));
+    REFUSED((h.pixel_offset = 0, h.raw_bytes = 0, h.pixel_bytes = 0));
+    REFUSED((h.codec = MR_CODEC_NONE, h.wire_bytes = h.raw_bytes - 1));
+    REFUSED(h.stats.count = 0); /* the sums are judged, too */
+}
+END_TEST
+
+/* So that whose slab it was can be told also where it cannot be taken. */
+START_TEST(a_refused_header_still_names_its_session)
+{
+    uint8_t wire[MR_SLAB_HEADER_BYTES];
+    struct mr_slab_header h = sample(), got = {.slab = 99};
+    h.sequence = 0;
+    mr_slab_header_encode(&h, wire);
+    ck_assert_int_eq(mr_slab_header_decode(wire, sizeof(wire), &got), -EPROTO);
+    ck_assert_uint_eq(got.slab, 99);
+    ck_assert_uint_eq(mr_slab_header_session(wire), 0x1122334455667788);
+    h = sample();
+    h.session = 0xfedcba9876543210;
+    mr_slab_header_encode(&h, wire);
+    ck_assert_uint_eq(mr_slab_header_session(wire), 0xfedcba9876543210);
+}
+END_TEST
+
 MR_SUITE("slab_header", T(bytes_are_kept), T(header_comes_back), T(damage_is_refused),
-         T(another_version_is_not_damage), T(contradictions_are_refused))
+         T(another_version_is_not_damage), T(contradictions_are_refused),
+         T(what_is_just_within_the_limits_is_allowed), T(a_pixel_part_ends_where_the_slab_does),
+         T(a_refused_header_still_names_its_session))
