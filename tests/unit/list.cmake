@@ -24,6 +24,7 @@ target_link_options(test_cursor_crash PRIVATE -Wl,--wrap=pwrite64,--wrap=fsync,-
 mr_unit_test(dirmap mr_agent)
 mr_unit_test(dirset mr_ingest)
 mr_unit_test(dossier mr_ingest)
+mr_unit_test(dossier_find mr_ingest)
 mr_unit_test(endpoint mr_wire)
 mr_unit_test(err mr_base)
 mr_unit_test(event mr_ingest)
