@@ -156,6 +156,59 @@ START_TEST(values_out_of_range_are_refused)
     REFUSED((p.stats = (struct mr_stats){.kind = MR_STATS_EXACT, .count = 1, .min = NAN}));
     REFUSED((p.stats = (struct mr_stats){.kind = MR_STATS_FLOAT, .count = 1, .mean = INFINITY}));
     REFUSED(p.stats.kind = (enum mr_stats_kind)9);
+    REFUSED((p.raw_bytes = 0, p.stored_bytes = 0, p.pixel_bytes = 0));
+    REFUSED((p.codec = MR_CODEC_NONE, p.raw_bytes = 0, p.stored_bytes = 0, p.pixel_bytes = 0));
+    REFUSED(
+        (p.stats = (struct mr_stats){.kind = MR_STATS_UNKNOWN, .count = 2ull * MR_SLAB_BYTES + 1}));
+    REFUSED((p.stats = (struct mr_stats){.kind = MR_STATS_FLOAT, .count = 1, .m2 = NAN}));
+    REFUSED((p.stats = (struct mr_stats){.kind = MR_STATS_FLOAT, .count = 1, .max = -INFINITY}));
+}
+END_TEST
+
+START_TEST(values_at_their_limits_are_taken)
+{
+    struct mr_placement p = plain;
+#define TAKEN(change) \
+    p = plain;        \
+    change;           \
+    round_trip(&p)
+    TAKEN((p.stored_bytes = 1, p.raw_bytes = 1, p.pixel_bytes = 0));
+    TAKEN((p.stored_bytes = 1, p.raw_bytes = 1, p.pixel_bytes = 1, p.codec = MR_CODEC_NONE));
+    TAKEN(p.stored_bytes = p.raw_bytes); /* it did not compress */
+    TAKEN(p.codec = MR_CODEC_COUNT - 1);
+    TAKEN(p.pixel_bytes = p.raw_bytes);
+    TAKEN(p.raw_bytes = MR_SLAB_BYTES);
+    TAKEN(p.slab = 0);
+    TAKEN(p.offset = 0);
+    TAKEN((p.stats = (struct mr_stats){.kind = MR_STATS_EXACT, .count = 1, .min = 3, .max = 3}));
+    TAKEN((p.stats = (struct mr_stats){.kind = MR_STATS_EXACT, .min = 1})); /* of no pixel */
+    TAKEN((p.stats = (struct mr_stats){.kind = MR_STATS_UNKNOWN, .count = 2ull * MR_SLAB_BYTES}));
+}
+END_TEST
+
+/* A good record with one character changed, left out or put in, anywhere: it is refused, or it is
+ * what that text says, in the one form. */
+START_TEST(any_change_of_a_record_is_noticed)
+{
+    static const char letters[] = "0123456789abcdefxAF -+.pnu";
+    struct mr_placement p = plain, back;
+    char good[MR_PLACEMENT_TEXT], text[MR_PLACEMENT_TEXT + 1], again[MR_PLACEMENT_TEXT];
+    p.stats = (struct mr_stats){
+        .kind = MR_STATS_FLOAT, .count = 4000, .min = -0.5, .max = 7, .mean = 0.1, .m2 = 3};
+    size_t length = mr_placement_format(&p, good);
+    for (size_t at = 0; at <= length; at++) {
+        for (size_t i = 0; i < 2 * sizeof(letters) - 1; i++) {
+            char letter = letters[i % sizeof(letters)];
+            size_t kept = i < sizeof(letters) ? 0 : 1; /* put in, or in its place */
+            (void)snprintf(text, sizeof(text), "%.*s%.1s%s", (int)at, good, &letter,
+                           at + 1 - kept <= length ? good + at + 1 - kept : "");
+            if (mr_placement_parse(text, &back) != 0)
+                continue;
+            ck_assert_int_eq(mr_placement_check(&back), 0);
+            mr_placement_format(&back, again);
+            ck_assert_str_eq(again, text);
+        }
+    }
 }
 END_TEST
 
@@ -172,4 +225,5 @@ END_TEST
 
 MR_SUITE("placement", T(record_has_one_known_form), T(statistics_come_back_exactly),
          T(longest_record_fits), T(other_spellings_are_refused), T(values_out_of_range_are_refused),
+         T(values_at_their_limits_are_taken), T(any_change_of_a_record_is_noticed),
          T(kinds_are_told_apart))
