@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/counter.h"
+#include "dice.h"
 #include "space.h"
 
 #include <errno.h>
@@ -112,6 +113,37 @@ START_TEST(test_no_answer_changes_nothing)
 }
 END_TEST
 
+/* Against the two sentences of the header: paused below what is kept free, and on again with an
+ * eighth more. */
+START_TEST(test_any_course_of_free_bytes)
+{
+    for (unsigned seed = 1; seed <= 50; seed++) {
+        dice_seed(seed);
+        uint64_t total = 1 + dice(1u << 30);
+        uint32_t hundredths = (uint32_t)dice(9001);
+        uint64_t keep = mr_space_keep(total, hundredths);
+        ck_assert_uint_eq(keep, total * hundredths / 10000);
+        struct mr_space *space = make(keep, total, hundredths);
+        bool paused = false;
+        for (unsigned i = 0; i < 200; i++) {
+            static const int64_t around[] = {-1, 0, 1};
+            uint64_t edge = dice(2) == 0 ? keep : keep + keep / 8;
+            int64_t free_bytes = (int64_t)edge + around[dice(3)];
+            if (dice(4) == 0)
+                free_bytes = (int64_t)dice(total + 1);
+            if (free_bytes < 0)
+                continue;
+            if ((uint64_t)free_bytes < keep)
+                paused = true;
+            else if ((uint64_t)free_bytes >= keep + keep / 8)
+                paused = false;
+            ck_assert_int_eq(paused_at(space, (uint64_t)free_bytes), paused);
+        }
+        mr_space_free(space);
+    }
+}
+END_TEST
+
 static char *metrics(void)
 {
     char *text = NULL;
@@ -127,6 +159,8 @@ START_TEST(test_metrics)
     struct mr_space *space = make(100, 1000, 2000);
     char *text = metrics();
     ck_assert_ptr_nonnull(strstr(text, "\nmillrace_store_free_bytes 100\n"));
+    ck_assert_ptr_nonnull(strstr(text, "\nmillrace_store_size_bytes 1000\n"));
+    ck_assert_ptr_nonnull(strstr(text, "\nmillrace_store_keep_free_bytes 200\n"));
     ck_assert_ptr_nonnull(strstr(text, "\nmillrace_store_paused 1\n"));
     ck_assert_ptr_nonnull(strstr(text, "\nmillrace_store_pauses_total 1\n"));
     free(text);
@@ -159,4 +193,5 @@ END_TEST
 
 MR_SUITE("space", T(test_pauses_below_and_goes_on_well_above), T(test_paused_from_the_start),
          T(test_zero_keeps_nothing_free), T(test_sizes_of_any_size),
-         T(test_no_answer_changes_nothing), T(test_metrics), T(test_the_stage_looks_by_itself))
+         T(test_no_answer_changes_nothing), T(test_any_course_of_free_bytes), T(test_metrics),
+         T(test_the_stage_looks_by_itself))
