@@ -120,6 +120,7 @@ target_link_options(test_sluice PRIVATE -Wl,--wrap=mr_transfer_flow -Wl,--wrap=m
   -Wl,--wrap=mr_transfer_welcome -Wl,--wrap=mr_transfer_in_flight -Wl,--wrap=fopen64
   -Wl,--wrap=mr_gauge_look -Wl,--wrap=mr_gauge_packed)
 mr_unit_test(source mr_agent)
+mr_unit_test(slipway mr_ingest)
 mr_unit_test(source_verdicts mr_agent)
 mr_unit_test(space mr_ingest)
 mr_unit_test(standing mr_ingest)
