@@ -345,7 +345,7 @@ static int check_entry(const struct mr_catalogue_entry *e, struct mr_err *err)
         !mr_text_is_utf8(e->path, strlen(e->path)) || !mr_text_is_utf8(e->event, strlen(e->event)))
         return mr_err_set(err, -EINVAL, FILE_NAME ": a name that is not UTF-8");
     if (e->revision == 0 || e->bytes > INT64_MAX || e->source_bytes > INT64_MAX ||
-        e->sequence > INT64_MAX)
+        e->sequence > INT64_MAX || e->output < MR_OUTPUT_KEEP || e->output > MR_OUTPUT_HDF5)
         return mr_err_set(err, -EINVAL, FILE_NAME ": a number out of range");
     return 0;
 }
