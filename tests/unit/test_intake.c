@@ -1,217 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's core, one message at a time: who may talk, what a movie goes through, who is told.
  * What the two cores make of each other is tests/sim's. */
-#include "suite.h"
-
-#include "base/clock.h"
-#include "intake.h"
-
-#include <stdio.h>
-#include <string.h>
-
-static struct mr_intake *in;
-static struct mr_message sent, m; /* the last one sent; the one to say */
-static uint8_t sent_to;
-static unsigned sends, attaches, detaches, releases, berths, finishes;
-static enum mr_finish finish_how;
-static uint16_t finish_code;
-static bool release_tainted;
-static uint64_t token[4];
-static uint32_t sequence[4];
-static int64_t now;
-static struct mr_movie *movie;
-
-static void op_send(void *ctx, const struct mr_route *to, const struct mr_message *message)
-{
-    (void)ctx;
-    sent = *message;
-    sent_to = to->bytes[0];
-    sends++;
-    if (message->type == MR_WELCOME)
-        token[sent_to] = message->session;
-}
-
-static void op_berth(void *ctx, const struct mr_sender *from, const struct mr_open *open)
-{
-    (void)ctx;
-    ck_assert_str_eq(from->agent, "k3");
-    (void)open;
-    berths++;
-}
-
-static void op_attach(void *ctx, struct mr_movie *mv, uint64_t session)
-{
-    (void)ctx;
-    (void)mv;
-    (void)session;
-    attaches++;
-}
-
-static void op_detach(void *ctx, struct mr_movie *mv)
-{
-    (void)ctx;
-    ck_assert_ptr_eq(mv, movie);
-    detaches++;
-}
-
-static void op_finish(void *ctx, enum mr_finish how, const struct mr_sender *from,
-                      const struct mr_ulid *id, struct mr_movie *mv, const struct mr_end *end,
-                      const struct mr_fail *fail)
-{
-    (void)ctx;
-    (void)from;
-    (void)id;
-    (void)mv;
-    ck_assert((end != NULL) == (how == MR_FINISH_COMMIT));
-    ck_assert((fail != NULL) == (how == MR_FINISH_FAIL));
-    finish_how = how;
-    finish_code = fail == NULL ? 0 : fail->code;
-    finishes++;
-}
-
-static void op_release(void *ctx, struct mr_movie *mv, bool tainted)
-{
-    (void)ctx;
-    (void)mv;
-    release_tainted = tainted;
-    releases++;
-}
-
-static uint64_t confirm_session;
-
-static void op_confirm(void *ctx, uint64_t session, const struct mr_confirm *confirm)
-{
-    (void)ctx;
-    ck_assert_uint_eq(confirm->revision, 3);
-    confirm_session = session;
-}
-
-static void op_presence(void *ctx, const struct mr_hello *hello, bool online)
-{
-    (void)ctx;
-    (void)hello;
-    (void)online;
-}
-
-static void hear(uint8_t peer)
-{
-    const struct mr_route route = {.bytes = {peer}, .size = 1};
-    m.session = token[peer];
-    m.sequence = ++sequence[peer];
-    mr_intake_receive(in, &route, &m, now, now);
-}
-
-static void say(uint8_t peer, enum mr_message_type type)
-{
-    memset(&m, 0, sizeof(m));
-    m.type = type;
-    hear(peer);
-}
-
-static void hello(uint8_t peer, uint8_t instance, uint64_t epoch, bool ephemeral)
-{
-    memset(&m, 0, sizeof(m));
-    m.type = MR_HELLO;
-    m.hello = (struct mr_hello){.version_min = 1,
-                                .version_max = 1,
-                                .name = "k3",
-                                .instance = {instance},
-                                .epoch = epoch,
-                                .ephemeral = ephemeral};
-    token[peer] = sequence[peer] = 0;
-    hear(peer);
-}
-
-static void told(uint8_t peer, enum mr_message_type type)
-{
-    ck_assert_str_eq(mr_message_name(sent.type), mr_message_name(type));
-    ck_assert_uint_eq(sent_to, peer);
-}
-
-static void begin_with(uint32_t movies_max)
-{
-    const struct mr_intake_config config = {.lanes = 1,
-                                            .ports = {5571},
-                                            .lane_budget = 2 * MR_SLAB_COST_MAX,
-                                            .heartbeat_ms = 1000,
-                                            .movies_max = movies_max,
-                                            .session_seed = 40};
-    const struct mr_intake_ops ops = {.send = op_send,
-                                      .berth = op_berth,
-                                      .attach = op_attach,
-                                      .detach = op_detach,
-                                      .finish = op_finish,
-                                      .release = op_release,
-                                      .confirm = op_confirm,
-                                      .presence = op_presence};
-    now = MR_NS_PER_S;
-    ck_assert_int_eq(mr_intake_new(&config, &ops, &in), 0);
-    movie = mr_movie_new();
-    ck_assert_ptr_nonnull(movie);
-    mr_geometry_opaque(&movie->geometry);
-}
-
-static void begin(void)
-{
-    begin_with(2);
-}
-
-static void done(void)
-{
-    mr_intake_free(in);
-    mr_movie_release(movie);
-}
-
-static void open_movie(uint8_t peer)
-{
-    memset(&m, 0, sizeof(m));
-    m.type = MR_OPEN;
-    m.open.revision = 1;
-    m.open.kind = MR_KIND_FILE;
-    m.open.output = MR_OUTPUT_KEEP;
-    mr_geometry_opaque(&m.open.geometry);
-    hear(peer);
-}
-
-static void live(void)
-{
-    begin();
-    hello(0, 1, 1, false);
-    told(0, MR_WELCOME);
-    open_movie(0);
-    mr_intake_berthed(in, movie, false, NULL, 0, now);
-    told(0, MR_OPENED);
-    ck_assert_uint_eq(attaches, 1);
-}
-
-static void end(uint64_t slabs, uint64_t claimed)
-{
-    memset(&m, 0, sizeof(m));
-    m.type = MR_END;
-    m.end.generation = 1;
-    m.end.extent.source_bytes = slabs * MR_SLAB_BYTES;
-    m.end.slabs = claimed;
-    hear(0);
-}
-
-static void answer(enum mr_message_type type)
-{
-    const struct mr_message a = {.type = type};
-    mr_intake_finished(in, &movie->id, &a);
-}
+#include "intake_rig.h"
 
 START_TEST(test_commits)
 {
     live();
     ck_assert(mr_intake_durable(in, movie, 0));
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_ACK);
     ck_assert(!mr_intake_durable(in, movie, 0)); /* once more: counted, harmless */
     end(1, 1);
     ck_assert_uint_eq(detaches, 1);
     ck_assert_uint_eq(finishes, 0); /* a lane may still hold it */
     mr_intake_detached(in, movie);
-    ck_assert_int_eq(finish_how, MR_FINISH_COMMIT);
+    ck_assert_int_eq(finished.how, MR_FINISH_COMMIT);
     answer(MR_COMMITTED);
     told(0, MR_COMMITTED);
     ck_assert(mr_intake_idle(in));
@@ -231,11 +34,11 @@ START_TEST(test_commits_a_small_one)
     end(1, 1);
     ck_assert_uint_eq(detaches, 0);
     mr_intake_aboard(in, movie, 0);
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_OPENED);
     ck_assert_uint_eq(detaches, 1);
     mr_intake_detached(in, movie);
-    ck_assert_int_eq(finish_how, MR_FINISH_COMMIT);
+    ck_assert_int_eq(finished.how, MR_FINISH_COMMIT);
     answer(MR_COMMITTED);
     told(0, MR_COMMITTED);
     done();
@@ -259,8 +62,8 @@ START_TEST(test_end_with_a_wrong_count_fails_the_movie)
     live();
     end(3, 4);
     mr_intake_detached(in, movie);
-    ck_assert_int_eq(finish_how, MR_FINISH_FAIL);
-    ck_assert_uint_eq(finish_code, MR_REASON_MISMATCH);
+    ck_assert_int_eq(finished.how, MR_FINISH_FAIL);
+    ck_assert_uint_eq(finished.fail.code, MR_REASON_MISMATCH);
     answer(MR_FAILED);
     told(0, MR_FAILED);
     done();
@@ -275,7 +78,7 @@ START_TEST(test_abandon_while_berthing)
     say(0, MR_ABANDON);
     ck_assert_uint_eq(finishes, 0);
     mr_intake_berthed(in, movie, false, NULL, 0, now);
-    ck_assert_int_eq(finish_how, MR_FINISH_DISCARD);
+    ck_assert_int_eq(finished.how, MR_FINISH_DISCARD);
     ck_assert_uint_eq(attaches, 0);
     answer(MR_ABANDONED);
     told(0, MR_ABANDONED);
@@ -291,7 +94,7 @@ START_TEST(test_abandon_of_an_older_session_is_answered)
     hello(1, 9, 1, true); /* another one of that name does not wait */
     say(1, MR_ABANDON);
     mr_intake_detached(in, movie);
-    ck_assert_int_eq(finish_how, MR_FINISH_DISCARD);
+    ck_assert_int_eq(finished.how, MR_FINISH_DISCARD);
     answer(MR_ABANDONED);
     told(1, MR_ABANDONED);
     done();
@@ -337,8 +140,8 @@ START_TEST(test_an_exceeded_quota_fails_the_movie)
     ck_assert_uint_eq(detaches, 1);
     mr_intake_detached(in, movie);
     ck_assert_uint_eq(finishes, 1);
-    ck_assert_int_eq(finish_how, MR_FINISH_FAIL);
-    ck_assert_uint_eq(finish_code, MR_REASON_PERMISSION);
+    ck_assert_int_eq(finished.how, MR_FINISH_FAIL);
+    ck_assert_uint_eq(finished.fail.code, MR_REASON_PERMISSION);
     ck_assert_uint_eq(releases, 0);
     answer(MR_FAILED);
     told(0, MR_FAILED);
@@ -353,12 +156,12 @@ START_TEST(test_newer_session_waits_for_the_older_ones_writes)
     told(0, MR_BYE);
     ck_assert_uint_eq(sent.bye.code, MR_REASON_STALE_EPOCH);
     now += 60 * MR_NS_PER_S; /* a slow disk */
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_BYE);
     mr_intake_detached(in, movie);
     ck_assert_uint_eq(releases, 1);
     ck_assert(!release_tainted);
-    mr_intake_tick(in, now, now);
+    tick();
     told(1, MR_WELCOME); /* and not at once BYE for its silence */
     hello(2, 1, 1, false);
     told(2, MR_REFUSED);
@@ -384,7 +187,7 @@ START_TEST(test_limits_and_nonsense)
     told(0, MR_REFUSED); /* there is no session any more */
     hello(1, 1, 2, false);
     mr_intake_detached(in, movie);
-    mr_intake_tick(in, now, now);
+    tick();
     told(1, MR_WELCOME);
     sequence[1]++;
     say(1, MR_PING);
@@ -427,22 +230,22 @@ START_TEST(test_silence_and_credit)
     m.type = MR_DEMAND;
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
     hear(0);
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_CREDIT);
     ck_assert_uint_eq(sent.credit.granted[0], 2 * MR_SLAB_COST_MAX);
     mr_intake_used(in, token[0], 0, MR_SLAB_COST_MAX);
-    mr_intake_tick(in, now, now);
+    tick();
     ck_assert_uint_eq(sent.credit.granted[0], 3 * MR_SLAB_COST_MAX);
     mr_intake_used(in, token[0], 0, 3 * MR_SLAB_COST_MAX);
     told(0, MR_BYE);
     hello(1, 1, 2, false);
     mr_intake_detached(in, movie);
-    mr_intake_tick(in, now, now);
+    tick();
     now += 2 * MR_NS_PER_S;
-    mr_intake_tick(in, now, now);
+    tick();
     told(1, MR_PING);
     now += 2 * MR_NS_PER_S;
-    mr_intake_tick(in, now, now);
+    tick();
     told(1, MR_BYE);
     done();
 }
@@ -476,7 +279,7 @@ static void beat(int64_t seconds)
     for (; seconds > 0; seconds--) {
         now += MR_NS_PER_S;
         say(0, MR_PING);
-        mr_intake_tick(in, now, now);
+        tick();
     }
 }
 
@@ -487,7 +290,7 @@ START_TEST(test_no_credit_while_paused)
     m.type = MR_DEMAND;
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
     hear(0);
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_CREDIT);
     ck_assert_uint_eq(sent.credit.granted[0], 2 * MR_SLAB_COST_MAX);
     mr_intake_pause(in, true, now);
@@ -495,10 +298,10 @@ START_TEST(test_no_credit_while_paused)
     beat(120);                                         /* the rest is nobody's fault */
     told(0, MR_PONG);
     mr_intake_durable(in, movie, 0);
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_ACK);
     mr_intake_pause(in, false, now);
-    mr_intake_tick(in, now, now);
+    tick();
     told(0, MR_CREDIT);
     ck_assert_uint_eq(sent.credit.granted[0], 3 * MR_SLAB_COST_MAX);
     mr_intake_pause(in, true, now);
