@@ -47,4 +47,74 @@ START_TEST(taken_and_entered_again)
 }
 END_TEST
 
-MR_SUITE("roster", T(due_in_their_time), T(taken_and_entered_again))
+/* Against a plain table: ids enter, move, go and fall due in any order. */
+START_TEST(many_against_a_table)
+{
+    enum { IDS = 24, NONE = -1 };
+    struct mr_roster r = {0};
+    int64_t due[IDS], now = 0;
+    uint64_t dice = 20261122;
+    for (size_t i = 0; i < IDS; i++)
+        due[i] = NONE;
+    for (unsigned step = 0; step < 20000; step++) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        size_t i = (dice >> 33) % IDS;
+        struct mr_ulid id = {.bytes = {[15] = (uint8_t)i}};
+        int64_t first = INT64_MAX;
+        switch ((dice >> 40) % 4) {
+        case 0:
+            due[i] = now + (int64_t)((dice >> 44) % 50) * 100000;
+            ck_assert_int_eq(mr_roster_add(&r, &id, due[i]), 0);
+            break;
+        case 1:
+            ck_assert(mr_roster_take(&r, &id) == (due[i] != NONE));
+            due[i] = NONE;
+            break;
+        case 2:
+            now += (int64_t)((dice >> 44) % 10) * 100000;
+            while (mr_roster_take_due(&r, now, &id)) {
+                ck_assert_int_ne(due[id.bytes[15]], NONE);
+                ck_assert_int_le(due[id.bytes[15]], now);
+                due[id.bytes[15]] = NONE;
+            }
+            for (size_t k = 0; k < IDS; k++)
+                ck_assert(due[k] == NONE || due[k] > now);
+            break;
+        default:
+            ck_assert(mr_roster_has(&r, &id) == (due[i] != NONE));
+            break;
+        }
+        for (size_t k = 0; k < IDS; k++)
+            if (due[k] != NONE && due[k] < first)
+                first = due[k];
+        int want = first == INT64_MAX ? -1
+                   : first <= now     ? 0
+                                      : (int)((first - now + MR_NS_PER_MS - 1) / MR_NS_PER_MS);
+        ck_assert_int_eq(mr_roster_wait_ms(&r, now), want);
+    }
+    mr_roster_fini(&r);
+}
+END_TEST
+
+START_TEST(a_wait_is_rounded_up_and_never_too_long_for_an_int)
+{
+    static const struct {
+        int64_t due_ns;
+        int want_ms;
+    } cases[] = {{1, 1},
+                 {MR_NS_PER_MS, 1},
+                 {MR_NS_PER_MS + 1, 2},
+                 {INT32_MAX * MR_NS_PER_MS, INT32_MAX},
+                 {INT32_MAX * MR_NS_PER_MS + 1, INT32_MAX},
+                 {INT64_MAX, INT32_MAX}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct mr_roster r = {0};
+        ck_assert_int_eq(mr_roster_add(&r, &a, cases[i].due_ns), 0);
+        ck_assert_int_eq(mr_roster_wait_ms(&r, 0), cases[i].want_ms);
+        mr_roster_fini(&r);
+    }
+}
+END_TEST
+
+MR_SUITE("roster", T(due_in_their_time), T(taken_and_entered_again), T(many_against_a_table),
+         T(a_wait_is_rounded_up_and_never_too_long_for_an_int))
