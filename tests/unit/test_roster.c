@@ -56,7 +56,7 @@ START_TEST(many_against_a_table)
     uint64_t dice = 20261122;
     for (size_t i = 0; i < IDS; i++)
         due[i] = NONE;
-    for (unsigned step = 0; step < 20000; step++) {
+    for (unsigned step = 0; step < 3000; step++) {
         dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
         size_t i = (dice >> 33) % IDS;
         struct mr_ulid id = {.bytes = {[15] = (uint8_t)i}};
@@ -77,8 +77,6 @@ START_TEST(many_against_a_table)
                 ck_assert_int_le(due[id.bytes[15]], now);
                 due[id.bytes[15]] = NONE;
             }
-            for (size_t k = 0; k < IDS; k++)
-                ck_assert(due[k] == NONE || due[k] > now);
             break;
         default:
             ck_assert(mr_roster_has(&r, &id) == (due[i] != NONE));
@@ -87,6 +85,7 @@ START_TEST(many_against_a_table)
         for (size_t k = 0; k < IDS; k++)
             if (due[k] != NONE && due[k] < first)
                 first = due[k];
+        ck_assert((dice >> 40) % 4 != 2 || first > now); /* none that was due is left */
         int want = first == INT64_MAX ? -1
                    : first <= now     ? 0
                                       : (int)((first - now + MR_NS_PER_MS - 1) / MR_NS_PER_MS);
