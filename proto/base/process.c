@@ -6,6 +6,7 @@
 #include "base/notify.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -35,7 +36,8 @@ int mr_process_take_signals(void)
 int mr_process_wait_signal(int signals)
 {
     int64_t interval_ns = mr_notify_watchdog_interval_ns();
-    int wait_ms = interval_ns == 0 ? -1 : (int)(interval_ns / 2 / MR_NS_PER_MS);
+    int64_t half_ms = interval_ns / 2 / MR_NS_PER_MS;
+    int wait_ms = interval_ns == 0 ? -1 : half_ms < INT_MAX ? (int)half_ms : INT_MAX;
     for (;;) {
         struct pollfd poller = {.fd = signals, .events = POLLIN};
         struct signalfd_siginfo info;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -218,9 +219,9 @@ START_TEST(it_wakes_up_twice_in_the_interval)
         const char *usec;
         int wait_ms;
     } rows[] = {
-        {"30000000", 15000},
-        {"2001", 1},
-        {"0", -1},
+        {"30000000", 15000},           {"2001", 1}, {"0", -1}, {"4294967294000", INT_MAX},
+        {"5184000000000", INT_MAX}, /* 60 days: their half in ms is more than an int holds */
+        {"9223372036854774", INT_MAX},
     };
     int fd = mr_process_take_signals();
     unsetenv("NOTIFY_SOCKET");
