@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Do signals reach the main thread alone and in its own time, and can a second one always end it?
  */
+#include "asleep.h"
 #include "base/process.h"
 #include "suite.h"
 
@@ -156,17 +157,6 @@ static void check_alive_told(int systemd)
     ck_assert_str_eq(text, "WATCHDOG=1");
 }
 
-static char state_of(pid_t pid)
-{
-    char path[64], text[512] = "";
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "re");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_ptr_nonnull(fgets(text, sizeof(text), f));
-    fclose(f);
-    return strrchr(text, ')')[2];
-}
-
 static void end_by(pid_t child, int number)
 {
     int status;
@@ -196,7 +186,7 @@ START_TEST(where_nobody_watches_it_sleeps_until_the_signal)
     unsetenv("WATCHDOG_PID");
     unsetenv("WATCHDOG_USEC");
     pid_t child = wait_in_a_child();
-    UNTIL(state_of(child) == 'S', sched_yield());
+    UNTIL(is_asleep(child), sched_yield());
     end_by(child, SIGTERM);
     check_alive_told(systemd); /* as it woke up */
     ck_assert(!readable(systemd));
