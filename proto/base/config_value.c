@@ -185,7 +185,7 @@ static int set_bool(const char *text, bool *field, struct mr_text *why)
 }
 
 /* Controls of ASCII and Latin-1, and what YAML takes for a line break or not at all: U+2028,
- * U+2029, U+FEFF, U+FFFE, U+FFFF. The text is UTF-8, libyaml saw to that. */
+ * U+2029, U+FEFF, U+FFFE, U+FFFF. The text is UTF-8. */
 static bool has_control(const char *text)
 {
     static const char *const others[] = {"\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf",
@@ -208,6 +208,10 @@ int mr_config_value_check_string(const struct mr_config_key *key, const char *te
     size_t bytes = strlen(text);
     if (bytes < min || bytes > max) {
         mr_text_appendf(why, "has %zu bytes; must have %zu to %zu", bytes, min, max);
+        return -EINVAL;
+    }
+    if (!mr_text_is_utf8(text, bytes)) { /* from a command line: libyaml lets none pass */
+        mr_text_append(why, "is not UTF-8");
         return -EINVAL;
     }
     if (has_control(text)) {

@@ -3,6 +3,7 @@
  * is wrong came from? */
 #include "base/config.h"
 #include "config_sample.h"
+#include "dice.h"
 #include "suite.h"
 
 #include <errno.h>
@@ -209,6 +210,40 @@ START_TEST(many_keys_keep_their_places)
 }
 END_TEST
 
+/* What the shell hands over is bytes; what is printed is a file that has to load. */
+START_TEST(whatever_is_accepted_is_printed_so_that_it_loads)
+{
+    static const unsigned char bytes[] = {'a',  '"',  '\\', '\'', '#',  '%',  0x01, 0x09,
+                                          0x7f, 0x80, 0x85, 0x9f, 0xa0, 0xa8, 0xbb, 0xbf,
+                                          0xc2, 0xc3, 0xe2, 0xed, 0xef, 0xf0, 0xfe, 0xff};
+    unsigned accepted = 0;
+    load_some();
+    for (int i = 0; i < 20000; i++) {
+        char assignment[32] = "agent.name=", *text = NULL;
+        size_t length = strlen(assignment), more = 1 + dice(4), size;
+        struct mr_err err = {0};
+        for (size_t k = 0; k < more; k++)
+            assignment[length + k] = (char)bytes[dice(sizeof(bytes))];
+        assignment[length + more] = '\0';
+        if (override(assignment, &err) < 0)
+            continue;
+        FILE *out = open_memstream(&text, &size);
+        mr_config_print(sample_keys, &s, out);
+        fclose(out);
+        struct sample again;
+        int r = mr_config_parse("printed", text, size, sample_keys, &again, NULL, &err);
+        ck_assert_msg(r == 0, "%s", err.text);
+        ck_assert_str_eq(again.name, s.name);
+        ck_assert_int_eq(mr_config_check_reload(sample_keys, &s, &again, &err), 0);
+        mr_config_free(sample_keys, &again);
+        free(text);
+        accepted++;
+    }
+    ck_assert_uint_gt(accepted, 100);
+    unload();
+}
+END_TEST
+
 /* ---- and at SIGHUP ---- */
 
 static const struct {
@@ -291,4 +326,5 @@ MR_SUITE("config_override", T(every_type_is_set), T(a_scalar_is_taken_as_it_stan
          T(the_last_one_counts), T(what_is_wrong_is_told_by_option_and_key),
          T(a_key_longer_than_any_is_unknown), T(later_errors_name_who_set_the_key),
          T(many_keys_keep_their_places), T(what_may_not_change_is_told_with_both_values),
-         T(a_file_is_complete_only_with_every_key_of_every_entry))
+         T(a_file_is_complete_only_with_every_key_of_every_entry),
+         T(whatever_is_accepted_is_printed_so_that_it_loads))

@@ -210,6 +210,8 @@ static const struct {
     {"a\xc2\x9f", "contains a control character"},
     {"a\xc2\xa0", NULL},
     {"a\xc3\x80", NULL},
+    {"abc\xe4", "is not UTF-8"},
+    {"abc\xed\xa0\x80", "is not UTF-8"},
     {"\xe2\x80\xa7", NULL},
     {"\xe2\x80\xa8", "contains a control character"},
     {"\xe2\x80\xa9", "contains a control character"},
