@@ -198,13 +198,13 @@ static int make_directory(int parent, const char *name, const struct mkdirs *m)
     if (!made && errno != EEXIST)
         return -errno;
     int fd = mr_fs_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0 || !made) {
+    if (!made) {
         int r = fd < 0 ? fd : m->durable ? mr_fs_sync_dir(parent) : 0;
         if (r < 0)
             mr_fs_close(&fd);
         return r < 0 ? r : fd;
     }
-    int r = finish_directory(parent, fd, m, by_acl);
+    int r = fd < 0 ? fd : finish_directory(parent, fd, m, by_acl);
     if (r < 0) {
         mr_fs_close(&fd);
         /* half made: the next attempt must not find it and take it for good */

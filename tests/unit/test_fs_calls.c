@@ -220,6 +220,38 @@ START_TEST(without_durability_nothing_is_synced)
 }
 END_TEST
 
+/* Whatever fails: it is told, nothing half made stays, and the next attempt is a whole one. */
+START_TEST(a_step_that_fails_leaves_nothing_half_made)
+{
+    static const char *const steps[] = {"fgetxattr", "mkdirat", "syscall",
+                                        "fstat64",   "fchmod",  "fsync"};
+    for (size_t s = 0; s < COUNT(steps); s++)
+        for (unsigned nth = 0;; nth++) {
+            struct stat st;
+            make_root();
+            unsigned open_before = calls_open_files();
+            calls_fail(steps[s], nth, 1, EIO);
+            int r = make("a/b", 02700);
+            ck_assert_uint_eq(calls_open_files(), open_before);
+            bool struck = calls.struck;
+            calls_reset();
+            ck_assert_int_eq(r, struck ? -EIO : 0);
+            if (fstatat(root.fd, "a", &st, 0) == 0)
+                ck_assert_uint_eq(st.st_mode & 07777, 02700);
+            if (fstatat(root.fd, "a/b", &st, 0) == 0)
+                ck_assert_uint_eq(st.st_mode & 07777, 02700);
+            ck_assert_int_eq(make("a/b", 02700), 0);
+            ck_assert_int_eq(fstatat(root.fd, "a/b", &st, 0), 0);
+            ck_assert_uint_eq(st.st_mode & 07777, 02700);
+            scratch_remove(&root);
+            if (!struck) {
+                ck_assert_uint_gt(nth, 0);
+                break;
+            }
+        }
+}
+END_TEST
+
 START_TEST(a_directory_that_cannot_be_made_durable_goes_again)
 {
     struct stat st;
@@ -347,7 +379,7 @@ MR_SUITE("fs_calls", T(interrupted_and_short_calls_are_gone_on_with),
          T(errors_in_the_middle_are_told), T(opening_is_tried_again_but_not_for_ever),
          T(straight_paths_pass_no_link),
          T(each_directory_is_synced_and_then_the_name_that_leads_to_it),
-         T(without_durability_nothing_is_synced),
+         T(without_durability_nothing_is_synced), T(a_step_that_fails_leaves_nothing_half_made),
          T(a_directory_that_cannot_be_made_durable_goes_again),
          T(names_that_were_there_need_no_sync_where_there_is_none),
          T(a_set_group_id_that_is_lost_is_an_error),
