@@ -253,8 +253,9 @@ char *mr_json_dump(const struct mr_json *value)
 
 /* ---- read ---- */
 
-/* jansson's own limit is 2048 levels; ours holds for those who walk the value, too. */
-static bool too_deep(const char *text, size_t bytes)
+/* jansson's own limit is 2048 levels; ours holds for those who walk the value, too. Where it is
+ * passed: a position in text; NULL: nowhere. */
+static const char *too_deep(const char *text, size_t bytes)
 {
     size_t depth = 0;
     bool quoted = false;
@@ -269,16 +270,28 @@ static bool too_deep(const char *text, size_t bytes)
         else if (!quoted && (c == '}' || c == ']') && depth > 0)
             depth--;
         if (depth > MR_JSON_DEPTH_MAX)
-            return true;
+            return text + i;
     }
-    return false;
+    return NULL;
+}
+
+static int refuse_depth(const char *text, const char *at, struct mr_err *err)
+{
+    int line = 1, column = 1;
+    for (; text < at; text++) {
+        column = *text == '\n' ? 1 : column + 1;
+        line += *text == '\n';
+    }
+    return mr_err_set(err, -EINVAL, "%d:%d: nested deeper than %d levels", line, column,
+                      MR_JSON_DEPTH_MAX);
 }
 
 int mr_json_parse(const char *text, size_t bytes, struct mr_json **ret, struct mr_err *err)
 {
     json_error_t e;
-    if (too_deep(text, bytes))
-        return mr_err_set(err, -EINVAL, "nested deeper than %d levels", MR_JSON_DEPTH_MAX);
+    const char *deep = too_deep(text, bytes);
+    if (deep != NULL)
+        return refuse_depth(text, deep, err);
     json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e);
     if (value == NULL) {
         int code = json_error_code(&e) == json_error_out_of_memory ? -ENOMEM : -EINVAL;

@@ -423,8 +423,24 @@ START_TEST(one_level_too_many_is_refused_wherever_it_is)
 }
 END_TEST
 
+START_TEST(too_much_depth_has_a_place)
+{
+    static char text[1000];
+    struct mr_json *value = NULL;
+    struct mr_err err = {0};
+    size_t bytes = repeat(text, "[", 200);
+    ck_assert_int_eq(parse(text, bytes, &value, &err), -EINVAL);
+    ck_assert_str_eq(err.text, "1:65: nested deeper than 64 levels");
+    bytes = repeat(text, "[\n", 60);
+    bytes += repeat(text + bytes, " [", 10);
+    ck_assert_int_eq(parse(text, bytes, &value, &err), -EINVAL);
+    ck_assert_str_eq(err.text, "61:10: nested deeper than 64 levels");
+}
+END_TEST
+
 MR_SUITE("json_model", T(what_is_built_is_written_on_one_line_and_read_back),
          T(no_text_is_read_that_was_cut_short), T(any_bytes_of_a_name_become_text),
          T(reals_have_as_few_digits_as_tell_them_apart), T(each_reader_takes_its_type_and_no_other),
          T(integers_end_at_their_limits), T(values_of_another_type_have_nothing_to_give),
-         T(only_what_is_open_counts_as_depth), T(one_level_too_many_is_refused_wherever_it_is))
+         T(only_what_is_open_counts_as_depth), T(one_level_too_many_is_refused_wherever_it_is),
+         T(too_much_depth_has_a_place))
