@@ -160,6 +160,7 @@ mr_unit_test(store mr_ingest)
 mr_unit_test(takeover mr_ingest)
 mr_unit_test(tally mr_base)
 mr_unit_test(text mr_base)
+mr_unit_test(text_model mr_base)
 mr_unit_test(thread mr_base)
 mr_unit_test(track mr_agent)
 target_link_options(test_track PRIVATE -Wl,--wrap=pread64) # between two calls of one look
