@@ -185,7 +185,8 @@ START_TEST(every_page_is_there_from_the_start)
             size_t pages = (shapes[i].bytes + 4095) / 4096;
             ck_assert_int_eq(mincore(loans[n]->data, shapes[i].bytes, there), 0);
             for (size_t p = 0; p < pages; p++)
-                ck_assert_msg(there[p] & 1, "page %zu of buffer %zu, shape %zu", p, n, i);
+                if ((there[p] & 1) == 0)
+                    ck_abort_msg("page %zu of buffer %zu, shape %zu", p, n, i);
         }
         for (size_t n = 0; n < shapes[i].count; n++)
             mr_pool_put(loans[n]);
@@ -208,7 +209,8 @@ START_TEST(no_byte_is_in_two_buffers)
         for (size_t n = 0; n < shapes[i].count; n++)
             for (size_t m = 0; m < n; m++) {
                 bool below = b[n]->data + b[n]->capacity <= b[m]->data;
-                ck_assert(below || b[m]->data + b[m]->capacity <= b[n]->data);
+                if (!below && b[m]->data + b[m]->capacity > b[n]->data)
+                    ck_abort_msg("buffers %zu and %zu of shape %zu", n, m, i);
             }
         for (size_t n = 0; n < shapes[i].count; n++)
             mr_pool_put(b[n]);
@@ -219,7 +221,7 @@ END_TEST
 
 /* ---- against a count ---- */
 
-enum { BUFFERS = 6, STEPS = 20000 };
+enum { BUFFERS = 6, STEPS = 3000 };
 
 START_TEST(it_counts_what_is_out_and_lends_what_came_back_last)
 {
@@ -307,15 +309,17 @@ END_TEST
 
 START_TEST(without_descriptors_there_is_none)
 {
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    struct rlimit before, none;
     struct mr_pool *pool = NULL;
-    uint64_t before = mapped();
+    uint64_t in_use = mapped();
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    ck_assert_int_eq(mr_pool_new(4 << 20, 4, 4096, &pool), -EMFILE);
+    int r = mr_pool_new(4 << 20, 4, 4096, &pool);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(r, -EMFILE);
     ck_assert_ptr_null(pool);
-    none.rlim_cur = none.rlim_max = 64; /* root may raise it again */
-    if (setrlimit(RLIMIT_NOFILE, &none) == 0)
-        ck_assert_uint_le(mapped(), before + 150000);
+    ck_assert_uint_le(mapped(), in_use + 150000);
 }
 END_TEST
 

@@ -117,9 +117,13 @@ END_TEST
 
 START_TEST(without_descriptors_it_says_so)
 {
-    struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    struct rlimit before, none;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    ck_assert_int_eq(mr_process_take_signals(), -EMFILE);
+    int r = mr_process_take_signals();
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(r, -EMFILE);
 }
 END_TEST
 
