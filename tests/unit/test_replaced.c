@@ -141,6 +141,7 @@ static void check_sealed_in_vain(struct rig *rig)
     ck_assert_uint_eq(mr_eventlog_last(rig->eventlog), 0);
     for (int i = 0; i < 2; i++)
         mr_movie_release(ships[i].job.movie);
+    mr_skiffs_close(rig->store.skiffs);
     rig_end(rig);
 }
 
