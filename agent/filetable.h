@@ -33,7 +33,8 @@ struct mr_file {
     bool old;               /* was there before we came: its own times say when it changed */
     bool listed_only;       /* no event spoke of it: its close may have been missed */
     unsigned read_failures; /* one by one; the first was said aloud */
-    unsigned outdated;      /* looks in a row whose head was newer than size and mtime */
+    unsigned
+        outdated; /* looks in a row that came to a verdict by a head newer than size and mtime */
     char path[];
 };
 

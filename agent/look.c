@@ -82,6 +82,7 @@ static void restart(struct mr_look *l, struct mr_file *file, enum mr_growth_kind
     if (file->found || file->decided)
         send(l, file, kind, why);
     file->found = false;
+    file->outdated = 0;
     set_decided(l, file, false);
 }
 
@@ -163,12 +164,6 @@ static bool take_facts(struct mr_look *l, struct mr_file *file, const struct mr_
  * header was written in between, would be void at the next look, and all that was sent be sent
  * again under another id. Not for ever: a file system may never tell a name's mtime as an open
  * file's. */
-static bool may_decide(struct mr_file *file, const struct mr_source_facts *facts, bool current)
-{
-    file->outdated = current || facts->as_it_is ? 0 : file->outdated + 1;
-    return file->outdated == 0 || file->outdated > OUTDATED_LOOKS;
-}
-
 static void judge(struct mr_look *l, struct mr_file *file, const struct mr_source_facts *facts,
                   bool current)
 {
@@ -177,7 +172,9 @@ static void judge(struct mr_look *l, struct mr_file *file, const struct mr_sourc
     struct mr_source_view view;
     mr_source_look(file->source, facts, file->view, &view, &text);
     bool verdict = view.state == MR_SOURCE_COMPLETE || view.state == MR_SOURCE_BROKEN;
-    if (verdict && !may_decide(file, facts, current)) {
+    file->outdated = !verdict || current || facts->as_it_is ? 0 : file->outdated + 1;
+    /* explained, it is said as it is now */
+    if (l->out != NULL && file->outdated > 0 && file->outdated <= OUTDATED_LOOKS) {
         mr_filetable_schedule(&l->files, file, l->now_ns + MR_LOOK_EVERY_NS);
         return;
     }

@@ -24,13 +24,13 @@ int mr_peek_head(int root, const char *path, const struct mr_fs_facts *facts, si
     int fd = mr_fs_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
     if (fd < 0)
         return fd;
-    int code = mr_fs_pread_full(fd, ret, want, 0);
-    if (code == 0)
-        code = mr_fs_stat(fd, "", &now);
-    if (code < 0)
-        return code == -ENODATA ? -ESTALE : code;
-    if (!mr_fs_same(&now.identity, &facts->identity))
+    int code = mr_fs_pread_full(fd, ret, want, 0), seen = mr_fs_stat(fd, "", &now);
+    if (seen < 0)
+        return seen;
+    if (code == -ENODATA || !mr_fs_same(&now.identity, &facts->identity))
         return -ESTALE;
+    if (code < 0)
+        return code;
     *ret_bytes = want;
     *ret_current = now.size == facts->size && now.mtime_ns == facts->mtime_ns;
     return 0;
