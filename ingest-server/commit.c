@@ -245,7 +245,8 @@ static int place_nothing(const struct mr_commit *c, const struct mr_dossier *d)
 {
     struct places p = {.part_dir = -1, .final_dir = -1};
     int r = places_open(c->store, d, &p);
-    mr_lease_prove_by_sight(c->store->lease);
+    if (r == 0)
+        mr_lease_prove_by_sight(c->store->lease);
     r = r < 0 ? r : mr_stand_in_empty(p.final_dir, p.final, p.part_dir, p.part);
     places_close(&p);
     return r;
@@ -258,9 +259,10 @@ static int place_once(const struct mr_commit *c, struct mr_dossier *d)
     struct places p = {.part_dir = -1, .final_dir = -1};
     const struct mr_catalogue_entry *before = predecessor(c, d);
     int r = places_open(c->store, d, &p);
-    mr_lease_prove_by_sight(c->store->lease); /* who takes over later finds the journal */
-    if (r == 0)
+    if (r == 0) {
+        mr_lease_prove_by_sight(c->store->lease); /* who takes over later finds the journal */
         r = rename_part(c, d, before, &p);
+    }
     mr_failpoint("renamed");
     if (r == 0 && before != NULL && p.part_dir >= 0)
         r = put_old_away(c->store, before, &p);

@@ -73,8 +73,9 @@ void mr_lease_fold_epochs(struct mr_lease *lease);
 void mr_lease_prove(struct mr_lease *lease);
 /* Whether that would return at once. */
 bool mr_lease_holds(const struct mr_lease *lease);
-/* mr_lease_prove by looking into the lease directory too: before what allows a source to be freed.
- */
+/* mr_lease_prove by looking into the lease directory too: before a movie gets its name, and before
+ * what allows a source to be freed. Where it cannot be looked at, the lease is claimed anew first.
+ * Waits for the store. */
 void mr_lease_prove_by_sight(struct mr_lease *lease);
 
 #endif
