@@ -68,9 +68,6 @@ static bool cuts_through_pixels(const struct mr_source_view *v)
 
 int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s, struct mr_err *err)
 {
-    static const enum mr_layout layouts[] = {[MR_OUTPUT_KEEP] = MR_LAYOUT_BYTES,
-                                             [MR_OUTPUT_MRC] = MR_LAYOUT_STREAM,
-                                             [MR_OUTPUT_HDF5] = MR_LAYOUT_CHUNKS};
     const struct mr_source_view *v = &s->view;
     s->output = output_of(c, s);
     s->codec = codec_of(c, s->output);
@@ -79,8 +76,8 @@ int mr_consign_shape(const struct mr_consign *c, struct mr_shipment *s, struct m
         mr_geometry_opaque(&s->geometry);
         return 0;
     }
-    int r = mr_geometry_frames(layouts[s->output], v->pixel, v->swap_bytes, v->width, v->height,
-                               v->data_offset, v->ext_bytes, &s->geometry, err);
+    int r = mr_geometry_frames(mr_output_layout(s->output), v->pixel, v->swap_bytes, v->width,
+                               v->height, v->data_offset, v->ext_bytes, &s->geometry, err);
     return r < 0
                ? mr_err_prefix(err, "%s/%s: output %s", s->root, s->path, mr_output_name(s->output))
                : 0;

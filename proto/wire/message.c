@@ -120,6 +120,15 @@ const char *mr_output_name(enum mr_output output)
     return (unsigned)output < sizeof(names) / sizeof(names[0]) ? names[output] : "?";
 }
 
+enum mr_layout mr_output_layout(enum mr_output output)
+{
+    static const enum mr_layout layouts[] = {[MR_OUTPUT_KEEP] = MR_LAYOUT_BYTES,
+                                             [MR_OUTPUT_MRC] = MR_LAYOUT_STREAM,
+                                             [MR_OUTPUT_HDF5] = MR_LAYOUT_CHUNKS};
+    assert(output >= MR_OUTPUT_KEEP && output <= MR_OUTPUT_HDF5);
+    return layouts[output];
+}
+
 const char *mr_output_extension(enum mr_output output, const char *format)
 {
     if (output == MR_OUTPUT_HDF5)

@@ -103,10 +103,11 @@ struct mr_refused {
     char text[MR_TEXT_MAX];
 };
 
-/* On the wire. Outputs have the layouts BYTES, STREAM, CHUNKS. */
+/* On the wire. */
 enum mr_kind { MR_KIND_MOVIE = 1, MR_KIND_FILE = 2 };
 enum mr_output { MR_OUTPUT_KEEP = 1, MR_OUTPUT_MRC = 2, MR_OUTPUT_HDF5 = 3 };
 const char *mr_output_name(enum mr_output output);
+enum mr_layout mr_output_layout(enum mr_output output); /* BYTES, STREAM, CHUNKS */
 /* What a stored file is called, where its source is called so: path[0, stem) + extension; NULL: the
  * source's own stays. format: of the source. */
 const char *mr_output_extension(enum mr_output output, const char *format);

@@ -134,13 +134,6 @@ void mr_message_write_open_body(struct mr_writer *w, const struct mr_open *o)
     mr_write_str(w, o->day);
 }
 
-static bool output_fits_layout(const struct mr_open *o)
-{
-    return (o->output == MR_OUTPUT_KEEP && o->geometry.layout == MR_LAYOUT_BYTES) ||
-           (o->output == MR_OUTPUT_MRC && o->geometry.layout == MR_LAYOUT_STREAM) ||
-           (o->output == MR_OUTPUT_HDF5 && o->geometry.layout == MR_LAYOUT_CHUNKS);
-}
-
 void mr_message_read_open_body(struct mr_fields *f, struct mr_open *o)
 {
     mr_field_ulid(f, "movie", &o->movie);
@@ -158,7 +151,8 @@ void mr_message_read_open_body(struct mr_fields *f, struct mr_open *o)
     mr_field_str(f, "session", o->session, sizeof(o->session));
     mr_field_str(f, "day", o->day, sizeof(o->day));
     mr_field_check(f, "path", o->path[0] != '\0');
-    mr_field_check(f, "output", output_fits_layout(o));
+    if (mr_fields_ok(f))
+        mr_field_check(f, "output", o->geometry.layout == mr_output_layout(o->output));
 }
 
 void mr_message_write_open(struct mr_writer *w, const struct mr_message *m)
