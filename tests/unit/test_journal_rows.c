@@ -46,7 +46,9 @@ static void vary(struct mr_journal_movie *m)
                                            .crc_file = ~(uint64_t)random(),
                                            .crc_pixels = (uint64_t)random() << 40};
     snprintf(m->event, sizeof(m->event), "%ld.ready", random());
-    snprintf(m->text, sizeof(m->text), random() % 2 ? "" : "it failed: %ld '\"\xc3\xa9", random());
+    m->text[0] = '\0';
+    if (random() % 2 != 0)
+        snprintf(m->text, sizeof(m->text), "it failed: %ld '\"\xc3\xa9", random());
     m->updated_real_ns = clock_ns += random() % 2;
 }
 
