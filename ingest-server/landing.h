@@ -33,6 +33,9 @@ enum mr_landing_failure {
 /* Movie and list are borrowed for the call */
 struct mr_landing_callbacks {
     void *ctx;
+    /* A slab's write completed and its buffer is back in the pool; not durable yet. May be NULL.
+     * Tests see by it what comes first. */
+    void (*landed)(void *ctx, struct mr_movie *movie, const struct mr_placement *placement);
     void (*durable)(void *ctx, struct mr_movie *movie, const struct mr_placement *list,
                     size_t count);
     /* Once per movie and lane; again only for something graver (an fsync that fails after a write).

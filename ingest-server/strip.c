@@ -287,6 +287,8 @@ static void write_done(struct mr_strip_shared *s, struct mr_item *item, int64_t 
     if (strip->filling.count == 0)
         strip->filling_since_ns = now_ns;
     join(&strip->filling, item);
+    if (s->callbacks.landed != NULL)
+        s->callbacks.landed(s->callbacks.ctx, strip->movie, &item->placement);
 }
 
 void mr_strip_done(struct mr_strip_shared *s, const struct mr_uring_done *done, int64_t now_ns)
