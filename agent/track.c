@@ -78,11 +78,6 @@ static void hint_mdoc(struct mr_track *t, const struct root *root, const char *p
         mr_filetable_schedule(&t->look.files, file, t->look.now_ns);
 }
 
-static int64_t later(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static void take_hint(void *ctx, enum mr_hint hint, const char *path)
 {
     struct root *root = ctx;
@@ -99,8 +94,8 @@ static void take_hint(void *ctx, enum mr_hint hint, const char *path)
         file->listed_only = false;
         file->closed = file->closed_unseen = false;
         file->touched = true;
-        if (file->looked_ns != 0)
-            due_ns = later(due_ns, file->looked_ns + MR_LOOK_EVERY_NS);
+        if (file->looked_ns != 0 && due_ns < file->looked_ns + MR_LOOK_EVERY_NS)
+            due_ns = file->looked_ns + MR_LOOK_EVERY_NS;
     } else if (hint == MR_HINT_CLOSED || hint == MR_HINT_MOVED_IN) {
         file->closed = file->closed_unseen = true;
     }
