@@ -44,12 +44,7 @@ END_TEST
 
 START_TEST(a_final_header_completes_without_a_close)
 {
-    tree_make();
-    start(MR_TRACK_FOLLOW);
-    int fd = tree_open("a.mrc");
-    write_frame(fd, 0, FRAME);
-    write_header(fd, 2, false);
-    ck_assert_str_eq(listen(), "found a.mrc; ");
+    int fd = find_growing(2);
     write_frame(fd, 1, FRAME);
     ck_assert_str_eq(listen_after(S), "");
     write_header(fd, 2, true);
@@ -98,12 +93,7 @@ ssize_t __wrap_pread64(int fd, void *data, size_t bytes, off_t offset)
  * changed, found, complete", and every slab sent twice. */
 START_TEST(a_header_that_comes_within_a_look_is_judged_at_the_next)
 {
-    tree_make();
-    start(MR_TRACK_FOLLOW);
-    int fd = tree_open("a.mrc");
-    write_frame(fd, 0, FRAME);
-    write_header(fd, 2, false);
-    ck_assert_str_eq(listen(), "found a.mrc; ");
+    int fd = find_growing(2);
     write_frame(fd, 1, FRAME);
     finish_before_read = fd;
     ck_assert_str_eq(listen_after(S), "");
@@ -120,12 +110,7 @@ END_TEST
 START_TEST(a_header_that_is_always_newer_is_judged_all_the_same)
 {
     int looks = 0;
-    tree_make();
-    start(MR_TRACK_FOLLOW);
-    int fd = tree_open("a.mrc");
-    write_frame(fd, 0, FRAME);
-    write_header(fd, 2, false);
-    ck_assert_str_eq(listen(), "found a.mrc; ");
+    int fd = find_growing(2);
     write_frame(fd, 1, FRAME);
     finish_before_read = fd;
     finishings = 1000;
@@ -140,12 +125,7 @@ END_TEST
 
 START_TEST(an_mdoc_beside_it_completes_it)
 {
-    tree_make();
-    start(MR_TRACK_FOLLOW);
-    int fd = tree_open("a.mrc");
-    write_frame(fd, 0, FRAME);
-    write_header(fd, 1, false);
-    ck_assert_str_eq(listen(), "found a.mrc; ");
+    int fd = find_growing(1);
     tree_put("a.mrc.mdoc", "[FrameSet = 0]\nNumSubFrames = 1\n");
     listen_after(S);
     ck_assert_ptr_nonnull(strstr(told, "complete a.mrc; "));

@@ -89,4 +89,16 @@ static inline void write_frame(int fd, unsigned index, size_t bytes)
     tree_write(fd, frame, bytes, 1024 + (off_t)index * FRAME);
 }
 
+/* A tree, and in it a.mrc, found: NZ says nz, one frame is there. Its descriptor is the test's. */
+static inline int find_growing(int32_t nz)
+{
+    tree_make();
+    start(MR_TRACK_FOLLOW);
+    int fd = tree_open("a.mrc");
+    write_frame(fd, 0, FRAME);
+    write_header(fd, nz, false);
+    ck_assert_str_eq(listen(), "found a.mrc; ");
+    return fd;
+}
+
 #endif
