@@ -7,6 +7,7 @@
 #ifndef MR_TESTS_INTAKE_MODEL_H
 #define MR_TESTS_INTAKE_MODEL_H
 
+#include "dice.h"
 #include "suite.h"
 
 #include "base/clock.h"
@@ -44,19 +45,10 @@ static struct peer {
 } peers[PEERS];
 
 static struct mr_intake *in;
-static uint64_t dice;
 static int64_t now;
 static bool paused, stopping;
 static int online;
 static unsigned berths, attached, commits, fails, discards, releases;
-
-static inline uint64_t roll(uint64_t below)
-{
-    uint64_t z = dice += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ (z >> 31)) % below;
-}
 
 static inline struct mr_ulid id_of(size_t i)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One lane's budget among sessions: never more than there is, whole units, and everybody's turn. */
+#include "dice.h"
 #include "suite.h"
 
 #include "credit.h"
@@ -208,16 +209,6 @@ static struct account {
     unsigned others[SLOTS]; /* what others were granted while it held nothing and waited: times */
 } accounts[SLOTS];
 
-static uint64_t seed = 2463534242;
-
-static uint64_t below(uint64_t limit)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % limit;
-}
-
 static uint64_t out_of_account(const struct account *a)
 {
     return a->granted - a->used - a->returned;
@@ -290,25 +281,25 @@ static void account_share(void)
 static void account_step(uint32_t slot)
 {
     struct account *a = &accounts[slot];
-    uint64_t out = out_of_account(a), some = below(out + 1);
+    uint64_t out = out_of_account(a), some = dice(out + 1);
     if (!a->joined) {
         mr_credit_join(&c, slot);
         *a = (struct account){.joined = true};
         return;
     }
-    switch (below(8)) {
+    switch (dice(8)) {
     case 0:
         mr_credit_leave(&c, slot);
         *a = (struct account){0};
         break;
     case 1:
-        MUST(mr_credit_use(&c, slot, out + 1 + below(3)) == -EPROTO);
+        MUST(mr_credit_use(&c, slot, out + 1 + dice(3)) == -EPROTO);
         MUST(mr_credit_demand(&c, slot, !a->wanted, a->returned + out + 1) == -EPROTO);
         if (a->returned > 0)
             MUST(mr_credit_demand(&c, slot, !a->wanted, a->returned - 1) == -EPROTO);
         break;
     case 2:
-        MUST(mr_credit_demand(&c, slot, below(4) > 0, a->returned + some) == 0);
+        MUST(mr_credit_demand(&c, slot, dice(4) > 0, a->returned + some) == 0);
         a->wanted = c.slots[slot].wanted;
         a->returned += some;
         break;
@@ -317,7 +308,7 @@ static void account_step(uint32_t slot)
         a->wanted = true;
         break;
     default:
-        some = below(2) ? out : some;
+        some = dice(2) ? out : some;
         MUST(mr_credit_use(&c, slot, some) == 0);
         a->used += some;
         break;
@@ -332,7 +323,7 @@ START_TEST(test_random_steps_keep_the_accounts)
         memset(accounts, 0, sizeof(accounts));
         mr_credit_init(&c, budgets[b], UNIT);
         for (int i = 0; i < 6000; i++) {
-            account_step((uint32_t)below(SLOTS));
+            account_step((uint32_t)dice(SLOTS));
             account_share();
         }
     }

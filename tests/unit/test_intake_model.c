@@ -30,7 +30,7 @@ static void say_hello(int peer)
 {
     struct peer *p = &peers[peer];
     end_of(peer);
-    p->epoch += roll(3);
+    p->epoch += dice(3);
     p->said = 0;
     p->state = WAITING;
     fresh(MR_HELLO);
@@ -61,8 +61,8 @@ static void say_open(int peer, size_t i, unsigned path)
 static void say_end(int peer, size_t i)
 {
     struct model *e = &movies[i];
-    uint64_t slabs = roll(4) == 0 ? roll(SLABS) : i, claimed = roll(16) == 0 ? slabs + 1 : slabs;
-    uint32_t generation = roll(8) == 0 ? 2 : 1;
+    uint64_t slabs = dice(4) == 0 ? dice(SLABS) : i, claimed = dice(16) == 0 ? slabs + 1 : slabs;
+    uint32_t generation = dice(8) == 0 ? 2 : 1;
     if (e->state == LIVE && e->owner == peer && generation == 1) {
         if (claimed != slabs || (e->complete && e->slabs != slabs))
             leave(e, MR_FINISH_FAIL);
@@ -126,10 +126,10 @@ static void say_demand(int peer)
     fresh(MR_DEMAND);
     m.demand.lanes = LANES;
     for (size_t i = 0; i < LANES; i++) {
-        if (roll(4) == 0)
-            p->returned[i] += roll(p->granted[i] - p->used[i] - p->returned[i] + 1);
+        if (dice(4) == 0)
+            p->returned[i] += dice(p->granted[i] - p->used[i] - p->returned[i] + 1);
         m.demand.returned[i] = p->returned[i];
-        m.demand.wanted[i] = roll(4) != 0;
+        m.demand.wanted[i] = dice(4) != 0;
     }
     hear(peer);
     ck_assert_int_eq(p->state, TALKING);
@@ -137,24 +137,24 @@ static void say_demand(int peer)
 
 static void talk(int peer)
 {
-    size_t i = roll(MOVIES);
-    if (peers[peer].state == WAITING && roll(8) != 0) {
+    size_t i = dice(MOVIES);
+    if (peers[peer].state == WAITING && dice(8) != 0) {
         fresh(MR_PING); /* it may not talk yet: dropped */
         m.sequence = 7;
         const struct mr_route route = {.bytes = {(uint8_t)peer}, .size = 1};
         mr_intake_receive(in, &route, &m, now, now);
         return;
     }
-    if (peers[peer].state != TALKING || roll(60) == 0) {
+    if (peers[peer].state != TALKING || dice(60) == 0) {
         say_hello(peer);
         return;
     }
-    switch (roll(16)) {
+    switch (dice(16)) {
     case 0:
     case 1:
     case 2:
     case 3:
-        say_open(peer, i, roll(8) == 0);
+        say_open(peer, i, dice(8) == 0);
         return;
     case 4:
     case 5:
@@ -163,19 +163,19 @@ static void talk(int peer)
         say_end(peer, i);
         return;
     case 8:
-        if (roll(4) == 0)
+        if (dice(4) == 0)
             say_fail(peer, i);
         return;
     case 9:
-        if (roll(3) == 0)
+        if (dice(3) == 0)
             say_abandon(peer, i);
         return;
     case 10:
-        if (roll(6) == 0)
+        if (dice(6) == 0)
             say_bye(peer);
         return;
     case 11:
-        if (roll(20) == 0)
+        if (dice(20) == 0)
             peers[peer].said++; /* what comes next shows that something was lost */
         fresh(MR_PING);
         hear(peer);
@@ -190,9 +190,9 @@ static void talk(int peer)
 static void answer_berth(struct model *e, size_t i)
 {
     const struct mr_message no = {.type = MR_HOLD, .hold.movie = id_of(i)};
-    struct mr_range had = {.first = roll(4), .count = roll(3)};
+    struct mr_range had = {.first = dice(4), .count = dice(3)};
     struct mr_ulid id = id_of(i);
-    if (roll(6) == 0) {
+    if (dice(6) == 0) {
         mr_intake_unberthed(in, &id, &no);
         forget(e);
         return;
@@ -213,9 +213,9 @@ static void answer_berth(struct model *e, size_t i)
 
 static void lane_says(struct model *e)
 {
-    uint64_t slab = roll(SLABS), what = roll(40);
+    uint64_t slab = dice(SLABS), what = dice(40);
     if (what < 36) {
-        slab = what < 30 ? roll(8) : slab;
+        slab = what < 30 ? dice(8) : slab;
         bool first = !e->durable[slab];
         e->durable[slab] = true;
         e->unsaid[slab]++;
@@ -233,7 +233,7 @@ static void lane_says(struct model *e)
             leave(e, MR_FINISH_FAIL);
         mr_intake_no_quota(in, e->movie, "quota");
     } else {
-        bool distrusted = roll(2) == 0;
+        bool distrusted = dice(2) == 0;
         e->distrusted |= distrusted;
         if (e->state == LIVE)
             leave(e, MR_FINISH_RELEASE);
@@ -268,11 +268,11 @@ static void answer_finish(struct model *e, size_t i)
 
 static void a_stage(void)
 {
-    size_t i = roll(MOVIES);
+    size_t i = dice(MOVIES);
     struct model *e = &movies[i];
     if (e->state == BERTHING)
         answer_berth(e, i);
-    else if (e->state == LIVE || (e->state == LEAVING && roll(2) == 0))
+    else if (e->state == LIVE || (e->state == LEAVING && dice(2) == 0))
         lane_says(e);
     else if (e->state == LEAVING)
         answer_detach(e);
@@ -282,18 +282,18 @@ static void a_stage(void)
 
 static void use_credit(void)
 {
-    int peer = (int)roll(PEERS);
+    int peer = (int)dice(PEERS);
     struct peer *p = &peers[peer];
-    uint16_t lane = (uint16_t)roll(LANES);
+    uint16_t lane = (uint16_t)dice(LANES);
     uint64_t out = p->granted[lane] - p->used[lane] - p->returned[lane];
     if (p->state != TALKING)
         return;
-    if (roll(300) == 0) {
+    if (dice(300) == 0) {
         mr_intake_used(in, p->token, lane, out + 1);
         ck_assert_int_eq(p->state, GONE);
         return;
     }
-    uint64_t used = roll(out + 1);
+    uint64_t used = dice(out + 1);
     p->used[lane] += used;
     mr_intake_used(in, p->token, lane, used);
 }
@@ -355,7 +355,7 @@ static void compare(void)
 
 static void tick(void)
 {
-    now += (int64_t)roll(200) * MR_NS_PER_MS;
+    now += (int64_t)dice(200) * MR_NS_PER_MS;
     mr_intake_tick(in, now, now);
     int unsaid = 0;
     for (size_t i = 0; i < MOVIES; i++)
@@ -366,11 +366,11 @@ static void tick(void)
 
 static void step(void)
 {
-    switch (roll(8)) {
+    switch (dice(8)) {
     case 0:
     case 1:
     case 2:
-        talk((int)roll(PEERS));
+        talk((int)dice(PEERS));
         break;
     case 3:
     case 4:
@@ -383,7 +383,7 @@ static void step(void)
         tick();
         break;
     default:
-        if (roll(50) == 0) {
+        if (dice(50) == 0) {
             paused = !paused;
             mr_intake_pause(in, paused, now);
         }
@@ -416,7 +416,7 @@ static void run(uint64_t seed)
     memcpy(peers, cast, sizeof(peers));
     for (size_t i = 0; i < MOVIES; i++)
         movies[i] = (struct model){.owner = -1};
-    dice = seed;
+    dice_seed(seed);
     now = MR_NS_PER_S;
     paused = stopping = false;
     online = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Is an agent told of each durable slab once, and does a movie leave as what happened to it says?
  */
+#include "dice.h"
 #include "intake_rig.h"
 
 static void told_ranges(const struct mr_range *want, uint32_t count)
@@ -192,12 +193,11 @@ START_TEST(the_durable_set_is_what_was_put_into_it)
     enum { SLABS = 4096, STEPS = 6000 };
     static bool has[SLABS];
     struct mr_intake_movie_view view;
-    uint64_t dice = 20261122, count = 0;
+    uint64_t count = 0;
     memset(has, 0, sizeof(has));
     live();
     for (unsigned i = 0; i < STEPS; i++) {
-        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        uint64_t slab = (dice >> 33) % (1 + i * SLABS / STEPS);
+        uint64_t slab = dice(1 + i * SLABS / STEPS);
         ck_assert_msg(mr_intake_durable(in, movie, slab) == !has[slab], "step %u", i);
         count += !has[slab];
         has[slab] = true;

@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Are lists of ranges judged by their rule, whatever they are, and two OPENs by every field? */
+#include "dice.h"
 #include "message_wire.h"
-
-static uint64_t seed = 0x5eed;
-
-static uint64_t below(uint64_t limit) /* xorshift64: the same lists in every run */
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed % limit;
-}
 
 /* The rule: each range is of slabs that there may be; ordered: with a gap between any two. */
 static bool may_be(const struct mr_range *r, size_t count, bool ordered)
@@ -28,14 +19,14 @@ static bool may_be(const struct mr_range *r, size_t count, bool ordered)
 /* Mostly a good list; a third of them with a flaw. */
 static size_t random_ranges(struct mr_range *ret, size_t most)
 {
-    size_t count = below(most + 1);
-    uint64_t next = below(3);
+    size_t count = dice(most + 1);
+    uint64_t next = dice(3);
     for (size_t i = 0; i < count; i++) {
-        ret[i] = (struct mr_range){next, 1 + below(4)};
-        next += ret[i].count + 1 + below(3);
+        ret[i] = (struct mr_range){next, 1 + dice(4)};
+        next += ret[i].count + 1 + dice(3);
     }
-    if (count > 0 && below(3) == 0) {
-        struct mr_range *r = &ret[below(count)];
+    if (count > 0 && dice(3) == 0) {
+        struct mr_range *r = &ret[dice(count)];
         const struct mr_range flaws[] = {{r->first, 0},
                                          {r->first + 1, r->count},
                                          {r->first, r->count + 1},
@@ -49,7 +40,7 @@ static size_t random_ranges(struct mr_range *ret, size_t most)
                                          {UINT64_MAX, 1},
                                          {1, UINT64_MAX},
                                          {r->first + (1ull << 32), r->count}};
-        *r = flaws[below(sizeof(flaws) / sizeof(flaws[0]))];
+        *r = flaws[dice(sizeof(flaws) / sizeof(flaws[0]))];
     }
     return count;
 }
