@@ -139,18 +139,23 @@ static inline void hear(uint8_t peer)
     mr_intake_receive(in, &route, &m, now, now);
 }
 
-static inline void say(uint8_t peer, enum mr_message_type type)
+/* The message to be heard next, empty but for its type. */
+static inline void prepare(enum mr_message_type type)
 {
     memset(&m, 0, sizeof(m));
     m.type = type;
+}
+
+static inline void say(uint8_t peer, enum mr_message_type type)
+{
+    prepare(type);
     hear(peer);
 }
 
 static inline void hello_as(uint8_t peer, const char *name, uint8_t instance, uint64_t epoch,
                             bool ephemeral)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_HELLO;
+    prepare(MR_HELLO);
     m.hello = (struct mr_hello){.version_min = 1,
                                 .version_max = 1,
                                 .instance = {instance},
@@ -245,8 +250,7 @@ static inline void done(void)
 /* OPEN of the movie whose id begins with `first`; 0: that of `movie`. */
 static inline void open_other(uint8_t peer, uint8_t first, const char *path, bool whole)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_OPEN;
+    prepare(MR_OPEN);
     m.open = (struct mr_open){.movie = {{first}},
                               .revision = 1,
                               .kind = MR_KIND_FILE,
@@ -281,8 +285,7 @@ static inline void live(void)
 
 static inline void end(uint64_t slabs, uint64_t claimed)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_END;
+    prepare(MR_END);
     m.end.generation = 1;
     m.end.extent.source_bytes = slabs * MR_SLAB_BYTES;
     m.end.slabs = claimed;

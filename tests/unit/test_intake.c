@@ -178,8 +178,7 @@ START_TEST(test_limits_and_nonsense)
 {
     const struct mr_route route = {.bytes = {0}, .size = 1};
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 1, .returned = {1}};
     hear(0);
     told(0, MR_BYE);
@@ -209,8 +208,7 @@ START_TEST(test_what_an_agent_has_to_ship_is_seen)
     live();
     mr_intake_each_session(in, note_backlog, &seen);
     ck_assert_uint_eq(seen.files, 0);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_PING;
+    prepare(MR_PING);
     m.ping.backlog = (struct mr_backlog){.bytes = 4096, .files = 2};
     hear(0);
     told(0, MR_PONG);
@@ -226,8 +224,7 @@ END_TEST
 START_TEST(test_silence_and_credit)
 {
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
     hear(0);
     tick();
@@ -259,8 +256,7 @@ START_TEST(test_confirm_is_answered_to_who_asked)
     told(0, MR_WELCOME);
     ck_assert_uint_eq(sent.welcome.abilities, MR_ABLE_CONFIRM | MR_ABLE_CODECS);
     hello(1, 2, 1, true);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_CONFIRM;
+    prepare(MR_CONFIRM);
     m.confirm.revision = 3;
     hear(0);
     ck_assert_uint_eq(confirm_session, token[0]);
@@ -286,8 +282,7 @@ static void beat(int64_t seconds)
 START_TEST(test_no_credit_while_paused)
 {
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
     hear(0);
     tick();
@@ -337,8 +332,7 @@ START_TEST(test_small_files_leave_room)
     begin_with(4);
     hello(0, 1, 1, false);
     for (uint8_t i = 0; i < 6; i++) {
-        memset(&m, 0, sizeof(m));
-        m.type = MR_OPEN;
+        prepare(MR_OPEN);
         m.open = (struct mr_open){
             .movie = {{i}}, .revision = 1, .kind = MR_KIND_FILE, .whole = i < 4 || i == 5};
         m.open.output = MR_OUTPUT_KEEP;

@@ -69,8 +69,7 @@ END_TEST
 START_TEST(berth_is_told_who_asks_and_what_for)
 {
     begin();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_HELLO;
+    prepare(MR_HELLO);
     m.hello = (struct mr_hello){
         .version_min = 1, .version_max = 1, .name = "k3", .ephemeral = true, .real_ns = 0};
     m.hello.real_ns = now - 7 * MR_NS_PER_MS;
@@ -91,8 +90,7 @@ START_TEST(end_keeps_its_own_copy_of_what_it_points_to)
 {
     uint8_t metadata[] = "{\"a\":1}", header[] = {1, 2, 3, 4};
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_END;
+    prepare(MR_END);
     m.end.generation = 1;
     m.end.extent.source_bytes = 5;
     m.end.slabs = 1;
@@ -119,8 +117,7 @@ START_TEST(an_empty_blob_of_end_is_none)
 {
     uint8_t nothing[1] = {0};
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_END;
+    prepare(MR_END);
     m.end.generation = 1;
     m.end.metadata = nothing;
     m.end.source_header = nothing;
@@ -143,8 +140,7 @@ static struct mr_end some_end(void)
 
 static void say_end(uint8_t peer, const struct mr_end *e)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_END;
+    prepare(MR_END);
     m.end = *e;
     hear(peer);
 }
@@ -217,8 +213,7 @@ START_TEST(what_was_said_of_another_generation_is_not_heard)
     mr_intake_durable(in, movie, 1);
     e.generation = 2;
     say_end(0, &e);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_FAIL;
+    prepare(MR_FAIL);
     m.fail.generation = 2;
     hear(0);
     ck_assert_uint_eq(detaches, 0);
@@ -238,8 +233,7 @@ START_TEST(what_comes_while_it_is_leaving_changes_nothing_but_abandon)
     say_end(0, &e);
     e.crc_file++;
     say_end(0, &e);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_FAIL;
+    prepare(MR_FAIL);
     m.fail.generation = 1;
     hear(0);
     mr_intake_detached(in, movie);
@@ -274,8 +268,7 @@ END_TEST
 START_TEST(fail_hands_on_what_the_agent_said)
 {
     live();
-    memset(&m, 0, sizeof(m));
-    m.type = MR_FAIL;
+    prepare(MR_FAIL);
     m.fail = (struct mr_fail){
         .generation = 1, .extent = {.source_bytes = 77}, .text = "the disk of the camera"};
     hear(0);
@@ -298,8 +291,7 @@ START_TEST(abandon_of_what_is_not_open_is_asked_of_the_store)
     begin();
     hello(0, 1, 1, false);
     for (uint8_t i = 1; i <= 3; i++) {
-        memset(&m, 0, sizeof(m));
-        m.type = MR_ABANDON;
+        prepare(MR_ABANDON);
         m.abandon.movie.bytes[0] = i;
         hear(0);
         if (i == 3)
@@ -409,8 +401,7 @@ START_TEST(demand_of_other_lanes_than_there_are_ends_the_session)
 {
     begin();
     hello(0, 1, 1, false);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand.lanes = 2;
     hear(0);
     told_bye(0, MR_REASON_BAD_REQUEST);
@@ -424,8 +415,7 @@ START_TEST(more_credit_given_back_than_was_out_ends_the_session)
 {
     begin();
     hello(0, 1, 1, false);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {true}};
     hear(0);
     tick();

@@ -477,8 +477,7 @@ START_TEST(each_movie_is_found_and_forgotten_by_its_own_id)
         begin_with(3);
         hello(0, 1, 1, false);
         for (size_t k = 0; k < 3; k++) {
-            memset(&m, 0, sizeof(m));
-            m.type = MR_OPEN;
+            prepare(MR_OPEN);
             m.open = (struct mr_open){.movie = ids[k], .revision = (uint32_t)k + 1};
             mr_geometry_opaque(&m.open.geometry);
             hear(0);

@@ -4,8 +4,7 @@
 
 static void hello_versions(uint8_t peer, uint16_t min, uint16_t max)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_HELLO;
+    prepare(MR_HELLO);
     m.hello =
         (struct mr_hello){.version_min = min, .version_max = max, .name = "k3", .ephemeral = true};
     sequence[peer] = 0;
@@ -199,8 +198,7 @@ static void hello_of(uint16_t number)
 {
     const struct mr_route route = {.bytes = {200, (uint8_t)number, (uint8_t)(number >> 8)},
                                    .size = 3};
-    memset(&m, 0, sizeof(m));
-    m.type = MR_HELLO;
+    prepare(MR_HELLO);
     m.sequence = 1;
     m.hello = (struct mr_hello){.version_min = 1, .version_max = 1, .epoch = 1};
     (void)snprintf(m.hello.name, sizeof(m.hello.name), "agent%u", number);
@@ -301,8 +299,7 @@ END_TEST
 
 static void demand(uint8_t peer, bool wanted)
 {
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 1, .wanted = {wanted}};
     hear(peer);
 }
@@ -367,8 +364,7 @@ START_TEST(credit_of_each_lane_is_its_own)
     config.lanes = 2;
     begin_as(&config);
     hello(0, 1, 1, false);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 2, .wanted = {false, true}};
     hear(0);
     tick();
@@ -393,8 +389,7 @@ START_TEST(stalled_credit_of_one_lane_is_enough)
     config.credit_limit_ms = 2000;
     begin_as(&config);
     hello(0, 1, 1, false);
-    memset(&m, 0, sizeof(m));
-    m.type = MR_DEMAND;
+    prepare(MR_DEMAND);
     m.demand = (struct mr_demand){.lanes = 2, .wanted = {true, true}};
     hear(0);
     tick();
